@@ -1,0 +1,1 @@
+//! The cache manager. Nothing is here yet.

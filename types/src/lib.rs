@@ -1,0 +1,27 @@
+//! The nouns of Baton: ids, names, epochs, records of the location database, errors, limits, clock.
+//!
+//! No I/O, no async, no wire. Everything that arrives as text or bytes is parsed into one of these
+//! types once, at the edge, and travels typed from there.
+
+mod address;
+mod clock;
+mod core;
+mod epoch;
+mod error;
+mod frame;
+mod id;
+pub mod limits;
+mod name;
+pub mod record;
+pub mod units;
+mod version;
+
+pub use address::Address;
+pub use clock::{BootClock, Clock, ManualClock, Time, Timestamp};
+pub use core::Core;
+pub use epoch::{Epoch, Mark};
+pub use error::{Error, Kind, Result};
+pub use frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind};
+pub use id::{AggregateId, CellId, ClientId, Fid, FilesetId, Incarnation, ServerId, Vnode};
+pub use name::{AggregateName, CellName, EntryName, FileName, FilesetName, GroupName, PrincipalName};
+pub use version::{Features, Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST};

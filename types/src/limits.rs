@@ -1,0 +1,68 @@
+//! Every limit of Baton, each with its reason. A limit is checked before anything is allocated.
+
+/// DFS kept fileset names in 112 bytes, of which ten are for `.readonly` or `.backup`.
+pub const FILESET_NAME_BYTES_MAX: usize = 102;
+/// DFS's length of an aggregate name; server entries take the same.
+pub const ENTRY_NAME_BYTES_MAX: usize = 31;
+/// A cell's name is a DNS domain: 253 is DNS's own limit (RFC 1035 §2.3.4).
+pub const CELL_NAME_BYTES_MAX: usize = 253;
+/// Kerberos names may be longer, but nothing sensible is, and an audit line must stay readable.
+pub const PRINCIPAL_NAME_BYTES_MAX: usize = 256;
+/// Groups are typed by people and printed in tables.
+pub const GROUP_NAME_BYTES_MAX: usize = 64;
+/// `NAME_MAX` of Linux.
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+/// A host name of 253 bytes, or an IPv6 address in brackets, and a port.
+pub const ADDRESS_BYTES_MAX: usize = 260;
+/// DFS had 4 addresses a server; two NICs on two networks in two families already need 8.
+pub const ADDRESSES_MAX: usize = 16;
+/// Sites of one fileset: DFS's own limit.
+pub const FILESET_SITES_MAX: usize = 16;
+/// Servers that may be attached to one aggregate: what a shared cloud disk allows (16), no more is known to exist.
+pub const ATTACHED_MAX: usize = 16;
+/// Groups one principal may be in: a token check walks them all.
+pub const GROUPS_OF_PRINCIPAL_MAX: usize = 1_024;
+/// Free text a person gives (a reason, a description): it is replicated and printed on one line.
+pub const TEXT_BYTES_MAX: usize = 1_024;
+
+/// Vnode numbers stay below this, so that one and an instance of 23 bits fit an inode number (63 bits).
+pub const VNODE_END: u64 = 1 << 40;
+
+/// A frame's metadata: names and attributes only, never data.
+pub const FRAME_META_BYTES_MAX: u32 = 64 << 10;
+/// A frame's payload: what a FUSE request carries by default (256 pages).
+pub const FRAME_PAYLOAD_BYTES_MAX: u32 = 1 << 20;
+
+/// A login message: the largest Kerberos tokens with group data are just under 64 KiB.
+pub const AUTH_TOKEN_BYTES_MAX: usize = 64 << 10;
+/// Any other message to the location database.
+pub const FLDB_MESSAGE_BYTES_MAX: usize = 256 << 10;
+/// A message between members: a batch of entries, each at most [`FLDB_MESSAGE_BYTES_MAX`].
+pub const RAFT_MESSAGE_BYTES_MAX: usize = 8 << 20;
+/// A piece of a snapshot on its way between members, or of a list on its way to a client.
+pub const CHUNK_BYTES_MAX: usize = 64 << 10;
+
+/// Failed logins on one connection before it takes no more: a person errs thrice, a daemon's users a few times.
+pub const LOGIN_FAILURES_MAX: u32 = 16;
+/// Login conversations open at once on one connection: one per user who is just logging in.
+pub const CONVERSATIONS_MAX: usize = 8;
+/// Callers on one connection: users logged in on one client machine.
+pub const CALLERS_MAX: usize = 1_024;
+/// TLS handshakes under way at once: each costs a third of a millisecond of CPU, and so bounds what a flood takes.
+pub const HANDSHAKES_MAX: usize = 256;
+/// Seconds a handshake, and the Hello after it, may take.
+pub const HANDSHAKE_SECONDS_MAX: u64 = 5;
+
+/// Sessions whose last answer the location database keeps, so that a change sent twice is done once.
+pub const CHANGE_SESSIONS_MAX: usize = 16_384;
+/// Changes a member keeps for watchers that come back; one who was away longer gets the whole state.
+pub const WATCH_CHANGES_MAX: usize = 65_536;
+/// Messages on their way to one watcher; past that it is served from its place when it has caught up.
+pub const WATCH_CREDIT: u32 = 16;
+/// Events the location database keeps: a year of a quiet cell.
+pub const EVENTS_MAX: usize = 10_000;
+/// Invitations open at once: more would be a script gone wild.
+pub const INVITATIONS_MAX: usize = 1_000;
+
+/// Members of the location database. Five survive two failures; more only cost each commit.
+pub const MEMBERS_MAX: usize = 5;

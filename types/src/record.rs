@@ -1,0 +1,243 @@
+//! The records of the location database: what is where, who owns it, who is who.
+//!
+//! A *server* is a process's lasting identity, and what clients dial. A *server entry* is what
+//! administrators edit and read; it opens and closes nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Address, AggregateId, AggregateName, CellId, CellName, EntryName, Epoch, FilesetId, FilesetName, GroupName,
+    Incarnation, PrincipalName, ServerId, Timestamp,
+};
+
+/// A file server: registered by itself, under its own certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// For ever.
+    pub id: ServerId,
+    /// Its host's name in the cell, as in its certificate.
+    pub name: EntryName,
+    /// Whose certificate it uses.
+    pub principal: PrincipalName,
+    /// Where clients reach it, best first.
+    pub addresses: Vec<Address>,
+    /// The run that registered last; `None` before the first.
+    pub incarnation: Option<Incarnation>,
+    /// When it registered last.
+    pub registered: Timestamp,
+}
+
+/// What administrators edit and read under a server's address, as DFS had it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerEntry {
+    /// For the DFS spellings, and what filesets' sites refer to.
+    pub number: u32,
+    /// The name given at its making; it does not follow the addresses.
+    pub name: EntryName,
+    /// One to sixteen; each belongs to one entry only.
+    pub addresses: Vec<Address>,
+    /// Abbreviated as in DFS: `hosts/fs1`.
+    pub principal: PrincipalName,
+    /// May edit the entry besides administrators.
+    pub owner: Option<GroupName>,
+    /// Most fileset versions it may hold; 0 is no limit.
+    pub quota: u32,
+    /// Fileset versions that refer to it.
+    pub uses: u32,
+}
+
+/// What an aggregate's owner is doing with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AggregateState {
+    /// Nobody owns it.
+    Detached,
+    /// Granted; its owner serves it.
+    Exported,
+}
+
+/// One disk's store, seen by the servers attached to it, owned by one at a time (I1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aggregate {
+    /// From its label.
+    pub id: AggregateId,
+    /// From its label; unique in the cell.
+    pub name: AggregateName,
+    /// For the DFS spellings.
+    pub number: u32,
+    /// Servers that reported its label, in order of preference.
+    pub attached: Vec<ServerId>,
+    /// Whose it is under `epoch`.
+    pub owner: Option<ServerId>,
+    /// Grows with every grant.
+    pub epoch: Epoch,
+    /// What the owner does with it.
+    pub state: AggregateState,
+}
+
+/// Whether a version of a fileset is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VersionState {
+    /// Its id is reserved; nothing is there.
+    Invalid,
+    /// It exists (for RO: a site is defined).
+    Valid,
+}
+
+/// Where versions of a fileset live.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    /// The server entry it is booked under.
+    pub entry: u32,
+    /// The aggregate it is on.
+    pub aggregate: AggregateId,
+    /// Which versions: any of [`Site::RW`], [`Site::RO`], [`Site::BACKUP`].
+    pub versions: u8,
+}
+
+impl Site {
+    /// The read-write version.
+    pub const RW: u8 = 1;
+    /// A read-only replica.
+    pub const RO: u8 = 2;
+    /// The backup clone.
+    pub const BACKUP: u8 = 4;
+}
+
+/// An administrator's lock on a fileset's entry: it keeps other administrators out, never programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryLock {
+    /// Who set it.
+    pub holder: PrincipalName,
+    /// When.
+    pub since: Timestamp,
+    /// When it ends by itself.
+    pub until: Timestamp,
+}
+
+/// A fileset: its name, its three ids, where its versions are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fileset {
+    /// The RW id; RO and backup follow it.
+    pub id: FilesetId,
+    /// Unique in the cell.
+    pub name: FilesetName,
+    /// The RW version.
+    pub rw: VersionState,
+    /// The RO replicas.
+    pub ro: VersionState,
+    /// The backup clone.
+    pub backup: VersionState,
+    /// At least the RW's.
+    pub sites: Vec<Site>,
+    /// Bytes it may hold; 0 is no limit.
+    pub quota_bytes: u64,
+    /// Set while an administrator works on it.
+    pub lock: Option<EntryLock>,
+}
+
+/// Somebody who can prove who they are: a person, a daemon, a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Principal {
+    /// Without the cell.
+    pub name: PrincipalName,
+    /// Its uid in the cell, 1 and up; machines have none.
+    pub id: Option<u32>,
+    /// What it is a member of, sorted.
+    pub groups: Vec<GroupName>,
+    /// Its certificates are refused and its callers dropped.
+    pub disabled: bool,
+    /// A machine that may state uid, gid and groups for its callers.
+    pub may_assert_users: bool,
+    /// Such a machine whose uid 0 acts as root.
+    pub may_assert_root: bool,
+}
+
+/// Members of these groups administrate.
+pub mod groups {
+    /// May do everything, and alone may edit the registry, membership and settings.
+    pub const CELL_ADMIN: &str = "cell-admin";
+    /// May edit servers, server entries and any fileset's entry.
+    pub const FLDB_ADMIN: &str = "fldb-admin";
+    /// May create, rename, delete and lock filesets.
+    pub const FILESET_ADMIN: &str = "fileset-admin";
+    /// All three.
+    pub const ALL: [&str; 3] = [CELL_ADMIN, FLDB_ADMIN, FILESET_ADMIN];
+}
+
+/// The cell itself and its settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// For ever.
+    pub id: CellId,
+    /// As DNS would write it.
+    pub name: CellName,
+    /// One line for people.
+    pub description: String,
+    /// Mechanisms by which callers may log in, best first.
+    pub auth: Vec<String>,
+    /// How long an invitation is good, in seconds.
+    pub invitation_seconds: u64,
+    /// How long a machine's certificate is good, in seconds; renewed at two thirds.
+    pub host_certificate_seconds: u64,
+    /// The same for a person's.
+    pub user_certificate_seconds: u64,
+    /// How long an administrator's lock on a fileset entry lasts, in seconds.
+    pub entry_lock_seconds: u64,
+}
+
+/// A member of the location database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Raft's number for it; a replaced member gets a new one.
+    pub number: u64,
+    /// Its host's name in the cell.
+    pub name: EntryName,
+    /// Where it listens.
+    pub addresses: Vec<Address>,
+    /// It holds the authority's key and can sign certificates.
+    pub issuer: bool,
+}
+
+/// What an invitation is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InvitationKind {
+    /// A machine that will run a file server or mount the cell.
+    Host,
+    /// A machine that will be a member of the location database.
+    Member,
+    /// A person.
+    User,
+}
+
+/// A token that was given out and not used up: only its hash is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// blake3 of the token's secret.
+    pub secret_hash: [u8; 32],
+    /// What it makes.
+    pub kind: InvitationKind,
+    /// For whom: the principal that joining makes certificates for.
+    pub principal: PrincipalName,
+    /// Who invited.
+    pub by: PrincipalName,
+    /// When it ends.
+    pub until: Timestamp,
+}
+
+/// Something that happened to the cell, for `fts events`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The index of the change that caused it.
+    pub index: u64,
+    /// When, by the leader's date.
+    pub date: Timestamp,
+    /// Who did it.
+    pub by: PrincipalName,
+    /// What, in one lower-case verb phrase: `create fileset`.
+    pub what: String,
+    /// On which thing.
+    pub on: String,
+}
