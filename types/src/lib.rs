@@ -4,6 +4,7 @@
 //! types once, at the edge, and travels typed from there.
 
 mod address;
+pub mod change;
 mod clock;
 mod core;
 mod epoch;

@@ -225,6 +225,12 @@ pub struct Invitation {
     pub by: PrincipalName,
     /// When it ends.
     pub until: Timestamp,
+    /// blake3 of the public key that used it; that key may come again, no other.
+    pub used_by: Option<[u8; 32]>,
+    /// A person's uid to be; `None` draws the next free one.
+    pub id: Option<u32>,
+    /// A person's groups to be.
+    pub groups: Vec<GroupName>,
 }
 
 /// Something that happened to the cell, for `fts events`.
@@ -240,4 +246,117 @@ pub struct Event {
     pub what: String,
     /// On which thing.
     pub on: String,
+}
+
+/// The tables of the location database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Table {
+    /// One record.
+    Cell,
+    /// Members of the database.
+    Member,
+    /// File servers.
+    Server,
+    /// Server entries.
+    Entry,
+    /// Aggregates.
+    Aggregate,
+    /// Filesets.
+    Fileset,
+    /// The registry.
+    Principal,
+    /// Open invitations; seen by administrators only.
+    Invitation,
+    /// What happened.
+    Event,
+}
+
+impl Table {
+    /// All of them, in the order of a dump.
+    pub const ALL: [Table; 9] = [
+        Table::Cell,
+        Table::Member,
+        Table::Server,
+        Table::Entry,
+        Table::Aggregate,
+        Table::Fileset,
+        Table::Principal,
+        Table::Invitation,
+        Table::Event,
+    ];
+}
+
+/// A record of any table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each variant holds the record of its name")]
+pub enum Record {
+    Cell(Cell),
+    Member(Member),
+    Server(Server),
+    Entry(ServerEntry),
+    Aggregate(Aggregate),
+    Fileset(Fileset),
+    Principal(Principal),
+    Invitation(Invitation),
+    Event(Event),
+}
+
+/// What names a record within its table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each variant holds the key of its table")]
+pub enum Key {
+    Cell,
+    Member(u64),
+    Server(ServerId),
+    Entry(u32),
+    Aggregate(AggregateId),
+    Fileset(FilesetId),
+    Principal(PrincipalName),
+    Invitation([u8; 32]),
+    Event(u64),
+}
+
+impl Record {
+    /// The key of this record.
+    pub fn key(&self) -> Key {
+        match self {
+            Record::Cell(_) => Key::Cell,
+            Record::Member(m) => Key::Member(m.number),
+            Record::Server(s) => Key::Server(s.id),
+            Record::Entry(e) => Key::Entry(e.number),
+            Record::Aggregate(a) => Key::Aggregate(a.id),
+            Record::Fileset(f) => Key::Fileset(f.id),
+            Record::Principal(p) => Key::Principal(p.name.clone()),
+            Record::Invitation(i) => Key::Invitation(i.secret_hash),
+            Record::Event(e) => Key::Event(e.index),
+        }
+    }
+}
+
+impl Key {
+    /// The table it is a key of.
+    pub fn table(&self) -> Table {
+        match self {
+            Key::Cell => Table::Cell,
+            Key::Member(_) => Table::Member,
+            Key::Server(_) => Table::Server,
+            Key::Entry(_) => Table::Entry,
+            Key::Aggregate(_) => Table::Aggregate,
+            Key::Fileset(_) => Table::Fileset,
+            Key::Principal(_) => Table::Principal,
+            Key::Invitation(_) => Table::Invitation,
+            Key::Event(_) => Table::Event,
+        }
+    }
+}
+
+/// What one index of the log did to the tables: absolute values, so that hearing it twice does no harm.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// The index.
+    pub index: u64,
+    /// Records as they stand now.
+    pub put: Vec<Record>,
+    /// Records that are no more.
+    pub gone: Vec<Key>,
 }

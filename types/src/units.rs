@@ -95,7 +95,7 @@ pub fn parse_bytes(text: &str) -> Result<u64> {
 /// Writes a size with the largest unit that keeps it a whole number.
 pub fn format_bytes(bytes: u64) -> String {
     for (unit, scale) in SIZES[2..6].iter().rev() {
-        if bytes >= *scale && bytes % scale == 0 {
+        if bytes >= *scale && bytes.is_multiple_of(*scale) {
             return format!("{}{unit}", bytes / scale);
         }
     }

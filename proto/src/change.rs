@@ -1,0 +1,454 @@
+//! Changes and proposals between their typed form and the wire.
+
+use baton_types::change::{AddressEdit, AggregateRef, Change, ChangeSession, FilesetRef, OwnerEdit};
+pub use baton_types::change::{Proposal, Who};
+use baton_types::limits::{ADDRESSES_MAX, GROUPS_OF_PRINCIPAL_MAX};
+use baton_types::{
+    Address, AggregateId, AggregateName, EntryName, Epoch, Error, FilesetId, FilesetName, GroupName, Incarnation,
+    PrincipalName, Result, ServerId, Timestamp,
+};
+use v1::change::Change as Wire;
+
+use crate::v1;
+use crate::wire::{FromWire, bytes, bytes_list, free_text, missing};
+
+/// A fileset by name or id; what is all digits and commas is an id.
+impl FromWire for FilesetRef {
+    fn from_wire(text: &[u8]) -> Result<FilesetRef> {
+        let is_id = !text.is_empty() && text.iter().all(|b| b.is_ascii_digit() || *b == b',');
+        match std::str::from_utf8(text) {
+            Ok(text) if is_id => Ok(FilesetRef::Id(text.parse()?)),
+            _ => Ok(FilesetRef::Name(FilesetName::from_wire(text)?)),
+        }
+    }
+}
+
+/// An aggregate by name or number; what is all digits is a number.
+impl FromWire for AggregateRef {
+    fn from_wire(text: &[u8]) -> Result<AggregateRef> {
+        let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+        match number {
+            Some(number) => Ok(AggregateRef::Number(number)),
+            None => Ok(AggregateRef::Name(AggregateName::from_wire(text)?)),
+        }
+    }
+}
+
+fn fileset_bytes(fileset: FilesetRef) -> Vec<u8> {
+    match fileset {
+        FilesetRef::Id(id) => bytes(id),
+        FilesetRef::Name(name) => bytes(name),
+    }
+}
+
+fn aggregate_bytes(aggregate: AggregateRef) -> Vec<u8> {
+    match aggregate {
+        AggregateRef::Number(number) => bytes(number),
+        AggregateRef::Name(name) => bytes(name),
+    }
+}
+
+impl From<Change> for v1::Change {
+    #[expect(clippy::too_many_lines, reason = "one arm for each change, and nothing else")]
+    fn from(change: Change) -> v1::Change {
+        let change = match change {
+            Change::CreateServerEntry {
+                address,
+                principal,
+                quota,
+                owner,
+            } => Wire::CreateServerEntry(v1::CreateServerEntry {
+                address: bytes(address),
+                principal: bytes(principal),
+                quota,
+                owner: owner.map(bytes).unwrap_or_default(),
+            }),
+            Change::EditServerEntry {
+                address,
+                addresses,
+                principal,
+                quota,
+                owner,
+            } => Wire::EditServerEntry(v1::EditServerEntry {
+                address: bytes(address),
+                addresses: addresses.map(address_edit),
+                principal: principal.map(bytes).unwrap_or_default(),
+                quota_edit: quota.map(v1::edit_server_entry::QuotaEdit::Quota),
+                owner_edit: owner.map(owner_edit),
+            }),
+            Change::DeleteServerEntry { address } => Wire::DeleteServerEntry(v1::DeleteServerEntry {
+                address: bytes(address),
+            }),
+            Change::CreateFileset {
+                name,
+                server,
+                aggregate,
+                quota_bytes,
+            } => Wire::CreateFileset(v1::CreateFileset {
+                name: bytes(name),
+                server: bytes(server),
+                aggregate: aggregate_bytes(aggregate),
+                quota_bytes,
+            }),
+            Change::DeleteFileset {
+                fileset,
+                server,
+                aggregate,
+            } => Wire::DeleteFileset(v1::DeleteFileset {
+                fileset: fileset_bytes(fileset),
+                server: bytes(server),
+                aggregate: aggregate_bytes(aggregate),
+            }),
+            Change::RenameFileset { fileset, name } => Wire::RenameFileset(v1::RenameFileset {
+                fileset: fileset_bytes(fileset),
+                name: bytes(name),
+            }),
+            Change::LockFileset { fileset } => Wire::LockFileset(v1::LockFileset {
+                fileset: fileset_bytes(fileset),
+            }),
+            Change::UnlockFileset { fileset } => Wire::UnlockFileset(v1::UnlockFileset {
+                fileset: fileset_bytes(fileset),
+            }),
+            Change::RegisterServer {
+                id,
+                name,
+                addresses,
+                incarnation,
+            } => Wire::RegisterServer(v1::RegisterServer {
+                id: id.0.as_bytes().to_vec(),
+                name: bytes(name),
+                addresses: bytes_list(addresses),
+                incarnation: incarnation.0.as_bytes().to_vec(),
+            }),
+            Change::ReportAggregate { server, id, name } => Wire::ReportAggregate(v1::ReportAggregate {
+                server: server.0.as_bytes().to_vec(),
+                id: id.0.as_bytes().to_vec(),
+                name: bytes(name),
+            }),
+            Change::Claim {
+                aggregate,
+                server,
+                incarnation,
+                disk_epoch,
+            } => Wire::Claim(v1::Claim {
+                aggregate: aggregate.0.as_bytes().to_vec(),
+                server: server.0.as_bytes().to_vec(),
+                incarnation: incarnation.0.as_bytes().to_vec(),
+                disk_epoch: disk_epoch.0,
+            }),
+            Change::Detach {
+                aggregate,
+                server,
+                epoch,
+            } => Wire::Detach(v1::Detach {
+                aggregate: aggregate.0.as_bytes().to_vec(),
+                server: server.0.as_bytes().to_vec(),
+                epoch: epoch.0,
+            }),
+            Change::SetCell { key, value } => Wire::SetCell(v1::SetCell { key, value }),
+            Change::EditPrincipal {
+                name,
+                create,
+                groups,
+                disabled,
+                may_assert_users,
+                may_assert_root,
+            } => Wire::EditPrincipal(v1::EditPrincipal {
+                name: bytes(name),
+                create: create.is_some(),
+                id: create.flatten().unwrap_or_default(),
+                groups_edit: groups.map(|names| {
+                    v1::edit_principal::GroupsEdit::Groups(v1::Groups {
+                        names: bytes_list(names),
+                    })
+                }),
+                disabled_edit: disabled.map(v1::edit_principal::DisabledEdit::Disabled),
+                users_edit: may_assert_users.map(v1::edit_principal::UsersEdit::MayAssertUsers),
+                root_edit: may_assert_root.map(v1::edit_principal::RootEdit::MayAssertRoot),
+            }),
+            Change::Invite {
+                secret_hash,
+                kind,
+                principal,
+                id,
+                groups,
+            } => Wire::Invite(v1::Invite {
+                secret_hash: secret_hash.to_vec(),
+                kind: v1::InvitationKind::from(kind) as i32,
+                principal: bytes(principal),
+                id: id.unwrap_or_default(),
+                groups: bytes_list(groups),
+            }),
+            Change::UseInvitation {
+                secret_hash,
+                public_key_hash,
+                addresses,
+            } => Wire::UseInvitation(v1::UseInvitation {
+                secret_hash: secret_hash.to_vec(),
+                public_key_hash: public_key_hash.to_vec(),
+                addresses: bytes_list(addresses),
+            }),
+            Change::RemoveMember { name } => Wire::RemoveMember(v1::RemoveMember { name: bytes(name) }),
+            Change::Genesis {
+                cell_id,
+                cell,
+                administrator,
+                administrator_id,
+                member,
+                addresses,
+            } => Wire::Genesis(v1::Genesis {
+                cell_id: cell_id.0.as_bytes().to_vec(),
+                cell: bytes(cell),
+                administrator: bytes(administrator),
+                administrator_id,
+                member: bytes(member),
+                addresses: bytes_list(addresses),
+            }),
+        };
+        v1::Change { change: Some(change) }
+    }
+}
+
+fn address_edit(edit: AddressEdit) -> v1::edit_server_entry::Addresses {
+    match edit {
+        AddressEdit::Add(address) => v1::edit_server_entry::Addresses::Add(bytes(address)),
+        AddressEdit::ChangeTo(address) => v1::edit_server_entry::Addresses::ChangeTo(bytes(address)),
+        AddressEdit::Remove => v1::edit_server_entry::Addresses::Remove(true),
+    }
+}
+
+fn owner_edit(edit: OwnerEdit) -> v1::edit_server_entry::OwnerEdit {
+    match edit {
+        OwnerEdit::Set(group) => v1::edit_server_entry::OwnerEdit::Owner(bytes(group)),
+        OwnerEdit::Clear => v1::edit_server_entry::OwnerEdit::NoOwner(true),
+    }
+}
+
+impl TryFrom<v1::Change> for Change {
+    type Error = Error;
+
+    fn try_from(change: v1::Change) -> Result<Change> {
+        Ok(match change.change.ok_or_else(|| missing("change"))? {
+            Wire::CreateServerEntry(c) => Change::CreateServerEntry {
+                address: Address::from_wire(&c.address)?,
+                principal: PrincipalName::from_wire(&c.principal)?,
+                quota: c.quota,
+                owner: GroupName::optional(&c.owner)?,
+            },
+            Wire::EditServerEntry(c) => edit_server_entry(c)?,
+            Wire::DeleteServerEntry(c) => Change::DeleteServerEntry {
+                address: Address::from_wire(&c.address)?,
+            },
+            Wire::CreateFileset(c) => Change::CreateFileset {
+                name: FilesetName::from_wire(&c.name)?,
+                server: Address::from_wire(&c.server)?,
+                aggregate: AggregateRef::from_wire(&c.aggregate)?,
+                quota_bytes: c.quota_bytes,
+            },
+            Wire::DeleteFileset(c) => Change::DeleteFileset {
+                fileset: FilesetRef::from_wire(&c.fileset)?,
+                server: Address::from_wire(&c.server)?,
+                aggregate: AggregateRef::from_wire(&c.aggregate)?,
+            },
+            Wire::RenameFileset(c) => Change::RenameFileset {
+                fileset: FilesetRef::from_wire(&c.fileset)?,
+                name: FilesetName::from_wire(&c.name)?,
+            },
+            Wire::LockFileset(c) => Change::LockFileset {
+                fileset: FilesetRef::from_wire(&c.fileset)?,
+            },
+            Wire::UnlockFileset(c) => Change::UnlockFileset {
+                fileset: FilesetRef::from_wire(&c.fileset)?,
+            },
+            Wire::RegisterServer(c) => Change::RegisterServer {
+                id: ServerId::from_wire(&c.id)?,
+                name: EntryName::from_wire(&c.name)?,
+                addresses: Address::list(&c.addresses, ADDRESSES_MAX, "addresses")?,
+                incarnation: Incarnation::from_wire(&c.incarnation)?,
+            },
+            Wire::ReportAggregate(c) => Change::ReportAggregate {
+                server: ServerId::from_wire(&c.server)?,
+                id: AggregateId::from_wire(&c.id)?,
+                name: AggregateName::from_wire(&c.name)?,
+            },
+            Wire::Claim(c) => Change::Claim {
+                aggregate: AggregateId::from_wire(&c.aggregate)?,
+                server: ServerId::from_wire(&c.server)?,
+                incarnation: Incarnation::from_wire(&c.incarnation)?,
+                disk_epoch: Epoch(c.disk_epoch),
+            },
+            Wire::Detach(c) => Change::Detach {
+                aggregate: AggregateId::from_wire(&c.aggregate)?,
+                server: ServerId::from_wire(&c.server)?,
+                epoch: Epoch(c.epoch),
+            },
+            Wire::SetCell(c) => Change::SetCell {
+                key: free_text(c.key, "setting")?,
+                value: free_text(c.value, "value")?,
+            },
+            Wire::EditPrincipal(c) => edit_principal(c)?,
+            Wire::Invite(c) => Change::Invite {
+                secret_hash: FromWire::from_wire(&c.secret_hash)?,
+                kind: c.kind().try_into()?,
+                principal: PrincipalName::from_wire(&c.principal)?,
+                id: (c.id != 0).then_some(c.id),
+                groups: GroupName::list(&c.groups, GROUPS_OF_PRINCIPAL_MAX, "groups")?,
+            },
+            Wire::UseInvitation(c) => Change::UseInvitation {
+                secret_hash: FromWire::from_wire(&c.secret_hash)?,
+                public_key_hash: FromWire::from_wire(&c.public_key_hash)?,
+                addresses: Address::list(&c.addresses, ADDRESSES_MAX, "addresses")?,
+            },
+            Wire::RemoveMember(c) => Change::RemoveMember {
+                name: EntryName::from_wire(&c.name)?,
+            },
+            Wire::Genesis(c) => Change::Genesis {
+                cell_id: FromWire::from_wire(&c.cell_id)?,
+                cell: FromWire::from_wire(&c.cell)?,
+                administrator: PrincipalName::from_wire(&c.administrator)?,
+                administrator_id: c.administrator_id,
+                member: EntryName::from_wire(&c.member)?,
+                addresses: Address::list(&c.addresses, ADDRESSES_MAX, "addresses")?,
+            },
+        })
+    }
+}
+
+fn edit_server_entry(c: v1::EditServerEntry) -> Result<Change> {
+    use v1::edit_server_entry as wire;
+    let addresses = match c.addresses {
+        None => None,
+        Some(wire::Addresses::Add(address)) => Some(AddressEdit::Add(Address::from_wire(&address)?)),
+        Some(wire::Addresses::ChangeTo(address)) => Some(AddressEdit::ChangeTo(Address::from_wire(&address)?)),
+        Some(wire::Addresses::Remove(_)) => Some(AddressEdit::Remove),
+    };
+    let owner = match c.owner_edit {
+        None => None,
+        Some(wire::OwnerEdit::Owner(group)) => Some(OwnerEdit::Set(GroupName::from_wire(&group)?)),
+        Some(wire::OwnerEdit::NoOwner(_)) => Some(OwnerEdit::Clear),
+    };
+    Ok(Change::EditServerEntry {
+        address: Address::from_wire(&c.address)?,
+        addresses,
+        principal: PrincipalName::optional(&c.principal)?,
+        quota: c.quota_edit.map(|wire::QuotaEdit::Quota(quota)| quota),
+        owner,
+    })
+}
+
+fn edit_principal(c: v1::EditPrincipal) -> Result<Change> {
+    use v1::edit_principal as wire;
+    let groups = match c.groups_edit {
+        None => None,
+        Some(wire::GroupsEdit::Groups(groups)) => {
+            Some(GroupName::list(&groups.names, GROUPS_OF_PRINCIPAL_MAX, "groups")?)
+        }
+    };
+    Ok(Change::EditPrincipal {
+        name: PrincipalName::from_wire(&c.name)?,
+        create: c.create.then_some((c.id != 0).then_some(c.id)),
+        groups,
+        disabled: c.disabled_edit.map(|wire::DisabledEdit::Disabled(on)| on),
+        may_assert_users: c.users_edit.map(|wire::UsersEdit::MayAssertUsers(on)| on),
+        may_assert_root: c.root_edit.map(|wire::RootEdit::MayAssertRoot(on)| on),
+    })
+}
+
+const MECH_HOST: &str = "host";
+const MECH_DATABASE: &str = "database";
+
+impl From<Who> for v1::Who {
+    fn from(who: Who) -> v1::Who {
+        match who {
+            Who::Nobody => v1::Who::default(),
+            Who::Principal { name, mech } => v1::Who {
+                principal: bytes(name),
+                mech,
+                server: Vec::new(),
+            },
+            Who::Host { name, server } => v1::Who {
+                principal: bytes(name),
+                mech: MECH_HOST.to_owned(),
+                server: server.map(|id| id.0.as_bytes().to_vec()).unwrap_or_default(),
+            },
+            Who::Database => v1::Who {
+                mech: MECH_DATABASE.to_owned(),
+                ..v1::Who::default()
+            },
+        }
+    }
+}
+
+impl TryFrom<v1::Who> for Who {
+    type Error = Error;
+
+    fn try_from(who: v1::Who) -> Result<Who> {
+        Ok(match (PrincipalName::optional(&who.principal)?, who.mech.as_str()) {
+            (None, MECH_DATABASE) => Who::Database,
+            (None, _) => Who::Nobody,
+            (Some(name), MECH_HOST) => Who::Host {
+                name,
+                server: ServerId::optional(&who.server)?,
+            },
+            (Some(name), _) => Who::Principal {
+                name,
+                mech: free_text(who.mech, "mechanism")?,
+            },
+        })
+    }
+}
+
+impl From<Proposal> for v1::Proposal {
+    fn from(p: Proposal) -> v1::Proposal {
+        v1::Proposal {
+            session: p.session.0.to_vec(),
+            sequence: p.sequence,
+            born: p.born,
+            date: p.date.0,
+            who: Some(p.who.into()),
+            change: Some(p.change.into()),
+        }
+    }
+}
+
+impl TryFrom<v1::Proposal> for Proposal {
+    type Error = Error;
+
+    fn try_from(p: v1::Proposal) -> Result<Proposal> {
+        Ok(Proposal {
+            session: ChangeSession(FromWire::from_wire(&p.session)?),
+            sequence: p.sequence,
+            born: p.born,
+            date: Timestamp(p.date),
+            who: p.who.ok_or_else(|| missing("caller"))?.try_into()?,
+            change: p.change.ok_or_else(|| missing("change"))?.try_into()?,
+        })
+    }
+}
+
+/// Kept together so that an id printed by one command is read back by the next.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filesets_and_aggregates_are_told_by_their_looks() {
+        assert_eq!(
+            FilesetRef::from_wire(b"0,,1201").unwrap(),
+            FilesetRef::Id(FilesetId(1201))
+        );
+        assert_eq!(FilesetRef::from_wire(b"1201").unwrap(), FilesetRef::Id(FilesetId(1201)));
+        assert!(matches!(
+            FilesetRef::from_wire(b"user.1201").unwrap(),
+            FilesetRef::Name(_)
+        ));
+        assert!(FilesetRef::from_wire(b"0,1").is_err());
+        assert!(FilesetRef::from_wire(b"").is_err());
+        assert_eq!(AggregateRef::from_wire(b"13").unwrap(), AggregateRef::Number(13));
+        assert!(matches!(
+            AggregateRef::from_wire(b"lfs03").unwrap(),
+            AggregateRef::Name(_)
+        ));
+        assert!(AggregateRef::from_wire(&[0xff]).is_err());
+    }
+}

@@ -1,0 +1,277 @@
+//! What can be done to the location database, and on whose behalf.
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::InvitationKind;
+use crate::{
+    Address, AggregateId, AggregateName, CellId, CellName, EntryName, Epoch, FilesetId, FilesetName, GroupName,
+    Incarnation, PrincipalName, ServerId, Timestamp,
+};
+
+/// A fileset as a person names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FilesetRef {
+    /// By any of its three ids.
+    Id(FilesetId),
+    /// By name.
+    Name(FilesetName),
+}
+
+/// An aggregate as a person names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AggregateRef {
+    /// By the number the database gave it.
+    Number(u32),
+    /// By name.
+    Name(AggregateName),
+}
+
+/// What happens to an entry's addresses; the address that found the entry is the one meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AddressEdit {
+    /// One more.
+    Add(Address),
+    /// This one instead.
+    ChangeTo(Address),
+    /// One less.
+    Remove,
+}
+
+/// What happens to an entry's owner group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OwnerEdit {
+    /// This group.
+    Set(GroupName),
+    /// None.
+    Clear,
+}
+
+/// One change of the location database; applied by every member in the order of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// `fts crserverentry`.
+    CreateServerEntry {
+        /// Its first address; the entry's name comes from it.
+        address: Address,
+        /// Must be in the registry.
+        principal: PrincipalName,
+        /// Most fileset versions; 0 is no limit.
+        quota: u32,
+        /// Who may edit it besides administrators.
+        owner: Option<GroupName>,
+    },
+    /// `fts edserverentry`.
+    EditServerEntry {
+        /// Finds the entry, and nothing else does.
+        address: Address,
+        /// What to do with that address.
+        addresses: Option<AddressEdit>,
+        /// Must be in the registry.
+        principal: Option<PrincipalName>,
+        /// 0 is no limit.
+        quota: Option<u32>,
+        /// Who may edit it besides administrators.
+        owner: Option<OwnerEdit>,
+    },
+    /// `fts delserverentry`.
+    DeleteServerEntry {
+        /// Any of its addresses.
+        address: Address,
+    },
+    /// `fts create`, the database's half: ids and a site, all versions invalid.
+    CreateFileset {
+        /// Unique in the cell.
+        name: FilesetName,
+        /// A server's name or an entry's address.
+        server: Address,
+        /// Attached to that server.
+        aggregate: AggregateRef,
+        /// 0 is no limit.
+        quota_bytes: u64,
+    },
+    /// `fts delete`, the database's half.
+    DeleteFileset {
+        /// Its RW version goes.
+        fileset: FilesetRef,
+        /// Must be where it is.
+        server: Address,
+        /// Must be where it is.
+        aggregate: AggregateRef,
+    },
+    /// `fts rename`.
+    RenameFileset {
+        /// Which.
+        fileset: FilesetRef,
+        /// Its new name.
+        name: FilesetName,
+    },
+    /// `fts lock`.
+    LockFileset {
+        /// Which.
+        fileset: FilesetRef,
+    },
+    /// `fts unlock`.
+    UnlockFileset {
+        /// Which.
+        fileset: FilesetRef,
+    },
+    /// A file server says that it runs; under its own certificate only.
+    RegisterServer {
+        /// As in its certificate.
+        id: ServerId,
+        /// As in its certificate.
+        name: EntryName,
+        /// Best first.
+        addresses: Vec<Address>,
+        /// This run of it.
+        incarnation: Incarnation,
+    },
+    /// A file server says that it sees an aggregate's label; under its own certificate only.
+    ReportAggregate {
+        /// Who sees it.
+        server: ServerId,
+        /// From the label.
+        id: AggregateId,
+        /// From the label.
+        name: AggregateName,
+    },
+    /// A file server asks for an aggregate; under its own certificate only.
+    Claim {
+        /// Which.
+        aggregate: AggregateId,
+        /// For whom.
+        server: ServerId,
+        /// The run that asks: an epoch is used by one run only.
+        incarnation: Incarnation,
+        /// The newest epoch on the disk; the grant is above it and above every earlier grant.
+        disk_epoch: Epoch,
+    },
+    /// The owner gives an aggregate up; under its own certificate only.
+    Detach {
+        /// Which.
+        aggregate: AggregateId,
+        /// The owner.
+        server: ServerId,
+        /// Under which it owned it: a late word of an older epoch changes nothing.
+        epoch: Epoch,
+    },
+    /// `fts cell set`.
+    SetCell {
+        /// Which setting.
+        key: String,
+        /// As typed.
+        value: String,
+    },
+    /// Makes or edits a record of the registry.
+    EditPrincipal {
+        /// Who.
+        name: PrincipalName,
+        /// Make it, with this uid or the next free one; else it must be there.
+        create: Option<Option<u32>>,
+        /// All its groups.
+        groups: Option<Vec<GroupName>>,
+        /// Refuse it.
+        disabled: Option<bool>,
+        /// For machines.
+        may_assert_users: Option<bool>,
+        /// For machines.
+        may_assert_root: Option<bool>,
+    },
+    /// Gives out a token.
+    Invite {
+        /// blake3 of its secret.
+        secret_hash: [u8; 32],
+        /// For what.
+        kind: InvitationKind,
+        /// For whom; the record is made when the token is used.
+        principal: PrincipalName,
+        /// A person's uid; `None` draws the next free one.
+        id: Option<u32>,
+        /// A person's groups.
+        groups: Vec<GroupName>,
+    },
+    /// A token comes back with a key to certify.
+    UseInvitation {
+        /// blake3 of the secret shown.
+        secret_hash: [u8; 32],
+        /// blake3 of the public key: the same key may come again, no other.
+        public_key_hash: [u8; 32],
+        /// Where a new member will listen.
+        addresses: Vec<Address>,
+    },
+    /// A member leaves the location database.
+    RemoveMember {
+        /// Which.
+        name: EntryName,
+    },
+    /// The first change of every cell.
+    Genesis {
+        /// Drawn at its making.
+        cell_id: CellId,
+        /// Its name.
+        cell: CellName,
+        /// Who made it.
+        administrator: PrincipalName,
+        /// The administrator's uid.
+        administrator_id: u32,
+        /// The first member.
+        member: EntryName,
+        /// Where that listens.
+        addresses: Vec<Address>,
+    },
+}
+
+/// On whose behalf a change is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Who {
+    /// Not logged in.
+    Nobody,
+    /// Logged in by the mechanism named.
+    Principal {
+        /// Without the cell.
+        name: PrincipalName,
+        /// `cert`, `host-trust`.
+        mech: String,
+    },
+    /// A machine by the certificate of its connection.
+    Host {
+        /// `hosts/NAME`.
+        name: PrincipalName,
+        /// In its certificate.
+        server: Option<ServerId>,
+    },
+    /// The database itself.
+    Database,
+}
+
+impl Who {
+    /// The principal, if there is one.
+    pub fn principal(&self) -> Option<&PrincipalName> {
+        match self {
+            Who::Principal { name, .. } | Who::Host { name, .. } => Some(name),
+            Who::Nobody | Who::Database => None,
+        }
+    }
+}
+
+/// Names a run of changes of one caller: drawn at random, one change at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChangeSession(pub [u8; 16]);
+
+/// A change with the name under which it is done once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// Whose.
+    pub session: ChangeSession,
+    /// Counts from 1 within the session.
+    pub sequence: u32,
+    /// An index that the caller had seen before its session's first change: an unknown session that was
+    /// born before others were forgotten may be a forgotten one, and is refused.
+    pub born: u64,
+    /// The leader's, so that every member decides the same about what has ended.
+    pub date: Timestamp,
+    /// On whose behalf.
+    pub who: Who,
+    /// What.
+    pub change: Change,
+}
