@@ -1,0 +1,114 @@
+//! TLS failures in words that say whose fault it is and what to do.
+
+use std::io;
+
+use baton_types::{Error, Kind};
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+
+use super::timestamp;
+use crate::validity::{expired, not_yet};
+
+/// What a failed TLS operation on `on` (a peer, a certificate) means.
+pub fn explain(on: &str, error: &rustls::Error) -> Error {
+    use rustls::Error as Tls;
+    let because = |kind, why: &str| Error::new(kind, on).because(why);
+    match error {
+        Tls::InvalidCertificate(why) => certificate(on, why),
+        Tls::AlertReceived(alert) => refused(on, *alert),
+        Tls::InvalidMessage(_) => {
+            because(Kind::Invalid, "it does not speak TLS").remedy("check the address and the port")
+        }
+        Tls::PeerIncompatible(
+            PeerIncompatible::Tls12NotOfferedOrEnabled | PeerIncompatible::SupportedVersionsExtensionRequired,
+        ) => because(Kind::Version, "it does not speak TLS 1.3"),
+        Tls::PeerIncompatible(why) => because(Kind::Version, &format!("no common TLS parameters ({why:?})")),
+        Tls::NoApplicationProtocol => because(Kind::Version, "it does not speak the protocol of this port")
+            .remedy("check the address and the port"),
+        Tls::NoCertificatesPresented => because(Kind::Denied, "it showed no certificate"),
+        other => because(Kind::Io, &other.to_string()),
+    }
+}
+
+/// The same for an I/O error, beneath which a TLS error may lie.
+pub fn explain_io(on: &str, error: io::Error) -> Error {
+    let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()).cloned();
+    match (tls, error.kind()) {
+        (Some(tls), _) => explain(on, &tls).from_source(error),
+        (None, io::ErrorKind::UnexpectedEof) => Error::new(Kind::Unreachable, on)
+            .because("it closed the connection")
+            .from_source(error),
+        (None, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted) => {
+            Error::new(Kind::Unreachable, on)
+                .because("it cut the connection")
+                .from_source(error)
+        }
+        (None, _) => Error::io(on, error),
+    }
+}
+
+fn certificate(on: &str, why: &CertificateError) -> Error {
+    let because = |kind, why: &str| Error::new(kind, on).because(why);
+    match why {
+        CertificateError::ExpiredContext { time, not_after } => expired(on, timestamp(*time), timestamp(*not_after)),
+        CertificateError::NotValidYetContext { time, not_before } => {
+            not_yet(on, timestamp(*time), timestamp(*not_before))
+        }
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            because(Kind::Denied, "its certificate is not by this cell's authority")
+                .remedy("it belongs to another cell, or the cell was made anew; join it again")
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let presented = if presented.is_empty() {
+                "no machine".to_owned()
+            } else {
+                presented.join(", ")
+            };
+            because(
+                Kind::Denied,
+                &format!(
+                    "its certificate is for {presented}, and {} was expected",
+                    expected.to_str()
+                ),
+            )
+            .remedy("check the server's address")
+        }
+        CertificateError::InvalidPurposeContext { .. } => {
+            because(Kind::Denied, "its certificate is not made for this end of a connection")
+        }
+        CertificateError::Other(other) => match other.0.downcast_ref::<Error>() {
+            Some(ours) => Error {
+                on: on.to_owned(),
+                ..ours.clone()
+            },
+            None => because(Kind::Denied, &format!("its certificate is not good ({other})")),
+        },
+        other => because(Kind::Denied, &format!("its certificate is not good ({other:?})")),
+    }
+}
+
+/// What the other end's last word means here.
+fn refused(on: &str, alert: AlertDescription) -> Error {
+    let because = |kind, why: &str| Error::new(kind, on).because(why);
+    match alert {
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => because(
+            Kind::Denied,
+            "it does not know the authority of this machine's certificate",
+        )
+        .remedy("this machine belongs to another cell, or the cell was made anew; join it again"),
+        AlertDescription::CertificateExpired => because(
+            Kind::Expired,
+            "it says that this machine's certificate is over, or not good yet",
+        )
+        .remedy("renew it, and set the clocks of both machines"),
+        AlertDescription::BadCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::AccessDenied => because(Kind::Denied, "it refuses this machine's certificate"),
+        AlertDescription::ProtocolVersion => because(Kind::Version, "it does not speak TLS 1.3"),
+        AlertDescription::NoApplicationProtocol => {
+            because(Kind::Version, "it does not speak this protocol on this port")
+                .remedy("check the address and the port")
+        }
+        other => because(Kind::Io, &format!("it ended the handshake ({other:?})")),
+    }
+}
