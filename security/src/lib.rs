@@ -20,6 +20,7 @@
 mod anchor;
 pub mod auth;
 mod authority;
+pub mod callers;
 mod credential;
 mod files;
 pub mod invitation;

@@ -46,12 +46,24 @@ pub const CHUNK_BYTES_MAX: usize = 64 << 10;
 pub const LOGIN_FAILURES_MAX: u32 = 16;
 /// Login conversations open at once on one connection: one per user who is just logging in.
 pub const CONVERSATIONS_MAX: usize = 8;
+/// Seconds from the first to the last token of a login: a slow KDC answers within ten.
+pub const CONVERSATION_SECONDS_MAX: u64 = 30;
 /// Callers on one connection: users logged in on one client machine.
 pub const CALLERS_MAX: usize = 1_024;
+/// Seconds a caller's handle is good at most: a working day, and the usual life of a Kerberos ticket.
+pub const CALLER_SECONDS_MAX: u64 = 10 * 3_600;
 /// TLS handshakes under way at once: each costs a third of a millisecond of CPU, and so bounds what a flood takes.
 pub const HANDSHAKES_MAX: usize = 256;
 /// Seconds a handshake, and the Hello after it, may take.
 pub const HANDSHAKE_SECONDS_MAX: u64 = 5;
+/// Connections at once from one address, by default: behind NAT one address is a whole site.
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 200;
+/// New connections a minute from one address, by default: three times the above, for a site that comes back at once.
+pub const CONNECTS_PER_MINUTE_MAX: u32 = 600;
+/// Seconds an address that came too often is shut out.
+pub const CONNECT_DENY_SECONDS: u64 = 60;
+/// Addresses remembered for those counts: 6 MiB; a flood from more of them is turned away unseen.
+pub const CONNECT_SOURCES_MAX: usize = 65_536;
 
 /// Sessions whose last answer the location database keeps, so that a change sent twice is done once.
 pub const CHANGE_SESSIONS_MAX: usize = 16_384;

@@ -184,7 +184,7 @@ impl Statement {
 }
 
 fn too_many(count: usize) -> Error {
-    Error::new(Kind::Limit, "login token").because(format!("{count} groups, {GROUPS_OF_PRINCIPAL_MAX} at most"))
+    Error::new(Kind::Invalid, "login token").because(format!("{count} groups, {GROUPS_OF_PRINCIPAL_MAX} at most"))
 }
 
 fn bad(why: &str) -> Error {
