@@ -1,0 +1,3 @@
+//! Whole cells, simulation, invariants.
+
+pub mod sim;

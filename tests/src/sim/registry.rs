@@ -1,0 +1,47 @@
+//! The simulations that can be asked for by name.
+
+use super::{Trace, Violation, toy};
+
+/// A kind of history.
+#[derive(Clone, Copy, Debug)]
+pub struct Simulation {
+    /// What it is asked for by.
+    pub name: &'static str,
+    /// What it shows, in a line.
+    pub about: &'static str,
+    /// One history of it: everything that happens follows from the seed.
+    pub history: fn(u64) -> Result<Trace, Violation>,
+}
+
+/// All of them.
+pub const SIMULATIONS: &[Simulation] = &[
+    Simulation {
+        name: "toy",
+        about: "a register on three replicas: the scheduler's own proof",
+        history: toy::history,
+    },
+    Simulation {
+        name: "toy-broken",
+        about: "the same with replicas that answer before their sync: what a violation looks like",
+        history: toy::history_of_broken,
+    },
+];
+
+/// The simulation called `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Simulation> {
+    SIMULATIONS.iter().find(|simulation| simulation.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_finds_itself() {
+        for simulation in SIMULATIONS {
+            assert_eq!(find(simulation.name).map(|found| found.about), Some(simulation.about));
+        }
+        assert!(find("atlantis").is_none());
+    }
+}
