@@ -111,18 +111,16 @@ impl Anchor {
     /// # Errors
     /// `Denied`, `Expired` or `Invalid`, saying why it proves nothing.
     pub fn verify(&self, certificate: &CertificateDer<'_>, now: Timestamp) -> Result<Names> {
-        self.verify_client(certificate, &[], now)
+        self.verify_client(certificate, now)
             .map_err(|e| explain("certificate", &e))
     }
 
     /// As [`Anchor::verify`], in the words of the TLS library, which makes an alert of them.
-    pub(crate) fn verify_client(
-        &self,
-        leaf: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
-        now: Timestamp,
-    ) -> Result<Names, rustls::Error> {
-        self.0.clients.verify_client_cert(leaf, chain, unix_time(now))?;
+    ///
+    /// The chain is always the authority and the leaf: whatever else a peer sends is not looked at. (The library
+    /// would follow it, and not mind that the authority's path length is 0: it takes no constraints from a root.)
+    pub(crate) fn verify_client(&self, leaf: &CertificateDer<'_>, now: Timestamp) -> Result<Names, rustls::Error> {
+        self.0.clients.verify_client_cert(leaf, &[], unix_time(now))?;
         self.names(leaf)
     }
 
@@ -130,13 +128,12 @@ impl Anchor {
     pub(crate) fn verify_server(
         &self,
         leaf: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         now: Timestamp,
     ) -> Result<Names, rustls::Error> {
         self.0
             .servers
-            .verify_server_cert(leaf, chain, name, &[], unix_time(now))?;
+            .verify_server_cert(leaf, &[], name, &[], unix_time(now))?;
         let names = self.names(leaf)?;
         // TLS compares names without regard to case; two machines of a cell may differ by that alone.
         if names.host() != Some(name.to_str().as_ref()) {
@@ -200,3 +197,6 @@ fn organisation<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a str> {
 fn bad(why: &str) -> Error {
     Error::new(Kind::Invalid, "certificate").because(why)
 }
+
+#[cfg(test)]
+mod tests;

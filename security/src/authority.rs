@@ -167,6 +167,18 @@ impl Authority {
     }
 }
 
+#[cfg(test)]
+impl Authority {
+    /// Signs whatever is asked, as no authority would.
+    pub(crate) fn sign_anything(
+        &self,
+        params: &CertificateParams,
+        key: &impl PublicKeyData,
+    ) -> CertificateDer<'static> {
+        params.signed_by(key, &self.key).unwrap().der().clone()
+    }
+}
+
 /// Never the key.
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -215,3 +227,6 @@ fn random_serial() -> Result<SerialNumber> {
 fn failed(why: &rcgen::Error) -> Error {
     Error::new(Kind::Invalid, "certificate").because(why.to_string())
 }
+
+#[cfg(test)]
+mod tests;

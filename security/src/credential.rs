@@ -177,3 +177,6 @@ impl Credential {
         &self.key
     }
 }
+
+#[cfg(test)]
+mod tests;

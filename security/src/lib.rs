@@ -25,8 +25,11 @@ mod credential;
 mod files;
 pub mod invitation;
 mod key;
+pub mod listen;
 mod names;
 mod pem;
+#[cfg(test)]
+mod testing;
 mod tls;
 mod validity;
 

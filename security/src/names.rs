@@ -117,7 +117,13 @@ fn only_uri<'a>(certificate: &'a X509Certificate<'_>) -> Result<&'a str> {
 fn split_uri(uri: &str) -> Result<(CellName, PrincipalName)> {
     let rest = uri.strip_prefix(SCHEME).unwrap_or(uri);
     let (cell, principal) = rest.split_once('/').ok_or_else(|| bad("its URI has no principal"))?;
-    Ok((CellName::parse(cell)?, PrincipalName::parse(principal)?))
+    let cell = CellName::parse(cell).map_err(|e| bad_name(&e))?;
+    let principal = PrincipalName::parse(principal).map_err(|e| bad_name(&e))?;
+    Ok((cell, principal))
+}
+
+fn bad_name(error: &Error) -> Error {
+    bad(&format!("{}: {}", error.on, error.reason))
 }
 
 fn bad(why: &str) -> Error {

@@ -116,3 +116,6 @@ impl fmt::Debug for Dates {
         f.write_str("Dates")
     }
 }
+
+#[cfg(test)]
+mod tests;

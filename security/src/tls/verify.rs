@@ -27,10 +27,10 @@ impl ClientCertVerifier for Hosts {
     fn verify_client_cert(
         &self,
         leaf: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
+        _chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let names = self.0.verify_client(leaf, chain, timestamp(now))?;
+        let names = self.0.verify_client(leaf, timestamp(now))?;
         match names.host() {
             Some(_) => Ok(ClientCertVerified::assertion()),
             None => Err(other(Error::new(Kind::Denied, "certificate").because(format!(
@@ -102,7 +102,7 @@ impl ServerCertVerifier for Servers {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let anchor = self.anchor(chain)?;
         anchor
-            .verify_server(leaf, chain, name, timestamp(now))
+            .verify_server(leaf, name, timestamp(now))
             .map(|_| ServerCertVerified::assertion())
     }
 
