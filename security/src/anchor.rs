@@ -76,6 +76,15 @@ impl Anchor {
         Anchor::from_der(&der).map_err(|e| Error { on, ..e })
     }
 
+    /// Reads an authority's certificate from PEM text found at `on`.
+    ///
+    /// # Errors
+    /// As [`Anchor::from_der`].
+    pub fn from_pem(on: &str, text: &str) -> Result<Anchor> {
+        let der = pem::read_certificate(on, text.as_bytes())?;
+        Anchor::from_der(&der).map_err(|e| Error { on: on.to_owned(), ..e })
+    }
+
     /// Its certificate as a file holds it.
     pub fn to_pem(&self) -> String {
         pem::write_certificate(&self.0.der)

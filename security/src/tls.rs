@@ -22,7 +22,7 @@ use rustls_pki_types::UnixTime;
 use crate::names::Names;
 
 pub use client::{ClientTls, Dialled};
-pub use explain::{explain, explain_io};
+pub use explain::{explain, explain_io, explain_source};
 pub use host::HostTls;
 
 /// What is spoken inside: the protocol that both sides name in the handshake.

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::verify::Servers;
+use super::verify::{Servers, any_machine};
 use super::{Channel, ChannelBinding, Dates, Wire, explain_io, provider};
 use crate::anchor::Anchor;
 use crate::credential::Credential;
@@ -112,6 +112,27 @@ impl ClientTls {
         })
     }
 
+    /// Shakes hands with whichever machine of the cell is at the other end of `tcp`: for one who knows only
+    /// addresses. The certificate itself says which machine it is.
+    ///
+    /// # Errors
+    /// As [`ClientTls::connect`].
+    pub async fn connect_any(&self, tcp: TcpStream) -> Result<Dialled> {
+        let on = tcp
+            .peer_addr()
+            .map_or_else(|_| "server".to_owned(), |address| address.to_string());
+        let stream = TlsConnector::from(self.config.clone())
+            .connect(any_machine(), tcp)
+            .await
+            .map_err(|e| explain_io(&on, e))?;
+        let (channel, anchor) = self.proved_at(&on, stream.get_ref().1)?;
+        Ok(Dialled {
+            stream,
+            channel,
+            anchor,
+        })
+    }
+
     /// A connection to the machine `name`, for those who carry its bytes themselves.
     ///
     /// # Errors
@@ -126,14 +147,18 @@ impl ClientTls {
     /// # Errors
     /// `Version` when the server named no protocol; `Invalid` before the handshake is over.
     pub fn proved(&self, connection: &ClientConnection, name: &EntryName) -> Result<(Channel, Anchor)> {
+        self.proved_at(&on(name), connection)
+    }
+
+    fn proved_at(&self, on: &str, connection: &ClientConnection) -> Result<(Channel, Anchor)> {
         if connection.alpn_protocol().is_none() {
-            return Err(Error::new(Kind::Version, on(name)).because("it names no protocol"));
+            return Err(Error::new(Kind::Version, on).because("it names no protocol"));
         }
         let chain = connection.peer_certificates().unwrap_or_default();
         let [leaf, chain @ ..]: &[CertificateDer<'_>] = chain else {
-            return Err(Error::new(Kind::Invalid, on(name)).because("the handshake is not over"));
+            return Err(Error::new(Kind::Invalid, on).because("the handshake is not over"));
         };
-        let anchor = self.servers.anchor(chain).map_err(|e| super::explain(&on(name), &e))?;
+        let anchor = self.servers.anchor(chain).map_err(|e| super::explain(on, &e))?;
         let channel = Channel {
             binding: ChannelBinding::of(connection)?,
             host: Some(Names::of(leaf)?),

@@ -46,6 +46,20 @@ pub fn explain_io(on: &str, error: io::Error) -> Error {
     }
 }
 
+/// The TLS error somewhere beneath `error`, in the same words; `None` if there is none.
+pub fn explain_source(on: &str, error: &(dyn std::error::Error + 'static)) -> Option<Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<io::Error>().and_then(|e| e.get_ref());
+        let tls = inner.and_then(|e| e.downcast_ref::<rustls::Error>());
+        if let Some(tls) = tls.or_else(|| error.downcast_ref()) {
+            return Some(explain(on, tls));
+        }
+        next = error.source();
+    }
+    None
+}
+
 fn certificate(on: &str, why: &CertificateError) -> Error {
     let because = |kind, why: &str| Error::new(kind, on).because(why);
     match why {

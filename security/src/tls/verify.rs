@@ -1,5 +1,7 @@
 //! Verifiers: what the TLS library knows, and then the names.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use baton_types::{Error, Kind};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
@@ -10,6 +12,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use super::timestamp;
 use crate::anchor::{Anchor, other};
 use crate::key::Fingerprint;
+use crate::names::Names;
 
 /// A machine's certificate if one is shown, else nobody; never a user's, who logs in inside the connection.
 #[derive(Debug)]
@@ -91,6 +94,21 @@ impl Servers {
     }
 }
 
+/// Asks for no machine by name: no machine of a cell is named by an IP address, and none is sent to the server.
+pub(super) fn any_machine() -> ServerName<'static> {
+    ServerName::from(IpAddr::from(Ipv4Addr::UNSPECIFIED))
+}
+
+/// The machine that a certificate says it is of.
+fn own_name(leaf: &CertificateDer<'_>) -> Result<ServerName<'static>, rustls::Error> {
+    let names = Names::of(leaf).map_err(other)?;
+    let host = names.host().and_then(|host| ServerName::try_from(host.to_owned()).ok());
+    host.ok_or_else(|| {
+        let why = format!("it is the certificate of {names}, which is no machine");
+        other(Error::new(Kind::Denied, "certificate").because(why))
+    })
+}
+
 impl ServerCertVerifier for Servers {
     fn verify_server_cert(
         &self,
@@ -101,8 +119,12 @@ impl ServerCertVerifier for Servers {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let anchor = self.anchor(chain)?;
+        let own = match name {
+            ServerName::IpAddress(_) => Some(own_name(leaf)?),
+            _ => None,
+        };
         anchor
-            .verify_server(leaf, name, timestamp(now))
+            .verify_server(leaf, own.as_ref().unwrap_or(name), timestamp(now))
             .map(|_| ServerCertVerified::assertion())
     }
 
