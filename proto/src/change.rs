@@ -4,8 +4,8 @@ use baton_types::change::{AddressEdit, AggregateRef, Change, ChangeSession, File
 pub use baton_types::change::{Proposal, Who};
 use baton_types::limits::{ADDRESSES_MAX, GROUPS_OF_PRINCIPAL_MAX};
 use baton_types::{
-    Address, AggregateId, AggregateName, EntryName, Epoch, Error, FilesetId, FilesetName, GroupName, Incarnation,
-    PrincipalName, Result, ServerId, Timestamp,
+    Address, AggregateId, AggregateName, EntryName, Epoch, Error, FilesetName, GroupName, Incarnation, PrincipalName,
+    Result, ServerId, Timestamp,
 };
 use v1::change::Change as Wire;
 
@@ -227,6 +227,7 @@ fn owner_edit(edit: OwnerEdit) -> v1::edit_server_entry::OwnerEdit {
 impl TryFrom<v1::Change> for Change {
     type Error = Error;
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each change, and nothing else")]
     fn try_from(change: v1::Change) -> Result<Change> {
         Ok(match change.change.ok_or_else(|| missing("change"))? {
             Wire::CreateServerEntry(c) => Change::CreateServerEntry {
@@ -430,6 +431,7 @@ impl TryFrom<v1::Proposal> for Proposal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use baton_types::FilesetId;
 
     #[test]
     fn filesets_and_aggregates_are_told_by_their_looks() {

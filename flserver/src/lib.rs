@@ -1,0 +1,16 @@
+//! The location database of a cell: which fileset is where, who owns what, who is who.
+//!
+//! | module | is |
+//! |---|---|
+//! | `state` | the database: a value, changed by the entries of a log |
+//! | `watch` | who is told of which change: a core without I/O |
+//! | `store` | log, vote and snapshot on the disk |
+//! | `raft` | the log, replicated; the one place that knows the Raft library |
+//! | `serve` | calls of clients, servers and administrators |
+//! | `daemon` | the process: files, sockets, signals |
+
+pub mod publish;
+pub mod raft;
+pub mod state;
+pub mod store;
+pub mod watch;

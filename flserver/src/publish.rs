@@ -1,0 +1,152 @@
+//! What of the state everybody else sees: the value as of the last entry applied, and the watchers of it.
+//!
+//! The state machine's one thread writes here; lookups read without waiting for it. The hub of the
+//! watchers stands behind one mutex, held for the time it takes to decide who is sent what.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use baton_types::limits::{WATCH_CHANGES_MAX, WATCH_CREDIT};
+use baton_types::record::Changed;
+use baton_types::{Core, Error, Kind, Result};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+
+use crate::state::Fldb;
+use crate::watch::{Action, Event, Tables, Watch, WatcherId};
+
+/// The published state of one member.
+pub struct Published {
+    state: ArcSwap<Fldb>,
+    applied: watch::Sender<u64>,
+    hub: Mutex<Hub>,
+}
+
+struct Hub {
+    core: Watch,
+    next: WatcherId,
+    streams: BTreeMap<WatcherId, mpsc::Sender<Action>>,
+}
+
+/// One watcher's end. Dropping it ends the watch.
+pub struct Watching {
+    id: WatcherId,
+    actions: mpsc::Receiver<Action>,
+    published: Arc<Published>,
+}
+
+impl Default for Published {
+    fn default() -> Published {
+        let core = Watch::new(Fldb::default(), WATCH_CHANGES_MAX);
+        Published {
+            state: ArcSwap::from_pointee(Fldb::default()),
+            applied: watch::channel(0).0,
+            hub: Mutex::new(Hub {
+                core,
+                next: 1,
+                streams: BTreeMap::new(),
+            }),
+        }
+    }
+}
+
+impl Published {
+    /// The state as of the last entry applied here.
+    pub fn state(&self) -> Arc<Fldb> {
+        self.state.load_full()
+    }
+
+    /// Tells each new applied index.
+    pub fn progress(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// Waits until `index` is applied here.
+    ///
+    /// # Errors
+    /// `Unreachable` if this member is stopping.
+    pub async fn reached(&self, index: u64) -> Result<()> {
+        let mut progress = self.applied.subscribe();
+        let reached = progress.wait_for(|applied| *applied >= index).await;
+        reached
+            .map(drop)
+            .map_err(|_| Error::new(Kind::Unreachable, "this member").because("it is stopping"))
+    }
+
+    /// How many watch here.
+    pub fn watchers(&self) -> usize {
+        self.hub.lock().core.watchers()
+    }
+
+    /// Begins a watch of `tables`, from after the index `after`.
+    pub fn watch(self: &Arc<Self>, tables: Tables, after: u64) -> Watching {
+        let mut hub = self.hub.lock();
+        let id = hub.next;
+        hub.next += 1;
+        let (stream, actions) = mpsc::channel(WATCH_CREDIT as usize);
+        hub.streams.insert(id, stream);
+        hub.step(Event::Subscribe {
+            watcher: id,
+            tables,
+            after,
+            credit: WATCH_CREDIT,
+        });
+        Watching {
+            id,
+            actions,
+            published: self.clone(),
+        }
+    }
+
+    /// Sends every watcher that takes what it is sent a sign of life.
+    pub fn tick(&self) {
+        self.hub.lock().step(Event::Tick);
+    }
+
+    pub(crate) fn applied(&self, changed: Changed, state: Fldb) {
+        let index = changed.index;
+        self.state.store(Arc::new(state.clone()));
+        self.hub.lock().step(Event::Applied(Arc::new(changed), state));
+        self.applied.send_replace(index);
+    }
+
+    pub(crate) fn installed(&self, state: Fldb) {
+        let index = state.applied();
+        self.state.store(Arc::new(state.clone()));
+        self.hub.lock().step(Event::Installed(state));
+        self.applied.send_replace(index);
+    }
+}
+
+impl Hub {
+    fn step(&mut self, event: Event) {
+        for action in self.core.step(0, event) {
+            let id = match &action {
+                Action::Whole(id, ..) | Action::Changed(id, _) | Action::Reached(id, _) => *id,
+            };
+            let Some(stream) = self.streams.get(&id) else { continue };
+            // The channel holds as much as the core gives credit for, so it is full for no watcher that lives.
+            if stream.try_send(action).is_err() {
+                self.streams.remove(&id);
+            }
+        }
+    }
+}
+
+impl Watching {
+    /// The next thing to send. `None` when this member is stopping.
+    pub async fn next(&mut self) -> Option<Action> {
+        let action = self.actions.recv().await?;
+        self.published.hub.lock().step(Event::Credit(self.id, 1));
+        Some(action)
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let mut hub = self.published.hub.lock();
+        hub.streams.remove(&self.id);
+        hub.step(Event::Gone(self.id));
+    }
+}

@@ -1,0 +1,489 @@
+//! The log, replicated: the one place, with its folder, that knows the Raft library.
+//!
+//! Two of the library's defaults are not ours. A restarted leader would lead on without a vote, and could
+//! then give the number of an entry it forgot to another one: `enable_leader_restore` is off. A member
+//! that was cut off would come back with a high term and unseat a healthy leader: `enable_pre_vote` is on.
+//!
+//! | file | is |
+//! |---|---|
+//! | `raft/types.rs` | the library's types filled in, and their encoding |
+//! | `raft/log.rs` | its log storage, over our `LogStore` |
+//! | `raft/machine.rs` | its state machine, over our `Fldb` |
+//! | `raft/network.rs`, `raft/wire.rs` | its network, over a trait that a simulation can implement |
+//! | `raft/members.rs` | membership follows the member records |
+
+mod log;
+mod machine;
+mod members;
+mod network;
+mod types;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use baton_proto::v1;
+use baton_types::change::Proposal;
+use baton_types::{Clock, Error, Kind, Result};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use openraft::Instant as _;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::{ReadPolicy, SnapshotPolicy};
+use prost::Message;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::publish::Published;
+use crate::store::LogStore;
+pub use log::{Log, Pending, Writer};
+pub use types::Peer;
+use types::{Answer, Command, FORMAT, Raft, Vote, decode, encode};
+pub use wire::{Request, Wire};
+
+/// The format of what members say to each other.
+pub const MESSAGE_FORMAT: u32 = FORMAT;
+
+/// How long to wait before asking for a leader again.
+const RETRY: Duration = Duration::from_millis(25);
+/// Entries between two snapshots: a start replays at most this many and what came since.
+const SNAPSHOT_EVERY: u64 = 10_000;
+/// Entries kept behind a snapshot, for a member that was away for a moment.
+const KEPT_BEHIND: u64 = 5_000;
+
+/// Raft's timers.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Between two signs of life of the leader.
+    pub heartbeat: Duration,
+    /// A follower that heard nothing stands for election after this at the earliest.
+    pub election_min: Duration,
+    /// And after this at the latest.
+    pub election_max: Duration,
+}
+
+impl Default for Timing {
+    /// Measured: a stopped leader is replaced, to the next acknowledged change, in about half a second.
+    fn default() -> Timing {
+        Timing {
+            heartbeat: Duration::from_millis(50),
+            election_min: Duration::from_millis(150),
+            election_max: Duration::from_millis(300),
+        }
+    }
+}
+
+/// Where work that blocks is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// On the runtime's threads for it.
+    Threads,
+    /// Here and now: in a simulation, where a thread would make time unpredictable.
+    Inline,
+}
+
+impl Work {
+    async fn run<T: Send + 'static>(self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        match self {
+            Work::Inline => work(),
+            Work::Threads => tokio::task::spawn_blocking(work)
+                .await
+                .unwrap_or_else(|e| Err(Error::new(Kind::Io, "snapshot").because(e.to_string()))),
+        }
+    }
+}
+
+/// What a member is made of.
+pub struct Parts {
+    /// Raft's number for it.
+    pub number: u64,
+    /// Where its log, vote and snapshot are.
+    pub store: Arc<dyn LogStore>,
+    /// The way to the others.
+    pub wire: Arc<dyn Wire>,
+    /// Where its state is shown.
+    pub published: Arc<Published>,
+    /// Its date, for what it proposes as leader.
+    pub clock: Arc<dyn Clock>,
+    /// Raft's timers.
+    pub timing: Timing,
+    /// Where blocking work is done.
+    pub work: Work,
+    /// Entries between two snapshots; `None` for the usual number.
+    pub snapshot_every: Option<u64>,
+}
+
+/// A running member of the location database.
+#[derive(Clone)]
+pub struct Member {
+    raft: Raft,
+    number: u64,
+    wire: Arc<dyn Wire>,
+    published: Arc<Published>,
+    clock: Arc<dyn Clock>,
+}
+
+/// How one member sees the group.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// This one.
+    pub number: u64,
+    /// Who leads, as far as it knows.
+    pub leader: Option<u64>,
+    /// The term it is in.
+    pub term: u64,
+    /// The last index it knows to be committed.
+    pub committed: u64,
+    /// Those whose votes count.
+    pub voters: Vec<u64>,
+    /// On the leader: the last index each is known to hold.
+    pub matched: BTreeMap<u64, u64>,
+    /// On the leader: since each answered last.
+    pub silent: BTreeMap<u64, Duration>,
+    /// On the leader: a quorum answered within a lease.
+    pub quorum: bool,
+}
+
+impl Member {
+    /// Starts one. `drive` is given the writer of its log, which somebody must drive from then on.
+    ///
+    /// # Errors
+    /// What the store says; `Invalid` for timers that cannot work.
+    pub async fn start(parts: Parts, drive: impl FnOnce(Writer)) -> Result<Member> {
+        let failed = |e: String| Error::new(Kind::Io, "location database").because(e);
+        let config = config(&parts)
+            .validate()
+            .map_err(|e| Error::new(Kind::Invalid, "timers of the location database").because(e.to_string()))?;
+        let (log, writer) = Log::open(parts.store.clone())?;
+        drive(writer);
+        let machine = machine::Machine::new(parts.published.clone(), parts.store, parts.work);
+        let network = network::Network(parts.wire.clone());
+        let raft = Raft::new(parts.number, Arc::new(config), network, log, machine).await;
+        let raft = raft.map_err(|e| failed(e.to_string()))?;
+        Ok(Member {
+            raft,
+            number: parts.number,
+            wire: parts.wire,
+            published: parts.published,
+            clock: parts.clock,
+        })
+    }
+
+    /// Makes this the first and only member of a new group. Done before: nothing happens.
+    ///
+    /// # Errors
+    /// `Io` if it cannot be written.
+    pub async fn initialize(&self, peer: Peer) -> Result<()> {
+        let failed = |e: String| Error::new(Kind::Io, "location database").because(e);
+        if self.raft.is_initialized().await.map_err(|e| failed(e.to_string()))? {
+            return Ok(());
+        }
+        let members = BTreeMap::from([(self.number, peer)]);
+        self.raft.initialize(members).await.map_err(|e| failed(e.to_string()))
+    }
+
+    /// Waits until what this member had applied before its last end is applied again.
+    pub async fn recovered(&self, at_most: Duration) -> bool {
+        self.raft.wait_for_recovery(Some(at_most)).await.is_ok()
+    }
+
+    /// What of the state others see.
+    pub fn published(&self) -> &Arc<Published> {
+        &self.published
+    }
+
+    /// Makes a change, wherever the leader is. Sent twice, it is done once.
+    ///
+    /// # Errors
+    /// What the change itself says; `Unreachable` if no leader did it before `deadline`: it may still be done.
+    pub async fn propose(&self, proposal: Proposal, deadline: Duration) -> Result<v1::ChangeReply> {
+        let end = Instant::now() + deadline;
+        loop {
+            let attempt = match timeout_at(end, self.propose_here(proposal.clone())).await {
+                Ok(Err(Refusal::Lead(Some(leader)))) if leader.0 != self.number => {
+                    let body = v1::Proposal::from(proposal.clone()).encode_to_vec();
+                    let left = end.saturating_duration_since(Instant::now());
+                    self.wire
+                        .ask(&leader.1, Request::Forward, body, left)
+                        .await
+                        .and_then(|body| told(&body))
+                }
+                Ok(Err(Refusal::Lead(_))) | Err(_) => Err(no_quorum()),
+                Ok(Err(Refusal::Error(error))) => Err(error),
+                Ok(Ok(reply)) => Ok(reply),
+            };
+            match attempt {
+                Err(error) if is_doubtful(&error) && Instant::now() + RETRY < end => sleep(RETRY).await,
+                Err(error) if is_doubtful(&error) => return Err(no_quorum()),
+                decided => return decided,
+            }
+        }
+    }
+
+    async fn propose_here(&self, mut proposal: Proposal) -> Result<v1::ChangeReply, Refusal> {
+        proposal.date = self.clock.date();
+        let body = v1::Proposal::from(proposal).encode_to_vec();
+        let written = self
+            .raft
+            .client_write(Command {
+                format: Command::FORMAT,
+                body,
+            })
+            .await;
+        match written.map(|written| written.data) {
+            Ok(Answer::Done(reply)) => {
+                v1::ChangeReply::decode(reply.as_slice()).map_err(|e| Refusal::Error(undecodable(&e)))
+            }
+            Ok(Answer::Refused(failure)) => Err(Refusal::Error(match v1::Failure::decode(failure.as_slice()) {
+                Ok(failure) => failure.into(),
+                Err(e) => undecodable(&e),
+            })),
+            Ok(Answer::Nothing) => Err(Refusal::Error(
+                Error::new(Kind::Io, "change").because("it was no change"),
+            )),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Err(Refusal::Lead(leader_of(to))),
+            // The entry was lost with a leadership, or the lease is not there yet: ask again, it is done once.
+            Err(RaftError::APIError(_)) => Err(Refusal::Lead(None)),
+            Err(RaftError::Fatal(e)) => Err(Refusal::Error(stopped(&e))),
+        }
+    }
+
+    /// The index that a read has to wait for to see everything acknowledged before now.
+    ///
+    /// # Errors
+    /// `Unreachable` if no leader with a quorum answers before `deadline`.
+    pub async fn read_index(&self, deadline: Duration) -> Result<u64> {
+        let end = Instant::now() + deadline;
+        loop {
+            let attempt = match timeout_at(end, self.read_index_here()).await {
+                Ok(Err(Refusal::Lead(Some(leader)))) if leader.0 != self.number => {
+                    let left = end.saturating_duration_since(Instant::now());
+                    let answer = self.wire.ask(&leader.1, Request::ReadIndex, Vec::new(), left).await;
+                    answer.and_then(|body| decode(&body))
+                }
+                Ok(Err(Refusal::Lead(_))) | Err(_) => Err(no_quorum()),
+                Ok(Err(Refusal::Error(error))) => Err(error),
+                Ok(Ok(index)) => Ok(index),
+            };
+            match attempt {
+                Err(error) if is_doubtful(&error) && Instant::now() + RETRY < end => sleep(RETRY).await,
+                Err(error) if is_doubtful(&error) => return Err(no_quorum()),
+                decided => return decided,
+            }
+        }
+    }
+
+    async fn read_index_here(&self) -> Result<u64, Refusal> {
+        match self.raft.get_read_log_id(ReadPolicy::ReadIndex).await {
+            Ok((read, _)) => Ok(read.index()),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => Err(Refusal::Lead(leader_of(to))),
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(Refusal::Lead(None)),
+            Err(RaftError::Fatal(e)) => Err(Refusal::Error(stopped(&e))),
+        }
+    }
+
+    /// Answers what another member asked by [`Wire::ask`].
+    ///
+    /// # Errors
+    /// `Damaged` for bytes that are no such question; what the question itself is refused with.
+    pub async fn answer(&self, request: Request, body: Vec<u8>) -> Result<Vec<u8>> {
+        match request {
+            Request::Vote => encode(&self.raft.vote(decode(&body)?).await.map_err(|e| stopped(&e))?),
+            Request::PreVote => encode(&self.raft.pre_vote(decode(&body)?).await.map_err(|e| stopped(&e))?),
+            Request::Append => encode(
+                &self
+                    .raft
+                    .append_entries(decode(&body)?)
+                    .await
+                    .map_err(|e| stopped(&e))?,
+            ),
+            Request::TransferLeader => encode(
+                &self
+                    .raft
+                    .handle_transfer_leader(decode(&body)?)
+                    .await
+                    .map_err(|e| stopped(&e))?,
+            ),
+            Request::ReadIndex => match self.read_index_here().await {
+                Ok(index) => encode(&index),
+                Err(Refusal::Lead(_)) => Err(no_quorum()),
+                Err(Refusal::Error(error)) => Err(error),
+            },
+            Request::Forward => {
+                let wire = v1::Proposal::decode(body.as_slice()).map_err(|e| undecodable(&e))?;
+                let reply = match self.propose_here(wire.try_into()?).await {
+                    Ok(reply) => v1::Told {
+                        told: Some(v1::told::Told::Reply(reply)),
+                    },
+                    Err(Refusal::Error(error)) if !is_doubtful(&error) => v1::Told {
+                        told: Some(v1::told::Told::Failure((&error).into())),
+                    },
+                    Err(Refusal::Lead(_) | Refusal::Error(_)) => return Err(no_quorum()),
+                };
+                Ok(reply.encode_to_vec())
+            }
+        }
+    }
+
+    /// Answers a stream of appends, each in its turn.
+    pub fn answer_appends(&self, appends: BoxStream<'static, Vec<u8>>) -> BoxStream<'static, Result<Vec<u8>>> {
+        // What does not decode ends the stream; its sender opens another.
+        let appends = appends
+            .map(|body| decode(&body).ok())
+            .take_while(|rpc| futures::future::ready(rpc.is_some()));
+        let answers = self.raft.stream_append(appends.filter_map(futures::future::ready));
+        answers
+            .map(|answer| answer.map_err(|e| stopped(&e)).and_then(|answer| encode(&answer)))
+            .boxed()
+    }
+
+    /// Takes a snapshot that another member sent.
+    ///
+    /// # Errors
+    /// `Damaged` for bytes that are no snapshot.
+    pub async fn answer_snapshot(&self, head: &[u8], data: Vec<u8>) -> Result<Vec<u8>> {
+        let (vote, meta): (Vote, types::SnapshotMeta) = decode(head)?;
+        crate::state::Fldb::load(&data)?; // a bad one is refused here, where it harms nobody
+        let snapshot = types::Snapshot { meta, snapshot: data };
+        encode(
+            &self
+                .raft
+                .install_full_snapshot(vote, snapshot)
+                .await
+                .map_err(|e| stopped(&e))?,
+        )
+    }
+
+    /// How this member sees the group.
+    pub fn status(&self) -> Status {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let heartbeat = metrics.heartbeat.unwrap_or_default();
+        let silent = heartbeat
+            .into_iter()
+            .filter_map(|(number, at)| Some((number, at?.elapsed())));
+        let matched = metrics.replication.unwrap_or_default().into_iter();
+        Status {
+            number: self.number,
+            leader: metrics.current_leader,
+            term: metrics.current_term,
+            committed: metrics.local_committed.map_or(0, |log_id| log_id.index),
+            voters: metrics.membership_config.voter_ids().collect(),
+            matched: matched
+                .map(|(number, log_id)| (number, log_id.map_or(0, |log_id| log_id.index)))
+                .collect(),
+            silent: silent.collect(),
+            quorum: metrics
+                .last_quorum_acked
+                .is_some_and(|at| at.elapsed() < Duration::from_secs(1)),
+        }
+    }
+
+    /// The members that Raft itself knows, by number: also before any state is there.
+    pub fn peers(&self) -> BTreeMap<u64, Peer> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        metrics
+            .membership_config
+            .nodes()
+            .map(|(number, peer)| (*number, peer.clone()))
+            .collect()
+    }
+
+    /// Gives leadership to the member that is furthest, if this one leads and there is another.
+    pub async fn hand_over(&self) {
+        let status = self.status();
+        if status.leader != Some(self.number) {
+            return;
+        }
+        let others = status
+            .matched
+            .iter()
+            .filter(|(n, _)| **n != self.number && status.voters.contains(n));
+        if let Some((&to, _)) = others.max_by_key(|(_, index)| **index)
+            && self.raft.trigger().transfer_leader(to).await.is_ok()
+        {
+            let mut metrics = self.raft.metrics();
+            let moved = async {
+                while metrics.borrow_watched().current_leader == Some(self.number) && metrics.changed().await.is_ok() {}
+            };
+            // The others elect one by themselves if this takes longer.
+            drop(tokio::time::timeout(Duration::from_secs(1), moved).await);
+        }
+    }
+
+    /// Ends this member.
+    pub async fn stop(&self) {
+        drop(self.raft.shutdown().await);
+    }
+
+    /// Returns when this member cannot go on, with the reason.
+    pub async fn failed(&self) -> Error {
+        let mut metrics = self.raft.metrics();
+        loop {
+            if let Err(fatal) = metrics.borrow_watched().running_state.clone() {
+                return stopped(&fatal);
+            }
+            if metrics.changed().await.is_err() {
+                return Error::new(Kind::Io, "location database").because("it has stopped");
+            }
+        }
+    }
+}
+
+/// Why a change or a read was not done here.
+enum Refusal {
+    /// Another leads, or nobody knows who.
+    Lead(Option<(u64, Peer)>),
+    /// It was decided, or cannot be here.
+    Error(Error),
+}
+
+fn config(parts: &Parts) -> openraft::Config {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let every = parts.snapshot_every.unwrap_or(SNAPSHOT_EVERY);
+    openraft::Config {
+        cluster_name: "baton".to_owned(),
+        heartbeat_interval: millis(parts.timing.heartbeat),
+        election_timeout_min: millis(parts.timing.election_min),
+        election_timeout_max: millis(parts.timing.election_max),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(every),
+        max_in_snapshot_log_to_keep: KEPT_BEHIND.min(every / 2),
+        replication_lag_threshold: every + KEPT_BEHIND,
+        install_snapshot_timeout: 60_000,
+        enable_leader_restore: Some(false),
+        enable_pre_vote: Some(true),
+        ..openraft::Config::default()
+    }
+}
+
+fn leader_of(to: ForwardToLeader<types::Config>) -> Option<(u64, Peer)> {
+    Some((to.leader_id?, to.leader_node?))
+}
+
+/// A change whose fate the caller does not know, or that nobody has decided yet.
+fn is_doubtful(error: &Error) -> bool {
+    matches!(error.kind, Kind::Unreachable | Kind::TimedOut)
+}
+
+fn told(body: &[u8]) -> Result<v1::ChangeReply> {
+    let told = v1::Told::decode(body).map_err(|e| undecodable(&e))?;
+    match told.told {
+        Some(v1::told::Told::Reply(reply)) => Ok(reply),
+        Some(v1::told::Told::Failure(failure)) => Err(failure.into()),
+        None => Err(Error::new(Kind::Damaged, "answer of the leader").because("it is empty")),
+    }
+}
+
+fn no_quorum() -> Error {
+    Error::new(Kind::Unreachable, "location database")
+        .because("no quorum: no leader that a majority of the members follows")
+        .remedy("fts status says which members are missing")
+}
+
+fn undecodable(error: &prost::DecodeError) -> Error {
+    Error::new(Kind::Damaged, "message between members").because(error.to_string())
+}
+
+fn stopped(error: &dyn std::fmt::Display) -> Error {
+    Error::new(Kind::Io, "location database").because(error.to_string())
+}

@@ -1,0 +1,199 @@
+//! The library's state machine, over [`Fldb`]: decode, step, publish.
+//!
+//! The state lives in memory; what makes it durable is the log, and from time to time a snapshot. An
+//! entry that this build cannot read ends the process: to leave it out would make this member's state
+//! another one than its fellows' (I10).
+
+use std::io;
+use std::sync::Arc;
+
+use baton_proto::v1;
+use baton_types::change::Proposal;
+use baton_types::{Core, Error, Kind};
+use futures::{Stream, TryStreamExt};
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
+use prost::Message;
+
+use super::Work;
+use super::types::{
+    Answer, Command, Config, LogId, Snapshot, SnapshotMeta, StoredMembership, decode, encode, io as to_io,
+};
+use crate::publish::Published;
+use crate::state::{Action, Committed, Fldb};
+use crate::store::{self, LogStore};
+
+/// The state machine of one member.
+pub struct Machine {
+    state: Fldb,
+    last: Option<LogId>,
+    membership: StoredMembership,
+    /// Describes the snapshot that was read at the start: to install that one, it need not be written again.
+    read: Option<SnapshotMeta>,
+    published: Arc<Published>,
+    store: Arc<dyn LogStore>,
+    work: Work,
+}
+
+/// A copy of the state that is being written down.
+pub struct Builder {
+    state: Fldb,
+    meta: SnapshotMeta,
+    store: Arc<dyn LogStore>,
+    work: Work,
+}
+
+impl Machine {
+    pub(super) fn new(published: Arc<Published>, store: Arc<dyn LogStore>, work: Work) -> Machine {
+        Machine {
+            state: Fldb::default(),
+            last: None,
+            membership: StoredMembership::default(),
+            read: None,
+            published,
+            store,
+            work,
+        }
+    }
+
+    fn apply_one(
+        &mut self,
+        log_id: LogId,
+        payload: EntryPayload<Command, u64, super::types::Peer>,
+    ) -> io::Result<Answer> {
+        self.last = Some(log_id);
+        let committed = match payload {
+            EntryPayload::Blank => Committed::Nothing(log_id.index),
+            EntryPayload::Membership(membership) => {
+                self.membership = StoredMembership::new(Some(log_id), membership);
+                Committed::Nothing(log_id.index)
+            }
+            EntryPayload::Normal(command) => Committed::Change(log_id.index, Box::new(read(&command)?)),
+        };
+        if log_id.index == 0 {
+            return Ok(Answer::Nothing); // the first membership; the database's indexes begin after it
+        }
+        let mut answer = Answer::Nothing;
+        for action in self.state.step(0, committed) {
+            match action {
+                Action::Answer { index, outcome, .. } => answer = told(index, outcome),
+                Action::Changed(changed) => self.published.applied(changed, self.state.clone()),
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// A proposal out of the log.
+fn read(command: &Command) -> io::Result<Proposal> {
+    if command.format != Command::FORMAT {
+        let error = Error::new(Kind::Version, "log")
+            .because(format!(
+                "an entry of format {}, this version reads {}",
+                command.format,
+                Command::FORMAT
+            ))
+            .remedy("start the newer version on this member");
+        return Err(to_io(error));
+    }
+    let damaged = |why: String| to_io(Error::new(Kind::Damaged, "log").because(why));
+    let wire = v1::Proposal::decode(command.body.as_slice()).map_err(|e| damaged(e.to_string()))?;
+    Proposal::try_from(wire).map_err(|e| damaged(e.to_string()))
+}
+
+fn told(index: u64, outcome: crate::state::Outcome) -> Answer {
+    match outcome {
+        Ok(record) => Answer::Done(
+            v1::ChangeReply {
+                index,
+                record: record.map(Into::into),
+            }
+            .encode_to_vec(),
+        ),
+        Err(error) => Answer::Refused(v1::Failure::from(&error).encode_to_vec()),
+    }
+}
+
+impl RaftStateMachine<Config> for Machine {
+    type SnapshotData = Vec<u8>;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        Ok((self.last, self.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<Config>>> + Unpin + OptionalSend,
+    {
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let answer = self.apply_one(entry.log_id, entry.payload)?;
+            if let Some(responder) = responder {
+                responder.send(answer);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let meta = SnapshotMeta {
+            last_log_id: self.last,
+            last_membership: self.membership.clone(),
+        };
+        Builder {
+            state: self.state.clone(),
+            meta,
+            store: self.store.clone(),
+            work: self.work,
+        }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Vec<u8>) -> io::Result<()> {
+        let state = Fldb::load(&snapshot).map_err(to_io)?;
+        let kept = store::Snapshot {
+            meta: encode(meta).map_err(to_io)?,
+            data: snapshot,
+        };
+        let store = self.store.clone();
+        self.work.run(move || store.save_snapshot(&kept)).await.map_err(to_io)?;
+        self.state = state;
+        self.last = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        self.published.installed(self.state.clone());
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        let store = self.store.clone();
+        let Some(kept) = self.work.run(move || store.load_snapshot()).await.map_err(to_io)? else {
+            return Ok(None);
+        };
+        let meta: SnapshotMeta = decode(&kept.meta).map_err(to_io)?;
+        self.read = Some(meta.clone());
+        Ok(Some(Snapshot {
+            meta,
+            snapshot: kept.data,
+        }))
+    }
+}
+
+impl RaftSnapshotBuilder<Config> for Builder {
+    type SnapshotData = Vec<u8>;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let (state, store) = (self.state.clone(), self.store.clone());
+        let meta = encode(&self.meta).map_err(to_io)?;
+        let build = move || {
+            let kept = store::Snapshot {
+                meta,
+                data: state.dump(),
+            };
+            store.save_snapshot(&kept).map(|()| kept.data)
+        };
+        let snapshot = self.work.run(build).await.map_err(to_io)?;
+        Ok(Snapshot {
+            meta: self.meta.clone(),
+            snapshot,
+        })
+    }
+}

@@ -1,0 +1,121 @@
+//! The state of the location database: a value.
+//!
+//! Every member applies the same changes in the same order and so holds the same value. It knows no
+//! clock, no disk, no network: what it needs of the date comes with the change. Its maps share
+//! structure, so a copy costs nothing: readers, snapshots and a change that fails half-way all rest on that.
+//!
+//! | file | is |
+//! |---|---|
+//! | `state/apply.rs` | a committed change: once only, whole or not at all |
+//! | `state/draft.rs` | a change under way: the copy it works on, and what it has touched |
+//! | `state/right.rs` | who may do what |
+//! | `state/{cell,registry,entries,aggregates,filesets}.rs` | what each change does |
+//! | `state/query.rs` | questions |
+//! | `state/dump.rs` | the whole value as bytes, for Raft's snapshots |
+
+mod aggregates;
+mod apply;
+mod cell;
+mod draft;
+mod dump;
+mod entries;
+mod filesets;
+mod query;
+mod registry;
+mod right;
+#[cfg(test)]
+mod tests;
+
+use baton_types::change::ChangeSession;
+use baton_types::record::{
+    Aggregate, Cell, Event, Fileset, Invitation, Member, Principal, Record, Server, ServerEntry,
+};
+use baton_types::{
+    Address, AggregateId, AggregateName, EntryName, FilesetId, FilesetName, PrincipalName, Result, ServerId,
+};
+use rpds::RedBlackTreeMapSync as Map;
+
+pub use apply::{Action, Committed};
+pub use query::{Filter, Location};
+pub(crate) use right::{is_administrator, may};
+
+/// What a change gave back: the record as it stands after it, or none if it is gone.
+pub type Outcome = Result<Option<Record>>;
+
+/// The last answer of a session of changes.
+#[derive(Clone, Debug, PartialEq)]
+struct Answered {
+    sequence: u32,
+    index: u64,
+    outcome: Outcome,
+}
+
+/// Counted up and never down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Counters {
+    fileset: u64,
+    entry: u32,
+    aggregate: u32,
+    member: u64,
+    principal: u32,
+}
+
+/// The location database as of one index of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fldb {
+    applied: u64,
+    next: Counters,
+    cell: Option<Cell>,
+    members: Map<u64, Member>,
+    servers: Map<ServerId, Server>,
+    server_names: Map<EntryName, ServerId>,
+    entries: Map<u32, ServerEntry>,
+    entry_addresses: Map<Address, u32>,
+    aggregates: Map<AggregateId, Aggregate>,
+    aggregate_names: Map<AggregateName, AggregateId>,
+    aggregate_numbers: Map<u32, AggregateId>,
+    filesets: Map<FilesetId, Fileset>,
+    fileset_names: Map<FilesetName, FilesetId>,
+    principals: Map<PrincipalName, Principal>,
+    principal_ids: Map<u32, PrincipalName>,
+    invitations: Map<[u8; 32], Invitation>,
+    events: Map<u64, Event>,
+    sessions: Map<ChangeSession, Answered>,
+    /// Sessions by the index of their last change: the first is the next to be forgotten.
+    session_order: Map<u64, ChangeSession>,
+    /// Sessions last used at or before this index may have been forgotten.
+    horizon: u64,
+}
+
+impl Default for Fldb {
+    fn default() -> Fldb {
+        Fldb {
+            applied: 0,
+            next: Counters {
+                fileset: 1,
+                entry: 1,
+                aggregate: 1,
+                member: 1,
+                principal: 1_000,
+            },
+            cell: None,
+            members: Map::default(),
+            servers: Map::default(),
+            server_names: Map::default(),
+            entries: Map::default(),
+            entry_addresses: Map::default(),
+            aggregates: Map::default(),
+            aggregate_names: Map::default(),
+            aggregate_numbers: Map::default(),
+            filesets: Map::default(),
+            fileset_names: Map::default(),
+            principals: Map::default(),
+            principal_ids: Map::default(),
+            invitations: Map::default(),
+            events: Map::default(),
+            sessions: Map::default(),
+            session_order: Map::default(),
+            horizon: 0,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The cell itself: its first change, its settings, the members of its database.
+
+use baton_types::change::Change;
+use baton_types::record::{Cell, Member, Principal, Record, groups};
+use baton_types::units::{format_duration, parse_duration};
+use baton_types::{EntryName, Error, GroupName, Kind, PrincipalName, Result};
+use std::time::Duration;
+
+use super::draft::Draft;
+
+/// Mechanisms of logging in that this version knows.
+const MECHANISMS: [&str; 2] = ["cert", "host-trust"];
+/// Below a minute nobody could type the token; above a week it is a key under the mat.
+const INVITATION_SECONDS: std::ops::RangeInclusive<u64> = 60..=7 * 86_400;
+/// Below an hour a machine that was off over lunch could not renew; above a year nothing is renewed.
+const CERTIFICATE_SECONDS: std::ops::RangeInclusive<u64> = 3_600..=366 * 86_400;
+/// DFS's own locks ended after 8 hours; a week is a forgotten one.
+const LOCK_SECONDS: std::ops::RangeInclusive<u64> = 60..=7 * 86_400;
+
+impl Draft<'_> {
+    pub(super) fn remove_member(&mut self, name: &EntryName) -> Result<()> {
+        let on = format!("member {name}");
+        let found = self.state.members.values().find(|m| m.name == *name).cloned();
+        let member = found.ok_or_else(|| Error::new(Kind::NotFound, on.clone()))?;
+        if self.state.members.size() == 1 {
+            return Err(Error::new(Kind::Invalid, on).because("it is the last one, and the cell would be gone"));
+        }
+        if member.issuer && self.state.members.values().filter(|m| m.issuer).count() == 1 {
+            return Err(Error::new(Kind::Invalid, on)
+                .because("it alone holds the authority's key")
+                .remedy("copy ca.key into another member's pki directory and restart that member first"));
+        }
+        self.drop_member(member.number);
+        self.tell(on);
+        Ok(())
+    }
+
+    pub(super) fn genesis(&mut self, change: &Change) -> Result<Record> {
+        let Change::Genesis {
+            cell_id,
+            cell,
+            administrator,
+            administrator_id,
+            member,
+            addresses,
+        } = change
+        else {
+            unreachable!("routed by Draft::run")
+        };
+        if self.state.cell.is_some() {
+            return Err(Error::new(Kind::Exists, format!("cell {cell}")));
+        }
+        let all = groups::ALL
+            .iter()
+            .map(|group| GroupName::parse(group))
+            .collect::<Result<Vec<_>>>()?;
+        self.put_principal(Principal {
+            name: administrator.clone(),
+            id: Some(*administrator_id),
+            groups: all,
+            disabled: false,
+            may_assert_users: false,
+            may_assert_root: false,
+        });
+        self.put_principal(machine(PrincipalName::host(member)));
+        let number = self.state.next.member;
+        self.state.next.member += 1;
+        self.put_member(Member {
+            number,
+            name: member.clone(),
+            addresses: addresses.clone(),
+            issuer: true,
+        });
+        self.tell_for(administrator.clone(), format!("cell {cell}"));
+        Ok(self.put_cell(Cell {
+            id: *cell_id,
+            name: cell.clone(),
+            description: String::new(),
+            auth: vec!["cert".to_owned()],
+            invitation_seconds: 15 * 60,
+            host_certificate_seconds: 30 * 86_400,
+            user_certificate_seconds: 30 * 86_400,
+            entry_lock_seconds: 8 * 3_600,
+        }))
+    }
+
+    pub(super) fn set_cell(&mut self, key: &str, value: &str) -> Result<Record> {
+        let mut cell = self
+            .state
+            .cell
+            .clone()
+            .ok_or_else(|| Error::new(Kind::NotFound, "cell"))?;
+        match key {
+            "description" => cell.description = value.to_owned(),
+            "auth" => cell.auth = mechanisms(value)?,
+            "invitation-lifetime" => cell.invitation_seconds = seconds(key, value, INVITATION_SECONDS)?,
+            "host-certificate-lifetime" => {
+                cell.host_certificate_seconds = seconds(key, value, CERTIFICATE_SECONDS)?;
+            }
+            "user-certificate-lifetime" => {
+                cell.user_certificate_seconds = seconds(key, value, CERTIFICATE_SECONDS)?;
+            }
+            "lock-lifetime" => cell.entry_lock_seconds = seconds(key, value, LOCK_SECONDS)?,
+            _ => {
+                return Err(
+                    Error::new(Kind::NotFound, format!("setting '{}'", key.escape_debug())).remedy(
+                        "there are: description, auth, invitation-lifetime, host-certificate-lifetime, \
+                     user-certificate-lifetime, lock-lifetime",
+                    ),
+                );
+            }
+        }
+        self.tell(format!("{key} = {value}"));
+        Ok(self.put_cell(cell))
+    }
+}
+
+/// The registry's record of a machine.
+pub(super) fn machine(name: PrincipalName) -> Principal {
+    Principal {
+        name,
+        id: None,
+        groups: Vec::new(),
+        disabled: false,
+        may_assert_users: false,
+        may_assert_root: false,
+    }
+}
+
+fn mechanisms(value: &str) -> Result<Vec<String>> {
+    let list: Vec<String> = value
+        .split([',', ' '])
+        .filter(|m| !m.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let bad = |why: String| {
+        Error::new(Kind::Invalid, format!("auth '{}'", value.escape_debug()))
+            .because(why)
+            .remedy(format!("give a list of: {}", MECHANISMS.join(", ")))
+    };
+    if let Some(unknown) = list.iter().find(|m| !MECHANISMS.contains(&m.as_str())) {
+        return Err(bad(format!("'{}' is no mechanism", unknown.escape_debug())));
+    }
+    if !list.iter().any(|m| m == "cert") {
+        return Err(bad("without cert nobody could administrate the cell".to_owned()));
+    }
+    Ok(list)
+}
+
+fn seconds(key: &str, value: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64> {
+    let seconds = parse_duration(value)?.as_secs();
+    if !range.contains(&seconds) {
+        let text = |s: &u64| format_duration(Duration::from_secs(*s));
+        return Err(Error::new(Kind::Range, format!("{key} {value}")).because(format!(
+            "outside {} to {}",
+            text(range.start()),
+            text(range.end())
+        )));
+    }
+    Ok(seconds)
+}

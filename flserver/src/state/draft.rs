@@ -1,0 +1,255 @@
+//! A change under way: the copy it works on, and a list of what it has touched.
+//!
+//! All writing goes through `put_*` and `drop_*`, which keep the indexes by name, number and address in
+//! step with the records, and note each touched record for the watchers.
+
+use baton_types::change::{Change, Proposal, Who};
+use baton_types::limits::EVENTS_MAX;
+use baton_types::record::{
+    Aggregate, Cell, Changed, Event, Fileset, Invitation, Key, Member, Principal, Record, Server, ServerEntry,
+};
+use baton_types::{PrincipalName, Result, Timestamp};
+
+use super::Fldb;
+
+/// A copy of the state that becomes the state if the change succeeds.
+pub(super) struct Draft<'a> {
+    pub(super) state: Fldb,
+    pub(super) index: u64,
+    pub(super) date: Timestamp,
+    pub(super) who: &'a Who,
+    changed: Changed,
+    /// What to write into the events; set by the change, none if it did nothing worth telling.
+    event: Option<(String, Option<PrincipalName>)>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(state: Fldb, index: u64, proposal: &'a Proposal) -> Draft<'a> {
+        Draft {
+            state,
+            index,
+            date: proposal.date,
+            who: &proposal.who,
+            changed: Changed {
+                index,
+                ..Changed::default()
+            },
+            event: None,
+        }
+    }
+
+    /// Does `change`, and says what its record looks like after it; none if it is gone.
+    pub(super) fn run(&mut self, change: &Change) -> Result<Option<Record>> {
+        let record = match change {
+            Change::CreateServerEntry {
+                address,
+                principal,
+                quota,
+                owner,
+            } => self.create_entry(address, principal, *quota, owner.as_ref())?,
+            Change::EditServerEntry { .. } => self.edit_entry(change)?,
+            Change::DeleteServerEntry { address } => return self.delete_entry(address).map(|()| None),
+            Change::CreateFileset {
+                name,
+                server,
+                aggregate,
+                quota_bytes,
+            } => self.create_fileset(name, server, aggregate, *quota_bytes)?,
+            Change::DeleteFileset {
+                fileset,
+                server,
+                aggregate,
+            } => {
+                return self.delete_fileset(fileset, server, aggregate).map(|()| None);
+            }
+            Change::RenameFileset { fileset, name } => self.rename_fileset(fileset, name)?,
+            Change::LockFileset { fileset } => self.lock_fileset(fileset)?,
+            Change::UnlockFileset { fileset } => self.unlock_fileset(fileset)?,
+            Change::RegisterServer {
+                id,
+                name,
+                addresses,
+                incarnation,
+            } => self.register(*id, name, addresses, *incarnation)?,
+            Change::ReportAggregate { server, id, name } => self.report(*server, *id, name)?,
+            Change::Claim {
+                aggregate,
+                server,
+                incarnation,
+                disk_epoch,
+            } => self.claim(*aggregate, *server, *incarnation, *disk_epoch)?,
+            Change::Detach {
+                aggregate,
+                server,
+                epoch,
+            } => self.detach(*aggregate, *server, *epoch)?,
+            Change::EditPrincipal { .. } => self.edit_principal(change)?,
+            Change::Invite { .. } => self.invite(change)?,
+            Change::UseInvitation {
+                secret_hash,
+                public_key_hash,
+                addresses,
+            } => self.use_invitation(*secret_hash, *public_key_hash, addresses)?,
+            Change::SetCell { key, value } => self.set_cell(key, value)?,
+            Change::RemoveMember { name } => return self.remove_member(name).map(|()| None),
+            Change::Genesis { .. } => self.genesis(change)?,
+        };
+        Ok(Some(record))
+    }
+
+    /// The new state, and what watchers are to be told.
+    pub(super) fn finish(mut self, change: &Change) -> (Fldb, Changed) {
+        if let Some((on, by)) = self.event.take() {
+            let nobody = || PrincipalName::parse("nobody").ok();
+            let Some(by) = by.or_else(|| self.who.principal().cloned()).or_else(nobody) else {
+                return (self.state, self.changed);
+            };
+            let event = Event {
+                index: self.index,
+                date: self.date,
+                by,
+                what: verb(change).to_owned(),
+                on,
+            };
+            self.state.events.insert_mut(event.index, event.clone());
+            self.changed.put.push(Record::Event(event));
+            while self.state.events.size() > EVENTS_MAX {
+                let Some((&oldest, _)) = self.state.events.iter().next() else {
+                    break;
+                };
+                self.state.events.remove_mut(&oldest);
+                self.changed.gone.push(Key::Event(oldest));
+            }
+        }
+        (self.state, self.changed)
+    }
+
+    /// Notes that the change is worth an event on the thing called `on`.
+    pub(super) fn tell(&mut self, on: impl Into<String>) {
+        self.event = Some((on.into(), None));
+    }
+
+    /// The same for a change whose caller is not logged in.
+    pub(super) fn tell_for(&mut self, by: PrincipalName, on: impl Into<String>) {
+        self.event = Some((on.into(), Some(by)));
+    }
+
+    pub(super) fn put_cell(&mut self, cell: Cell) -> Record {
+        self.state.cell = Some(cell.clone());
+        self.note(Record::Cell(cell))
+    }
+
+    pub(super) fn put_member(&mut self, member: Member) -> Record {
+        self.state.members.insert_mut(member.number, member.clone());
+        self.note(Record::Member(member))
+    }
+
+    pub(super) fn drop_member(&mut self, number: u64) {
+        self.state.members.remove_mut(&number);
+        self.changed.gone.push(Key::Member(number));
+    }
+
+    pub(super) fn put_server(&mut self, server: Server) -> Record {
+        self.state.server_names.insert_mut(server.name.clone(), server.id);
+        self.state.servers.insert_mut(server.id, server.clone());
+        self.note(Record::Server(server))
+    }
+
+    pub(super) fn put_entry(&mut self, entry: ServerEntry) -> Record {
+        self.forget_addresses(entry.number);
+        for address in &entry.addresses {
+            self.state.entry_addresses.insert_mut(address.clone(), entry.number);
+        }
+        self.state.entries.insert_mut(entry.number, entry.clone());
+        self.note(Record::Entry(entry))
+    }
+
+    pub(super) fn drop_entry(&mut self, number: u32) {
+        self.forget_addresses(number);
+        self.state.entries.remove_mut(&number);
+        self.changed.gone.push(Key::Entry(number));
+    }
+
+    fn forget_addresses(&mut self, number: u32) {
+        if let Some(before) = self.state.entries.get(&number).cloned() {
+            for address in &before.addresses {
+                self.state.entry_addresses.remove_mut(address);
+            }
+        }
+    }
+
+    pub(super) fn put_aggregate(&mut self, aggregate: Aggregate) -> Record {
+        self.state
+            .aggregate_names
+            .insert_mut(aggregate.name.clone(), aggregate.id);
+        self.state.aggregate_numbers.insert_mut(aggregate.number, aggregate.id);
+        self.state.aggregates.insert_mut(aggregate.id, aggregate.clone());
+        self.note(Record::Aggregate(aggregate))
+    }
+
+    pub(super) fn put_fileset(&mut self, fileset: Fileset) -> Record {
+        if let Some(before) = self.state.filesets.get(&fileset.id).map(|f| f.name.clone()) {
+            self.state.fileset_names.remove_mut(&before);
+        }
+        self.state.fileset_names.insert_mut(fileset.name.clone(), fileset.id);
+        self.state.filesets.insert_mut(fileset.id, fileset.clone());
+        self.note(Record::Fileset(fileset))
+    }
+
+    pub(super) fn drop_fileset(&mut self, fileset: &Fileset) {
+        self.state.fileset_names.remove_mut(&fileset.name);
+        self.state.filesets.remove_mut(&fileset.id);
+        self.changed.gone.push(Key::Fileset(fileset.id));
+    }
+
+    pub(super) fn put_principal(&mut self, principal: Principal) -> Record {
+        if let Some(id) = principal.id {
+            self.state.principal_ids.insert_mut(id, principal.name.clone());
+        }
+        self.state
+            .principals
+            .insert_mut(principal.name.clone(), principal.clone());
+        self.note(Record::Principal(principal))
+    }
+
+    pub(super) fn put_invitation(&mut self, invitation: Invitation) -> Record {
+        self.state
+            .invitations
+            .insert_mut(invitation.secret_hash, invitation.clone());
+        self.note(Record::Invitation(invitation))
+    }
+
+    pub(super) fn drop_invitation(&mut self, secret_hash: [u8; 32]) {
+        self.state.invitations.remove_mut(&secret_hash);
+        self.changed.gone.push(Key::Invitation(secret_hash));
+    }
+
+    fn note(&mut self, record: Record) -> Record {
+        self.changed.put.push(record.clone());
+        record
+    }
+}
+
+/// What an event calls a change.
+fn verb(change: &Change) -> &'static str {
+    match change {
+        Change::CreateServerEntry { .. } => "create server entry",
+        Change::EditServerEntry { .. } => "edit server entry",
+        Change::DeleteServerEntry { .. } => "delete server entry",
+        Change::CreateFileset { .. } => "create fileset",
+        Change::DeleteFileset { .. } => "delete fileset",
+        Change::RenameFileset { .. } => "rename fileset",
+        Change::LockFileset { .. } => "lock fileset",
+        Change::UnlockFileset { .. } => "unlock fileset",
+        Change::RegisterServer { .. } => "register server",
+        Change::ReportAggregate { .. } => "attach aggregate",
+        Change::Claim { .. } => "claim aggregate",
+        Change::Detach { .. } => "detach aggregate",
+        Change::SetCell { .. } => "set",
+        Change::EditPrincipal { .. } => "edit principal",
+        Change::Invite { .. } => "invite",
+        Change::UseInvitation { .. } => "join",
+        Change::RemoveMember { .. } => "remove member",
+        Change::Genesis { .. } => "create cell",
+    }
+}

@@ -1,0 +1,181 @@
+//! The whole state as bytes, for Raft's snapshots and for a member that has to start from nothing.
+//!
+//! ```text
+//! ┌──────────────┬───────────┬──────────────────────────────────────────────┐
+//! │ "BATONFLDB\n"│ format u32│ records, each a varint length and a message  │
+//! └──────────────┴───────────┴──────────────────────────────────────────────┘
+//! ```
+//! The first record is the counters, and tells at which index the state is. Indexes by name, number and
+//! address are made anew from the records, so they cannot disagree with them.
+
+use baton_proto::v1;
+use baton_types::change::ChangeSession;
+use baton_types::record::{Record, Table};
+use baton_types::{Error, Kind, Result};
+use prost::Message;
+
+use super::{Answered, Counters, Filter, Fldb};
+
+const MAGIC: &[u8; 10] = b"BATONFLDB\n";
+const FORMAT: u32 = 1;
+
+impl Fldb {
+    /// All of it.
+    pub fn dump(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(1 << 16);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        push(&mut bytes, v1::record::Record::Counters(self.counters()));
+        let everything = Filter::default();
+        for table in Table::ALL {
+            // Only a filter can make a list fail, and there is none.
+            for record in self.list(table, &everything).into_iter().flatten() {
+                let record = v1::Record::from(record);
+                bytes.reserve(record.encoded_len() + 8);
+                record
+                    .encode_length_delimited(&mut bytes)
+                    .unwrap_or_else(|_| unreachable!("a Vec grows"));
+            }
+        }
+        for (session, answered) in self.sessions.iter() {
+            push(
+                &mut bytes,
+                v1::record::Record::Session(Box::new(session_record(session, answered))),
+            );
+        }
+        bytes
+    }
+
+    /// The state in `bytes`.
+    ///
+    /// # Errors
+    /// `Version` for another format; `Damaged` for anything that is no dump.
+    pub fn load(bytes: &[u8]) -> Result<Fldb> {
+        let damaged = |why: String| Error::new(Kind::Damaged, "snapshot of the location database").because(why);
+        let rest = bytes
+            .strip_prefix(MAGIC)
+            .ok_or_else(|| damaged("it does not begin as one".to_owned()))?;
+        let (format, mut rest) = rest
+            .split_first_chunk()
+            .ok_or_else(|| damaged("it ends early".to_owned()))?;
+        let format = u32::from_le_bytes(*format);
+        if format != FORMAT {
+            return Err(Error::new(Kind::Version, "snapshot of the location database")
+                .because(format!("format {format}, this version reads {FORMAT}"))
+                .remedy("start the version that wrote it"));
+        }
+        let mut state = Fldb::default();
+        while !rest.is_empty() {
+            let record = v1::Record::decode_length_delimited(&mut rest).map_err(|e| damaged(e.to_string()))?;
+            state.take(record).map_err(|e| damaged(e.to_string()))?;
+        }
+        Ok(state)
+    }
+
+    fn counters(&self) -> v1::Counters {
+        v1::Counters {
+            next_fileset: self.next.fileset,
+            next_entry: self.next.entry,
+            next_aggregate: self.next.aggregate,
+            next_member: self.next.member,
+            next_principal: self.next.principal,
+            horizon: self.horizon,
+            applied: self.applied,
+        }
+    }
+
+    fn take(&mut self, record: v1::Record) -> Result<()> {
+        match record.record {
+            Some(v1::record::Record::Counters(c)) => {
+                self.next = Counters {
+                    fileset: c.next_fileset,
+                    entry: c.next_entry,
+                    aggregate: c.next_aggregate,
+                    member: c.next_member,
+                    principal: c.next_principal,
+                };
+                self.horizon = c.horizon;
+                self.applied = c.applied;
+            }
+            Some(v1::record::Record::Session(session)) => self.take_session(*session)?,
+            Some(_) | None => self.take_record(record.try_into()?),
+        }
+        Ok(())
+    }
+
+    fn take_record(&mut self, record: Record) {
+        match record {
+            Record::Cell(cell) => self.cell = Some(cell),
+            Record::Member(member) => self.members.insert_mut(member.number, member),
+            Record::Server(server) => {
+                self.server_names.insert_mut(server.name.clone(), server.id);
+                self.servers.insert_mut(server.id, server);
+            }
+            Record::Entry(entry) => {
+                for address in &entry.addresses {
+                    self.entry_addresses.insert_mut(address.clone(), entry.number);
+                }
+                self.entries.insert_mut(entry.number, entry);
+            }
+            Record::Aggregate(aggregate) => {
+                self.aggregate_names.insert_mut(aggregate.name.clone(), aggregate.id);
+                self.aggregate_numbers.insert_mut(aggregate.number, aggregate.id);
+                self.aggregates.insert_mut(aggregate.id, aggregate);
+            }
+            Record::Fileset(fileset) => {
+                self.fileset_names.insert_mut(fileset.name.clone(), fileset.id);
+                self.filesets.insert_mut(fileset.id, fileset);
+            }
+            Record::Principal(principal) => {
+                if let Some(id) = principal.id {
+                    self.principal_ids.insert_mut(id, principal.name.clone());
+                }
+                self.principals.insert_mut(principal.name.clone(), principal);
+            }
+            Record::Invitation(invitation) => self.invitations.insert_mut(invitation.secret_hash, invitation),
+            Record::Event(event) => self.events.insert_mut(event.index, event),
+        }
+    }
+
+    fn take_session(&mut self, wire: v1::ChangeSession) -> Result<()> {
+        let bad = |_| Error::new(Kind::Damaged, "session");
+        let session = ChangeSession(wire.session.as_slice().try_into().map_err(bad)?);
+        let outcome = if wire.failure.is_empty() {
+            Ok(wire.record.map(|record| (*record).try_into()).transpose()?)
+        } else {
+            let failure = v1::Failure::decode(wire.failure.as_slice());
+            Err(failure.map_err(|_| Error::new(Kind::Damaged, "session"))?.into())
+        };
+        self.session_order.insert_mut(wire.index, session);
+        self.sessions.insert_mut(
+            session,
+            Answered {
+                sequence: wire.sequence,
+                index: wire.index,
+                outcome,
+            },
+        );
+        Ok(())
+    }
+}
+
+fn session_record(session: &ChangeSession, answered: &Answered) -> v1::ChangeSession {
+    let (record, failure) = match &answered.outcome {
+        Ok(record) => (record.clone().map(|record| Box::new(record.into())), Vec::new()),
+        Err(error) => (None, v1::Failure::from(error).encode_to_vec()),
+    };
+    v1::ChangeSession {
+        session: session.0.to_vec(),
+        sequence: answered.sequence,
+        index: answered.index,
+        record,
+        failure,
+    }
+}
+
+fn push(bytes: &mut Vec<u8>, record: v1::record::Record) {
+    let record = v1::Record { record: Some(record) };
+    record
+        .encode_length_delimited(bytes)
+        .unwrap_or_else(|_| unreachable!("a Vec grows"));
+}

@@ -1,0 +1,161 @@
+//! Filesets: the database's half. A new one is *invalid* until a server has made it.
+
+use baton_types::change::{AggregateRef, FilesetRef};
+use baton_types::record::{Aggregate, EntryLock, Fileset, Record, ServerEntry, Site, VersionState};
+use baton_types::{Address, Error, FilesetId, FilesetName, Kind, Result};
+
+use super::Fldb;
+use super::draft::Draft;
+
+impl Draft<'_> {
+    pub(super) fn rename_fileset(&mut self, fileset: &FilesetRef, name: &FilesetName) -> Result<Record> {
+        let mut fileset = self.unlocked(fileset)?;
+        self.free(name)?;
+        self.tell(format!("fileset {} to {name}", fileset.name));
+        fileset.name = name.clone();
+        Ok(self.put_fileset(fileset))
+    }
+
+    pub(super) fn unlock_fileset(&mut self, fileset: &FilesetRef) -> Result<Record> {
+        let mut fileset = self.state.fileset(fileset)?;
+        if fileset.lock.take().is_none() {
+            return Err(Error::new(Kind::Invalid, format!("fileset {}", fileset.name)).because("not locked"));
+        }
+        self.tell(format!("fileset {}", fileset.name));
+        Ok(self.put_fileset(fileset))
+    }
+
+    pub(super) fn create_fileset(
+        &mut self,
+        name: &FilesetName,
+        server: &Address,
+        on: &AggregateRef,
+        quota: u64,
+    ) -> Result<Record> {
+        self.free(name)?;
+        let (entry, aggregate) = self.place(server, on)?;
+        let id = FilesetId(self.state.next.fileset);
+        self.state.next.fileset =
+            id.0.checked_add(FilesetId::STEP)
+                .ok_or_else(|| Error::new(Kind::Limit, "fileset ids").because("all 64 bits are used up"))?;
+        self.count_uses(entry, 1)?;
+        self.tell(format!("fileset {name}"));
+        Ok(self.put_fileset(Fileset {
+            id,
+            name: name.clone(),
+            rw: VersionState::Invalid,
+            ro: VersionState::Invalid,
+            backup: VersionState::Invalid,
+            sites: vec![Site {
+                entry,
+                aggregate: aggregate.id,
+                versions: Site::RW,
+            }],
+            quota_bytes: quota,
+            lock: None,
+        }))
+    }
+
+    pub(super) fn delete_fileset(&mut self, fileset: &FilesetRef, server: &Address, on: &AggregateRef) -> Result<()> {
+        let fileset = self.unlocked(fileset)?;
+        let name = format!("fileset {}", fileset.name);
+        let entry = self.state.entry_of(server)?;
+        let aggregate = self.state.aggregate(on)?;
+        let here = |s: &Site| s.entry == entry.number && s.aggregate == aggregate.id && s.versions & Site::RW != 0;
+        let Some(site) = fileset.sites.iter().find(|s| here(s)) else {
+            return Err(Error::new(Kind::NotFound, name)
+                .because(format!(
+                    "its RW version is not on aggregate {} of {server}",
+                    aggregate.name
+                ))
+                .remedy("fts lsfldb -fileset NAME says where it is"));
+        };
+        if [fileset.rw, fileset.ro, fileset.backup].contains(&VersionState::Valid) {
+            return Err(Error::new(Kind::Busy, name).because("a server has made it, and must delete its files first"));
+        }
+        self.count_uses(site.entry, -i64::from(site.versions.count_ones()))?;
+        self.drop_fileset(&fileset);
+        self.tell(name);
+        Ok(())
+    }
+
+    pub(super) fn lock_fileset(&mut self, fileset: &FilesetRef) -> Result<Record> {
+        let mut fileset = self.unlocked(fileset)?;
+        let nobody = || Error::new(Kind::Denied, "nobody").because("not logged in");
+        let holder = self.who.principal().cloned().ok_or_else(nobody)?;
+        let seconds = self.state.cell.as_ref().map_or(0, |cell| cell.entry_lock_seconds);
+        fileset.lock = Some(EntryLock {
+            holder,
+            since: self.date,
+            until: self.date.plus_seconds(seconds),
+        });
+        self.tell(format!("fileset {}", fileset.name));
+        Ok(self.put_fileset(fileset))
+    }
+
+    /// The fileset, unless an administrator's lock on it still holds. Locks end by themselves.
+    fn unlocked(&self, fileset: &FilesetRef) -> Result<Fileset> {
+        let fileset = self.state.fileset(fileset)?;
+        match &fileset.lock {
+            Some(lock) if lock.until > self.date => Err(Error::new(Kind::Busy, format!("fileset {}", fileset.name))
+                .because(format!("its entry is locked by {}", lock.holder))
+                .remedy(format!("when that work is done: fts unlock -fileset {}", fileset.name))),
+            Some(_) | None => Ok(fileset),
+        }
+    }
+
+    fn free(&self, name: &FilesetName) -> Result<()> {
+        match self.state.fileset_names.get(name) {
+            None => Ok(()),
+            Some(id) => Err(Error::new(Kind::Exists, format!("fileset {name}")).because(format!("it is fileset {id}"))),
+        }
+    }
+
+    /// Where to put a fileset: an entry with room, and an aggregate that a server under it is attached to.
+    fn place(&self, server: &Address, on: &AggregateRef) -> Result<(u32, Aggregate)> {
+        let entry = self.state.entry_of(server)?;
+        let aggregate = self.state.aggregate(on)?;
+        let name = |id| self.state.servers.get(id).map(|s| s.name.to_string());
+        let is_there = aggregate.attached.iter().filter_map(|id| self.state.servers.get(id));
+        if !is_there
+            .into_iter()
+            .any(|s| s.addresses.iter().any(|a| entry.addresses.contains(a)))
+        {
+            let attached: Vec<String> = aggregate.attached.iter().filter_map(name).collect();
+            return Err(Error::new(Kind::Invalid, format!("aggregate {}", aggregate.name))
+                .because(format!("{server} is not attached to it"))
+                .remedy(format!("attached are: {}", attached.join(", "))));
+        }
+        Ok((entry.number, aggregate))
+    }
+
+    /// Keeps the entry's count of versions, and holds creation to its quota.
+    fn count_uses(&mut self, number: u32, by: i64) -> Result<()> {
+        let Some(mut entry) = self.state.entries.get(&number).cloned() else {
+            return Err(Error::new(Kind::NotFound, format!("server entry {number}")));
+        };
+        let uses = i64::from(entry.uses) + by;
+        if by > 0 && entry.quota > 0 && uses > i64::from(entry.quota) {
+            return Err(Error::new(Kind::Quota, format!("server entry {}", entry.name))
+                .because(format!("its quota of {} fileset versions is used up", entry.quota))
+                .remedy("fts edserverentry ADDRESS -quota N raises it"));
+        }
+        entry.uses = u32::try_from(uses).map_err(|_| {
+            Error::new(Kind::Damaged, format!("server entry {}", entry.name)).because("its count of uses went below 0")
+        })?;
+        self.put_entry(entry);
+        Ok(())
+    }
+}
+
+impl Fldb {
+    /// The entry that a person means by `server`: by address first, as DFS does, else by a server's name.
+    pub(super) fn entry_of(&self, server: &Address) -> Result<ServerEntry> {
+        if let Ok(entry) = self.entry(server) {
+            return Ok(entry);
+        }
+        let named = self.server_names.get(server.host()).and_then(|id| self.servers.get(id));
+        let address = named.and_then(|s| s.addresses.iter().find(|a| self.entry_addresses.contains_key(*a)));
+        address.map_or_else(|| self.entry(server), |address| self.entry(address))
+    }
+}

@@ -1,0 +1,243 @@
+//! The registry: who is who, and how a new one comes in.
+
+use baton_types::change::Change;
+use baton_types::limits::{INVITATIONS_MAX, MEMBERS_MAX};
+use baton_types::record::groups::CELL_ADMIN;
+use baton_types::record::{Invitation, InvitationKind, Member, Principal, Record};
+use baton_types::{Address, EntryName, Error, GroupName, Kind, PrincipalName, Result};
+
+use super::cell::machine;
+use super::draft::Draft;
+
+/// Linux's nobody: no principal has this uid.
+const NOBODY: u32 = 65_534;
+
+impl Draft<'_> {
+    pub(super) fn edit_principal(&mut self, change: &Change) -> Result<Record> {
+        let Change::EditPrincipal {
+            name,
+            create,
+            groups,
+            disabled,
+            may_assert_users,
+            may_assert_root,
+        } = change
+        else {
+            unreachable!("routed by Draft::run")
+        };
+        let on = format!("principal {name}");
+        let found = self.state.principals.get(name).cloned();
+        let mut principal = match (found, create) {
+            (Some(_), Some(_)) => return Err(Error::new(Kind::Exists, on)),
+            (None, None) => return Err(Error::new(Kind::NotFound, on).remedy("baton cell principals lists them")),
+            (Some(principal), None) => principal,
+            (None, Some(_)) if name.as_host().is_some() => machine(name.clone()),
+            (None, Some(id)) => self.person(name, *id)?,
+        };
+        if let Some(groups) = groups {
+            principal.groups = sorted(groups.clone());
+        }
+        principal.disabled = disabled.unwrap_or(principal.disabled);
+        principal.may_assert_users = may_assert_users.unwrap_or(principal.may_assert_users);
+        principal.may_assert_root = may_assert_root.unwrap_or(principal.may_assert_root);
+        if name.as_host().is_none() && (principal.may_assert_users || principal.may_assert_root) {
+            return Err(Error::new(Kind::Invalid, on).because("only a machine, hosts/NAME, may assert users"));
+        }
+        let record = self.put_principal(principal);
+        self.some_administrator_left()?;
+        self.tell(on);
+        Ok(record)
+    }
+
+    /// Without one, nobody could ever repair the registry.
+    fn some_administrator_left(&self) -> Result<()> {
+        let is_admin = |p: &Principal| !p.disabled && p.groups.iter().any(|g| g.as_str() == CELL_ADMIN);
+        if self.state.principals.values().any(is_admin) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Invalid, format!("group {CELL_ADMIN}"))
+            .because("this would remove its last member")
+            .remedy("make somebody else an administrator first"))
+    }
+
+    /// A new person with the uid asked for, or the next free one.
+    fn person(&mut self, name: &PrincipalName, id: Option<u32>) -> Result<Principal> {
+        let id = match id {
+            Some(id) => id,
+            None => {
+                while self.state.principal_ids.contains_key(&self.state.next.principal)
+                    || self.state.next.principal == NOBODY
+                {
+                    self.state.next.principal += 1;
+                }
+                self.state.next.principal
+            }
+        };
+        if id == 0 || id == NOBODY {
+            return Err(Error::new(Kind::Invalid, format!("id {id}")).because("0 and 65534 are nobody's"));
+        }
+        if let Some(owner) = self.state.principal_ids.get(&id) {
+            return Err(Error::new(Kind::Exists, format!("id {id}")).because(format!("it is {owner}'s")));
+        }
+        let mut principal = machine(name.clone());
+        principal.id = Some(id);
+        Ok(principal)
+    }
+
+    pub(super) fn invite(&mut self, change: &Change) -> Result<Record> {
+        let Change::Invite {
+            secret_hash,
+            kind,
+            principal,
+            id,
+            groups,
+        } = change
+        else {
+            unreachable!("routed by Draft::run")
+        };
+        let on = format!("principal {principal}");
+        let is_host = principal.as_host().is_some();
+        match kind {
+            InvitationKind::User if is_host => {
+                return Err(Error::new(Kind::Invalid, on).because("names under hosts/ are machines'"));
+            }
+            InvitationKind::Host | InvitationKind::Member if !is_host => {
+                return Err(Error::new(Kind::Invalid, on).because("a machine's principal is hosts/NAME"));
+            }
+            InvitationKind::User | InvitationKind::Host | InvitationKind::Member => {}
+        }
+        if self.state.principals.get(principal).is_some_and(|p| p.disabled) {
+            return Err(Error::new(Kind::Denied, on)
+                .because("it is disabled")
+                .remedy("baton cell principal NAME --disabled off"));
+        }
+        if let Some(owner) = id
+            .and_then(|id| self.state.principal_ids.get(&id))
+            .filter(|owner| *owner != principal)
+        {
+            return Err(Error::new(Kind::Exists, on).because(format!("the id is {owner}'s")));
+        }
+        if *kind == InvitationKind::Member {
+            self.room_for_member(principal)?;
+        }
+        self.drop_ended_invitations();
+        if self.state.invitations.size() >= INVITATIONS_MAX {
+            return Err(Error::new(Kind::Limit, "invitations")
+                .because(format!("{INVITATIONS_MAX} are open"))
+                .remedy("wait until some have ended"));
+        }
+        let cell = self
+            .state
+            .cell
+            .as_ref()
+            .ok_or_else(|| Error::new(Kind::NotFound, "cell"))?;
+        let until = self.date.plus_seconds(cell.invitation_seconds);
+        let by = self
+            .who
+            .principal()
+            .cloned()
+            .ok_or_else(|| Error::new(Kind::Denied, "nobody"))?;
+        self.tell(on);
+        Ok(self.put_invitation(Invitation {
+            secret_hash: *secret_hash,
+            kind: *kind,
+            principal: principal.clone(),
+            by,
+            until,
+            used_by: None,
+            id: *id,
+            groups: sorted(groups.clone()),
+        }))
+    }
+
+    fn room_for_member(&self, principal: &PrincipalName) -> Result<()> {
+        let host = principal.as_host().unwrap_or_default();
+        if self.state.members.values().any(|m| m.name.as_str() == host) {
+            return Err(Error::new(Kind::Exists, format!("member {host}")).remedy(format!(
+                "to replace a lost one, remove it first: baton cell remove {host}"
+            )));
+        }
+        if self.state.members.size() >= MEMBERS_MAX {
+            return Err(Error::new(Kind::Limit, "members").because(format!("there are {MEMBERS_MAX} already")));
+        }
+        Ok(())
+    }
+
+    fn drop_ended_invitations(&mut self) {
+        let ended: Vec<[u8; 32]> = self
+            .state
+            .invitations
+            .values()
+            .filter(|i| i.until < self.date)
+            .map(|i| i.secret_hash)
+            .collect();
+        for secret_hash in ended {
+            self.drop_invitation(secret_hash);
+        }
+    }
+
+    pub(super) fn use_invitation(&mut self, secret: [u8; 32], key: [u8; 32], addresses: &[Address]) -> Result<Record> {
+        let unknown = || {
+            Error::new(Kind::Denied, "token")
+                .because("this cell gave out no such token, or it ended long ago")
+                .remedy("ask for a new one: baton cell invite")
+        };
+        let mut invitation = self.state.invitations.get(&secret).cloned().ok_or_else(unknown)?;
+        let again = invitation.used_by == Some(key);
+        if invitation.used_by.is_some() && !again {
+            return Err(Error::new(Kind::Denied, "token")
+                .because("it is used up: a token is good for one key")
+                .remedy("ask for a new one: baton cell invite"));
+        }
+        if self.date > invitation.until {
+            return Err(Error::new(Kind::Expired, "token")
+                .because("its time is over")
+                .remedy("ask for a new one: baton cell invite"));
+        }
+        let name = invitation.principal.clone();
+        let mut principal = match self.state.principals.get(&name).cloned() {
+            Some(principal) => principal,
+            None if name.as_host().is_some() => machine(name.clone()),
+            None => self.person(&name, invitation.id)?,
+        };
+        if !again && !invitation.groups.is_empty() {
+            principal.groups = sorted([principal.groups, invitation.groups.clone()].concat());
+        }
+        let record = self.put_principal(principal);
+        invitation.used_by = Some(key);
+        let kind = invitation.kind;
+        self.put_invitation(invitation);
+        if !again {
+            self.tell_for(name.clone(), format!("principal {name}"));
+        }
+        match kind {
+            InvitationKind::Member => self.new_member(&name, addresses),
+            InvitationKind::User | InvitationKind::Host => Ok(record),
+        }
+    }
+
+    fn new_member(&mut self, principal: &PrincipalName, addresses: &[Address]) -> Result<Record> {
+        let name = EntryName::parse(principal.as_host().unwrap_or_default())?;
+        if let Some(member) = self.state.members.values().find(|m| m.name == name) {
+            return Ok(Record::Member(member.clone())); // the same key came again
+        }
+        self.room_for_member(principal)?;
+        if addresses.is_empty() {
+            return Err(Error::new(Kind::Invalid, format!("member {name}")).because("it named no address"));
+        }
+        let number = self.state.next.member;
+        self.state.next.member += 1;
+        Ok(self.put_member(Member {
+            number,
+            name,
+            addresses: addresses.to_vec(),
+            issuer: false,
+        }))
+    }
+}
+
+fn sorted(mut groups: Vec<GroupName>) -> Vec<GroupName> {
+    groups.sort();
+    groups.dedup();
+    groups
+}

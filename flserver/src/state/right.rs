@@ -1,0 +1,108 @@
+//! Who may do what. Decided where the change is applied, by the same state on every member, so that a
+//! right taken away takes effect between one index and the next.
+
+use baton_types::change::{Change, Who};
+use baton_types::record::groups::{CELL_ADMIN, FILESET_ADMIN, FLDB_ADMIN};
+use baton_types::{Address, Error, Kind, PrincipalName, Result, ServerId};
+
+use super::Fldb;
+
+/// Says whether `who` may do `change`.
+///
+/// # Errors
+/// `Denied`, naming the caller and the group that would be needed.
+pub(crate) fn may(state: &Fldb, who: &Who, change: &Change) -> Result<()> {
+    if let Some(name) = who.principal() {
+        enabled(state, name)?;
+    }
+    match change {
+        Change::Genesis { .. } => match who {
+            Who::Database => Ok(()),
+            Who::Nobody | Who::Principal { .. } | Who::Host { .. } => Err(denied(who, "only a new cell does this")),
+        },
+        // The secret of the token is the right.
+        Change::UseInvitation { .. } => Ok(()),
+        Change::RegisterServer { id, .. } => own_server(who, *id),
+        Change::ReportAggregate { server, .. } | Change::Claim { server, .. } | Change::Detach { server, .. } => {
+            own_server(who, *server)
+        }
+        Change::SetCell { .. } | Change::EditPrincipal { .. } | Change::Invite { .. } | Change::RemoveMember { .. } => {
+            member_of(state, who, &[CELL_ADMIN])
+        }
+        Change::CreateServerEntry { .. } => member_of(state, who, &[FLDB_ADMIN]),
+        Change::EditServerEntry { address, .. } | Change::DeleteServerEntry { address } => {
+            let owner = entry_owner(state, address);
+            match owner {
+                Some(group) => member_of(state, who, &[FLDB_ADMIN, &group]),
+                None => member_of(state, who, &[FLDB_ADMIN]),
+            }
+        }
+        Change::CreateFileset { .. }
+        | Change::DeleteFileset { .. }
+        | Change::RenameFileset { .. }
+        | Change::LockFileset { .. }
+        | Change::UnlockFileset { .. } => member_of(state, who, &[FILESET_ADMIN, FLDB_ADMIN]),
+    }
+}
+
+/// True if `who` is in the group of administrators of the whole cell.
+pub(crate) fn is_administrator(state: &Fldb, who: &Who) -> bool {
+    member_of(state, who, &[CELL_ADMIN]).is_ok()
+}
+
+fn entry_owner(state: &Fldb, address: &Address) -> Option<String> {
+    let number = state.entry_addresses.get(address)?;
+    state.entries.get(number)?.owner.as_ref().map(ToString::to_string)
+}
+
+fn enabled(state: &Fldb, name: &PrincipalName) -> Result<()> {
+    match state.principals.get(name) {
+        Some(principal) if principal.disabled => {
+            Err(Error::new(Kind::Denied, format!("principal {name}")).because("it is disabled"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A machine speaks for the server in its own certificate, and for no other.
+fn own_server(who: &Who, id: ServerId) -> Result<()> {
+    match who {
+        Who::Host { server: Some(own), .. } if *own == id => Ok(()),
+        Who::Host { .. } | Who::Nobody | Who::Principal { .. } | Who::Database => Err(denied(
+            who,
+            &format!("only server {id} itself says this, under its own certificate"),
+        )),
+    }
+}
+
+/// Administrators of the cell may everything. A machine that states who its callers are is never
+/// believed about an administrator.
+fn member_of(state: &Fldb, who: &Who, groups: &[&str]) -> Result<()> {
+    let name = match who {
+        Who::Principal { name, mech } if mech != "host-trust" => name,
+        Who::Host { name, .. } => name,
+        Who::Principal { .. } => return Err(denied(who, "a login by host-trust does not administrate")),
+        Who::Nobody | Who::Database => return Err(denied(who, "not logged in").remedy("log in first: baton login")),
+    };
+    let is_member = state.principals.get(name).is_some_and(|principal| {
+        principal
+            .groups
+            .iter()
+            .any(|group| group.as_str() == CELL_ADMIN || groups.contains(&group.as_str()))
+    });
+    if is_member {
+        return Ok(());
+    }
+    let needed = groups.join(" or ");
+    Err(denied(who, &format!("not in group {needed}"))
+        .remedy("an administrator of the cell can add you: baton cell principal NAME --groups ..."))
+}
+
+fn denied(who: &Who, why: &str) -> Error {
+    let on = match who {
+        Who::Nobody => "nobody".to_owned(),
+        Who::Database => "the database".to_owned(),
+        Who::Principal { name, .. } | Who::Host { name, .. } => name.to_string(),
+    };
+    Error::new(Kind::Denied, on).because(why.to_owned())
+}

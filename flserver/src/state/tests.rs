@@ -1,0 +1,1 @@
+//! What each change does, what it refuses, and with which words.

@@ -1,0 +1,265 @@
+//! Who is told of which change: a core without I/O.
+//!
+//! The latest changes are kept in a ring. A watcher has a place in it and a *credit* of messages it may
+//! be sent; it costs no memory beyond that, however slow it is. One whose place has left the ring, or
+//! who never had one, is first sent the whole state.
+//!
+//! | event | what follows |
+//! |---|---|
+//! | `Applied` | every watcher at the head with credit is sent what it wants of the change |
+//! | `Installed` | the state jumped: the ring is empty, every watcher behind gets the whole |
+//! | `Subscribe` | from its place, or the whole |
+//! | `Credit` | as much more of the ring as the credit pays for |
+//! | `Tick` | a watcher to whom nothing was sent hears how far it has come |
+//! | `Gone` | it is forgotten |
+//!
+//! What is sent never goes back: a watcher hears indexes that only grow, and between two of them
+//! nothing that it wants was left out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use baton_types::record::{Changed, Table};
+use baton_types::{Core, Time};
+
+use crate::state::Fldb;
+
+/// A set of tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tables(u16);
+
+impl Tables {
+    /// Every table there is.
+    pub const ALL: Tables = Tables(u16::MAX);
+
+    /// True if `table` is in it.
+    pub fn contains(self, table: Table) -> bool {
+        self.0 & 1 << table as u16 != 0
+    }
+}
+
+impl FromIterator<Table> for Tables {
+    fn from_iter<I: IntoIterator<Item = Table>>(tables: I) -> Tables {
+        Tables(tables.into_iter().fold(0, |set, table| set | 1 << table as u16))
+    }
+}
+
+/// Names one watch stream of this process.
+pub type WatcherId = u64;
+
+/// What can happen.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// An entry was applied; the state is as after it.
+    Applied(Arc<Changed>, Fldb),
+    /// A snapshot replaced the state.
+    Installed(Fldb),
+    /// Somebody wants to know what changes after an index.
+    Subscribe {
+        /// Not in use yet.
+        watcher: WatcherId,
+        /// What of.
+        tables: Tables,
+        /// From where: 0 for everything.
+        after: u64,
+        /// Messages that may be sent before more credit comes.
+        credit: u32,
+    },
+    /// The watcher took some messages.
+    Credit(WatcherId, u32),
+    /// Time for a sign of life.
+    Tick,
+    /// Its stream is closed.
+    Gone(WatcherId),
+}
+
+/// What is to be sent.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// All records of its tables in this state.
+    Whole(WatcherId, Tables, Fldb),
+    /// A change, cut down to its tables.
+    Changed(WatcherId, Arc<Changed>),
+    /// Nothing of its tables changed up to this index.
+    Reached(WatcherId, u64),
+}
+
+#[derive(Debug)]
+struct Watcher {
+    tables: Tables,
+    /// It needs nothing at or before this index.
+    place: u64,
+    /// The last index it was told in any message.
+    told: u64,
+    credit: u32,
+}
+
+/// The ring and the places in it.
+#[derive(Debug)]
+pub struct Watch {
+    state: Fldb,
+    /// One for every index after `trimmed`, in order, without a gap.
+    ring: VecDeque<Arc<Changed>>,
+    trimmed: u64,
+    kept_max: usize,
+    watchers: BTreeMap<WatcherId, Watcher>,
+}
+
+impl Watch {
+    /// Begins at `state` and keeps at most `kept_max` changes.
+    pub fn new(state: Fldb, kept_max: usize) -> Watch {
+        Watch {
+            trimmed: state.applied(),
+            state,
+            ring: VecDeque::new(),
+            kept_max,
+            watchers: BTreeMap::new(),
+        }
+    }
+
+    /// How many watch.
+    pub fn watchers(&self) -> usize {
+        self.watchers.len()
+    }
+
+    fn applied(&mut self, changed: Arc<Changed>, state: Fldb) -> Vec<Action> {
+        let expected = self.state.applied() + 1;
+        assert_eq!(
+            changed.index, expected,
+            "changes come in the order of the log, without a gap"
+        );
+        self.state = state;
+        self.ring.push_back(changed);
+        while self.ring.len() > self.kept_max {
+            self.ring.pop_front();
+            self.trimmed += 1;
+        }
+        self.pump_all()
+    }
+
+    fn pump_all(&mut self) -> Vec<Action> {
+        let ids: Vec<WatcherId> = self.watchers.keys().copied().collect();
+        ids.into_iter().flat_map(|id| self.pump(id)).collect()
+    }
+
+    /// Sends `id` what it has credit for.
+    fn pump(&mut self, id: WatcherId) -> Vec<Action> {
+        let Some(watcher) = self.watchers.get_mut(&id) else {
+            return Vec::new();
+        };
+        let head = self.state.applied();
+        let mut actions = Vec::new();
+        while watcher.credit > 0 && watcher.place < head {
+            if watcher.place < self.trimmed {
+                actions.push(Action::Whole(id, watcher.tables, self.state.clone()));
+                (watcher.place, watcher.told) = (head, head);
+                watcher.credit -= 1;
+                break;
+            }
+            let at = usize::try_from(watcher.place - self.trimmed).unwrap_or(usize::MAX);
+            let Some(changed) = self.ring.get(at) else { break };
+            watcher.place = changed.index;
+            if let Some(wanted) = cut(changed, watcher.tables) {
+                actions.push(Action::Changed(id, wanted));
+                watcher.told = watcher.place;
+                watcher.credit -= 1;
+            }
+        }
+        actions
+    }
+
+    fn subscribe(&mut self, id: WatcherId, mut watcher: Watcher) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if watcher.place == 0 && watcher.credit > 0 {
+            // It has nothing: the whole, even where the ring goes back to the beginning.
+            let head = self.state.applied();
+            (watcher.place, watcher.told) = (head, head);
+            watcher.credit -= 1;
+            actions.push(Action::Whole(id, watcher.tables, self.state.clone()));
+        }
+        self.watchers.insert(id, watcher);
+        actions.extend(self.pump(id));
+        actions
+    }
+
+    fn tick(&mut self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for (id, watcher) in &mut self.watchers {
+            // A sign of life even if nothing moved; only with credit, so that a stuck peer costs nothing.
+            if watcher.credit > 0 {
+                watcher.credit -= 1;
+                watcher.told = watcher.told.max(watcher.place);
+                actions.push(Action::Reached(*id, watcher.told));
+            }
+        }
+        actions
+    }
+}
+
+impl Core for Watch {
+    type Event = Event;
+    type Action = Action;
+
+    fn step(&mut self, _now: Time, event: Event) -> Vec<Action> {
+        match event {
+            Event::Applied(changed, state) => self.applied(changed, state),
+            Event::Installed(state) => {
+                self.trimmed = state.applied();
+                self.state = state;
+                self.ring.clear();
+                self.pump_all()
+            }
+            Event::Subscribe {
+                watcher,
+                tables,
+                after,
+                credit,
+            } => self.subscribe(
+                watcher,
+                Watcher {
+                    tables,
+                    place: after,
+                    told: after,
+                    credit,
+                },
+            ),
+            Event::Credit(id, count) => {
+                if let Some(watcher) = self.watchers.get_mut(&id) {
+                    watcher.credit += count;
+                }
+                self.pump(id)
+            }
+            Event::Tick => self.tick(),
+            Event::Gone(id) => {
+                self.watchers.remove(&id);
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// What of `changed` is in `tables`; none if nothing is.
+fn cut(changed: &Arc<Changed>, tables: Tables) -> Option<Arc<Changed>> {
+    let wanted = |table: Table| tables.contains(table);
+    let all = changed.put.iter().all(|r| wanted(r.key().table())) && changed.gone.iter().all(|k| wanted(k.table()));
+    if all {
+        return (!changed.put.is_empty() || !changed.gone.is_empty()).then(|| changed.clone());
+    }
+    let put: Vec<_> = changed
+        .put
+        .iter()
+        .filter(|r| wanted(r.key().table()))
+        .cloned()
+        .collect();
+    let gone: Vec<_> = changed.gone.iter().filter(|k| wanted(k.table())).cloned().collect();
+    (!put.is_empty() || !gone.is_empty()).then(|| {
+        Arc::new(Changed {
+            index: changed.index,
+            put,
+            gone,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;
