@@ -12,6 +12,9 @@ use crate::limits::{
 };
 use crate::{Error, Kind, Result};
 
+/// Where machines' principals are.
+const HOSTS: &str = "hosts/";
+
 macro_rules! text_name {
     ($($(#[$doc:meta])* $name:ident, $what:literal, $check:path;)*) => {$(
         $(#[$doc])*
@@ -154,7 +157,7 @@ fn check_domain(what: &str, text: &str) -> Result<()> {
 }
 
 /// Kerberos's shape: components between single slashes. `@`, quotes and control characters would let one
-/// principal print as another.
+/// principal print as another. Under `hosts/` there are machines and nothing else.
 fn check_principal(what: &str, text: &str) -> Result<()> {
     check_length(what, text, PRINCIPAL_NAME_BYTES_MAX)?;
     for part in text.split('/') {
@@ -163,18 +166,21 @@ fn check_principal(what: &str, text: &str) -> Result<()> {
         }
         check_words(what, part, PRINCIPAL_NAME_BYTES_MAX)?;
     }
-    Ok(())
+    match text.strip_prefix(HOSTS) {
+        Some(host) => check_entry("server name", host),
+        None => Ok(()),
+    }
 }
 
 impl PrincipalName {
     /// The principal of the machine called `host`.
     pub fn host(host: &EntryName) -> PrincipalName {
-        PrincipalName(format!("hosts/{host}"))
+        PrincipalName(format!("{HOSTS}{host}"))
     }
 
-    /// The machine's name, if this is a machine's principal.
+    /// The machine's name, if this is a machine's principal: always a good [`EntryName`].
     pub fn as_host(&self) -> Option<&str> {
-        self.0.strip_prefix("hosts/").filter(|host| !host.contains('/'))
+        self.0.strip_prefix(HOSTS)
     }
 }
 
@@ -246,7 +252,9 @@ mod tests {
     #[test]
     fn principals_have_components_and_no_tricks() {
         assert_eq!(PrincipalName::parse("hosts/fs1").unwrap().as_host(), Some("fs1"));
-        assert_eq!(PrincipalName::parse("alice/admin").unwrap().as_host(), None);
+        for person in ["alice/admin", "hosts", "hostsx/fs1"] {
+            assert_eq!(PrincipalName::parse(person).unwrap().as_host(), None);
+        }
         for bad in [
             "",
             "/",
@@ -258,6 +266,8 @@ mod tests {
             "a\\@b",
             "a b",
             "a/../b",
+            "hosts/fs1/x",
+            &format!("hosts/{}", "x".repeat(32)),
             &"x".repeat(257),
         ] {
             assert!(PrincipalName::parse(bad).is_err(), "{bad:?}");
