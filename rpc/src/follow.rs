@@ -91,11 +91,18 @@ mod tests {
     }
 
     fn changed(index: u64) -> WatchReply {
-        reply(Reply::Changed(v1::Changed { index, put: Vec::new(), gone: Vec::new() }))
+        reply(Reply::Changed(v1::Changed {
+            index,
+            put: Vec::new(),
+            gone: Vec::new(),
+        }))
     }
 
     fn piece(index: u64) -> WatchReply {
-        reply(Reply::Whole(v1::ListReply { index, records: Vec::new() }))
+        reply(Reply::Whole(v1::ListReply {
+            index,
+            records: Vec::new(),
+        }))
     }
 
     #[test]

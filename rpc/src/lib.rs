@@ -1,5 +1,6 @@
 //! Sessions between parts, and the client of the location database.
 
+pub mod config;
 mod follow;
 
 pub use follow::{Follower, News};
