@@ -18,7 +18,7 @@ use x509_parser::certificate::X509Certificate;
 
 use crate::key::{Fingerprint, p256_point};
 use crate::names::{self, Names};
-use crate::tls::{explain, provider, unix_time};
+use crate::tls::{explain_certificate, provider, unix_time};
 use crate::validity::Validity;
 use crate::{files, pem};
 
@@ -120,8 +120,14 @@ impl Anchor {
     /// # Errors
     /// `Denied`, `Expired` or `Invalid`, saying why it proves nothing.
     pub fn verify(&self, certificate: &CertificateDer<'_>, now: Timestamp) -> Result<Names> {
-        self.verify_client(certificate, now)
-            .map_err(|e| explain("certificate", &e))
+        let on = || match Names::of(certificate) {
+            Ok(names) => format!("certificate of {names}"),
+            Err(_) => "certificate".to_owned(),
+        };
+        self.verify_client(certificate, now).map_err(|e| match e {
+            rustls::Error::InvalidCertificate(why) => explain_certificate(&on(), &why),
+            other => Error::new(Kind::Invalid, on()).because(other.to_string()),
+        })
     }
 
     /// As [`Anchor::verify`], in the words of the TLS library, which makes an alert of them.
@@ -140,14 +146,16 @@ impl Anchor {
         name: &ServerName<'_>,
         now: Timestamp,
     ) -> Result<Names, rustls::Error> {
-        self.0
-            .servers
-            .verify_server_cert(leaf, &[], name, &[], unix_time(now))?;
+        let wrong = || match Names::of(leaf) {
+            Ok(names) => denied(&format!("it names {names}, not the machine {}", name.to_str())),
+            Err(e) => e,
+        };
+        let verified = self.0.servers.verify_server_cert(leaf, &[], name, &[], unix_time(now));
+        verified.map_err(|e| if is_about_name(&e) { other(wrong()) } else { e })?;
         let names = self.names(leaf)?;
         // TLS compares names without regard to case; two machines of a cell may differ by that alone.
         if names.host() != Some(name.to_str().as_ref()) {
-            let why = format!("it is the certificate of {names}, not of the machine {}", name.to_str());
-            return Err(other(bad(&why)));
+            return Err(other(wrong()));
         }
         Ok(names)
     }
@@ -159,7 +167,7 @@ impl Anchor {
     fn names(&self, leaf: &CertificateDer<'_>) -> Result<Names, rustls::Error> {
         let names = Names::of(leaf).map_err(other)?;
         if names.cell != self.0.cell {
-            return Err(other(bad(&format!(
+            return Err(other(denied(&format!(
                 "it is of the cell {}, and this is {}",
                 names.cell, self.0.cell
             ))));
@@ -187,6 +195,14 @@ pub(crate) fn other(error: Error) -> rustls::Error {
     rustls::Error::InvalidCertificate(rustls::CertificateError::Other(error))
 }
 
+fn is_about_name(error: &rustls::Error) -> bool {
+    use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })
+    )
+}
+
 fn check_is_authority(certificate: &X509Certificate<'_>) -> Result<()> {
     if !certificate.is_ca() {
         return Err(bad("it is not an authority's"));
@@ -201,6 +217,10 @@ fn check_is_authority(certificate: &X509Certificate<'_>) -> Result<()> {
 
 fn organisation<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a str> {
     certificate.subject().iter_organization().next()?.as_str().ok()
+}
+
+fn denied(why: &str) -> Error {
+    Error::new(Kind::Denied, "certificate").because(why)
 }
 
 fn bad(why: &str) -> Error {

@@ -179,4 +179,15 @@ impl Credential {
 }
 
 #[cfg(test)]
+impl Credential {
+    /// As one who dials a cell with what another cell gave him.
+    pub(crate) fn under(self, anchor: &Anchor) -> Credential {
+        Credential {
+            anchor: anchor.clone(),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests;

@@ -154,6 +154,11 @@ impl Request {
             .map_err(|_| bad("it is not signed with the key it asks for"))?;
         Ok(Request(point.to_vec()))
     }
+
+    /// The public half itself: a point on the curve. Two requests for one key have the same.
+    pub fn public_key(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl PublicKeyData for Request {

@@ -38,5 +38,6 @@ pub use authority::{Authority, Subject};
 pub use credential::{Credential, Place};
 pub use key::{Fingerprint, Key, Request};
 pub use names::Names;
+pub use pem::{read_certificate, write_certificate};
 pub use tls::{Channel, ChannelBinding, ClientTls, Dialled, HostTls, Wire, explain, explain_io, explain_source};
 pub use validity::{SKEW_SECONDS, Validity, date};

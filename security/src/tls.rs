@@ -22,6 +22,7 @@ use rustls_pki_types::UnixTime;
 use crate::names::Names;
 
 pub use client::{ClientTls, Dialled};
+pub(crate) use explain::explain_certificate;
 pub use explain::{explain, explain_io, explain_source};
 pub use host::HostTls;
 

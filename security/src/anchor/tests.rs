@@ -2,6 +2,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use super::*;
 use crate::testing::{Cell, after, date, good_params, host, user};
+use crate::tls::explain;
 use crate::{Key, Request};
 
 #[test]
@@ -48,7 +49,10 @@ fn strangers_are_told_why() {
             .verify(cell.credential(&user("alice")).certificate(), date())
             .unwrap_err();
         assert_eq!(error.kind, Kind::Denied);
-        assert!(error.to_string().contains("not by this cell's authority"), "{error}");
+        assert!(
+            error.to_string().contains("not made by this cell's authority"),
+            "{error}"
+        );
     }
 }
 
@@ -148,7 +152,7 @@ fn machine_is_known_by_its_exact_name() {
     assert!(
         error
             .to_string()
-            .contains("the certificate of hosts/FS1@example.org, not of the machine fs1"),
+            .contains("it names hosts/FS1@example.org, not the machine fs1"),
         "{error}"
     );
 }

@@ -69,7 +69,10 @@ fn what_does_not_belong_together_is_refused() {
     let key = Key::generate().unwrap();
     let foreign = issue(&other, &key, &user("alice"), date());
     let error = Credential::new(cell.authority.anchor().clone(), foreign, key).unwrap_err();
-    assert!(error.to_string().contains("not by this cell's authority"), "{error}");
+    assert!(
+        error.to_string().contains("not made by this cell's authority"),
+        "{error}"
+    );
 }
 
 #[test]

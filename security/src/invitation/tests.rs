@@ -52,7 +52,8 @@ fn largest_fits_its_limit() {
         addresses: vec![longest; ADDRESSES_MAX],
     };
     let code = InvitationCode {
-        principal: principal(&format!("hosts/{}", "p".repeat(250))),
+        kind: InvitationKind::User,
+        principal: principal(&"p".repeat(256)),
         cell: CellName::parse(&["c".repeat(63), "c".repeat(63), "c".repeat(63), "c".repeat(61)].join(".")).unwrap(),
         members: vec![contact; MEMBERS_MAX],
         ..invitation()

@@ -8,12 +8,12 @@ use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use super::timestamp;
 use crate::validity::{expired, not_yet};
 
-/// What a failed TLS operation on `on` (a peer, a certificate) means.
+/// What a failed TLS operation with the peer `on` means.
 pub fn explain(on: &str, error: &rustls::Error) -> Error {
     use rustls::Error as Tls;
     let because = |kind, why: &str| Error::new(kind, on).because(why);
     match error {
-        Tls::InvalidCertificate(why) => certificate(on, why),
+        Tls::InvalidCertificate(why) => explain_certificate(&format!("certificate of {on}"), why),
         Tls::AlertReceived(alert) => refused(on, *alert),
         Tls::InvalidMessage(_) => {
             because(Kind::Invalid, "it does not speak TLS").remedy("check the address and the port")
@@ -60,43 +60,25 @@ pub fn explain_source(on: &str, error: &(dyn std::error::Error + 'static)) -> Op
     None
 }
 
-fn certificate(on: &str, why: &CertificateError) -> Error {
-    let because = |kind, why: &str| Error::new(kind, on).because(why);
+/// Why the certificate that `on` names is refused.
+pub(crate) fn explain_certificate(on: &str, why: &CertificateError) -> Error {
+    let denied = |why: &str| Error::new(Kind::Denied, on).because(why);
     match why {
         CertificateError::ExpiredContext { time, not_after } => expired(on, timestamp(*time), timestamp(*not_after)),
         CertificateError::NotValidYetContext { time, not_before } => {
             not_yet(on, timestamp(*time), timestamp(*not_before))
         }
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            because(Kind::Denied, "its certificate is not by this cell's authority")
-                .remedy("it belongs to another cell, or the cell was made anew; join it again")
-        }
-        CertificateError::NotValidForNameContext { expected, presented } => {
-            let presented = if presented.is_empty() {
-                "no machine".to_owned()
-            } else {
-                presented.join(", ")
-            };
-            because(
-                Kind::Denied,
-                &format!(
-                    "its certificate is for {presented}, and {} was expected",
-                    expected.to_str()
-                ),
-            )
-            .remedy("check the server's address")
-        }
-        CertificateError::InvalidPurposeContext { .. } => {
-            because(Kind::Denied, "its certificate is not made for this end of a connection")
-        }
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => denied("not made by this cell's authority")
+            .remedy("its holder belongs to another cell, or the cell was made anew: join again"),
+        CertificateError::InvalidPurposeContext { .. } => denied("not made for this end of a connection"),
         CertificateError::Other(other) => match other.0.downcast_ref::<Error>() {
             Some(ours) => Error {
                 on: on.to_owned(),
                 ..ours.clone()
             },
-            None => because(Kind::Denied, &format!("its certificate is not good ({other})")),
+            None => denied(&format!("no good ({other})")),
         },
-        other => because(Kind::Denied, &format!("its certificate is not good ({other:?})")),
+        other => denied(&format!("no good ({other:?})")),
     }
 }
 

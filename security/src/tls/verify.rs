@@ -104,7 +104,7 @@ fn own_name(leaf: &CertificateDer<'_>) -> Result<ServerName<'static>, rustls::Er
     let names = Names::of(leaf).map_err(other)?;
     let host = names.host().and_then(|host| ServerName::try_from(host.to_owned()).ok());
     host.ok_or_else(|| {
-        let why = format!("it is the certificate of {names}, which is no machine");
+        let why = format!("it names {names}, which is no machine");
         other(Error::new(Kind::Denied, "certificate").because(why))
     })
 }
