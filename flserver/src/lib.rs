@@ -11,6 +11,7 @@
 
 pub mod publish;
 pub mod raft;
+pub mod serve;
 pub mod state;
 pub mod store;
 pub mod watch;

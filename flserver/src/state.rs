@@ -27,6 +27,7 @@ mod right;
 mod tests;
 
 use baton_types::change::ChangeSession;
+use baton_types::limits::{CHANGE_SESSIONS_MAX, EVENTS_MAX};
 use baton_types::record::{
     Aggregate, Cell, Event, Fileset, Invitation, Member, Principal, Record, Server, ServerEntry,
 };
@@ -37,7 +38,7 @@ use rpds::RedBlackTreeMapSync as Map;
 
 pub use apply::{Action, Committed};
 pub use query::{Filter, Location};
-pub(crate) use right::{is_administrator, may};
+pub(crate) use right::is_administrator;
 
 /// What a change gave back: the record as it stands after it, or none if it is gone.
 pub type Outcome = Result<Option<Record>>;
@@ -58,6 +59,24 @@ struct Counters {
     aggregate: u32,
     member: u64,
     principal: u32,
+}
+
+/// How much of the past is kept. Part of how changes are done: the same on every member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Sessions whose last answer is remembered.
+    pub sessions: usize,
+    /// Events.
+    pub events: usize,
+}
+
+impl Default for Kept {
+    fn default() -> Kept {
+        Kept {
+            sessions: CHANGE_SESSIONS_MAX,
+            events: EVENTS_MAX,
+        }
+    }
 }
 
 /// The location database as of one index of the log.
@@ -85,6 +104,16 @@ pub struct Fldb {
     session_order: Map<u64, ChangeSession>,
     /// Sessions last used at or before this index may have been forgotten.
     horizon: u64,
+    kept: Kept,
+}
+
+impl Fldb {
+    /// The same, but for how much it keeps of what comes: a test need not make thousands of changes to see
+    /// the first forgotten.
+    #[must_use]
+    pub fn keeping(self, kept: Kept) -> Fldb {
+        Fldb { kept, ..self }
+    }
 }
 
 impl Default for Fldb {
@@ -116,6 +145,7 @@ impl Default for Fldb {
             sessions: Map::default(),
             session_order: Map::default(),
             horizon: 0,
+            kept: Kept::default(),
         }
     }
 }

@@ -10,11 +10,13 @@
 //! | `Installed` | the state jumped: the ring is empty, every watcher behind gets the whole |
 //! | `Subscribe` | from its place, or the whole |
 //! | `Credit` | as much more of the ring as the credit pays for |
-//! | `Tick` | a watcher to whom nothing was sent hears how far it has come |
+//! | `Tick` | every watcher with credit hears how far it has come |
 //! | `Gone` | it is forgotten |
 //!
 //! What is sent never goes back: a watcher hears indexes that only grow, and between two of them
 //! nothing that it wants was left out.
+
+mod pieces;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use baton_types::record::{Changed, Table};
 use baton_types::{Core, Time};
 
 use crate::state::Fldb;
+pub use pieces::{list_pieces, pieces};
 
 /// A set of tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,10 +90,8 @@ pub enum Action {
 #[derive(Debug)]
 struct Watcher {
     tables: Tables,
-    /// It needs nothing at or before this index.
-    place: u64,
-    /// The last index it was told in any message.
-    told: u64,
+    /// It needs nothing at or before this index; none before it was sent the whole.
+    place: Option<u64>,
     credit: u32,
 }
 
@@ -147,49 +148,35 @@ impl Watch {
         let Some(watcher) = self.watchers.get_mut(&id) else {
             return Vec::new();
         };
-        let head = self.state.applied();
         let mut actions = Vec::new();
-        while watcher.credit > 0 && watcher.place < head {
-            if watcher.place < self.trimmed {
+        while watcher.credit > 0 {
+            let Some(place) = watcher.place.filter(|place| *place >= self.trimmed) else {
+                watcher.place = Some(self.state.applied());
+                watcher.credit -= 1;
                 actions.push(Action::Whole(id, watcher.tables, self.state.clone()));
-                (watcher.place, watcher.told) = (head, head);
-                watcher.credit -= 1;
-                break;
-            }
-            let at = usize::try_from(watcher.place - self.trimmed).unwrap_or(usize::MAX);
+                continue;
+            };
+            let at = usize::try_from(place - self.trimmed).unwrap_or(usize::MAX);
+            // Nothing newer is here; a watcher that comes from a faster member waits until this one gets there.
             let Some(changed) = self.ring.get(at) else { break };
-            watcher.place = changed.index;
+            watcher.place = Some(changed.index);
             if let Some(wanted) = cut(changed, watcher.tables) {
-                actions.push(Action::Changed(id, wanted));
-                watcher.told = watcher.place;
                 watcher.credit -= 1;
+                actions.push(Action::Changed(id, wanted));
             }
         }
         actions
     }
 
-    fn subscribe(&mut self, id: WatcherId, mut watcher: Watcher) -> Vec<Action> {
-        let mut actions = Vec::new();
-        if watcher.place == 0 && watcher.credit > 0 {
-            // It has nothing: the whole, even where the ring goes back to the beginning.
-            let head = self.state.applied();
-            (watcher.place, watcher.told) = (head, head);
-            watcher.credit -= 1;
-            actions.push(Action::Whole(id, watcher.tables, self.state.clone()));
-        }
-        self.watchers.insert(id, watcher);
-        actions.extend(self.pump(id));
-        actions
-    }
-
+    /// A sign of life even if nothing moved; only with credit, so that a stuck peer costs nothing.
     fn tick(&mut self) -> Vec<Action> {
         let mut actions = Vec::new();
         for (id, watcher) in &mut self.watchers {
-            // A sign of life even if nothing moved; only with credit, so that a stuck peer costs nothing.
-            if watcher.credit > 0 {
+            if let Some(place) = watcher.place
+                && watcher.credit > 0
+            {
                 watcher.credit -= 1;
-                watcher.told = watcher.told.max(watcher.place);
-                actions.push(Action::Reached(*id, watcher.told));
+                actions.push(Action::Reached(*id, place));
             }
         }
         actions
@@ -204,6 +191,12 @@ impl Core for Watch {
         match event {
             Event::Applied(changed, state) => self.applied(changed, state),
             Event::Installed(state) => {
+                assert!(
+                    state.applied() >= self.state.applied(),
+                    "a snapshot at {} after {}: the state went backwards",
+                    state.applied(),
+                    self.state.applied()
+                );
                 self.trimmed = state.applied();
                 self.state = state;
                 self.ring.clear();
@@ -214,18 +207,16 @@ impl Core for Watch {
                 tables,
                 after,
                 credit,
-            } => self.subscribe(
-                watcher,
-                Watcher {
-                    tables,
-                    place: after,
-                    told: after,
-                    credit,
-                },
-            ),
+            } => {
+                // Who has nothing gets the whole, even where the ring goes back to the beginning.
+                let place = (after > 0).then_some(after);
+                let before = self.watchers.insert(watcher, Watcher { tables, place, credit });
+                assert!(before.is_none(), "watcher {watcher} is there already");
+                self.pump(watcher)
+            }
             Event::Credit(id, count) => {
                 if let Some(watcher) = self.watchers.get_mut(&id) {
-                    watcher.credit += count;
+                    watcher.credit = watcher.credit.saturating_add(count);
                 }
                 self.pump(id)
             }

@@ -188,6 +188,15 @@ impl From<Change> for v1::Change {
                 public_key_hash: public_key_hash.to_vec(),
                 addresses: bytes_list(addresses),
             }),
+            Change::AnnounceMember {
+                name,
+                addresses,
+                issuer,
+            } => Wire::AnnounceMember(v1::AnnounceMember {
+                name: bytes(name),
+                addresses: bytes_list(addresses),
+                issuer,
+            }),
             Change::RemoveMember { name } => Wire::RemoveMember(v1::RemoveMember { name: bytes(name) }),
             Change::Genesis {
                 cell_id,
@@ -299,6 +308,11 @@ impl TryFrom<v1::Change> for Change {
                 secret_hash: FromWire::from_wire(&c.secret_hash)?,
                 public_key_hash: FromWire::from_wire(&c.public_key_hash)?,
                 addresses: Address::list(&c.addresses, ADDRESSES_MAX, "addresses")?,
+            },
+            Wire::AnnounceMember(c) => Change::AnnounceMember {
+                name: EntryName::from_wire(&c.name)?,
+                addresses: Address::list(&c.addresses, ADDRESSES_MAX, "addresses")?,
+                issuer: c.issuer,
             },
             Wire::RemoveMember(c) => Change::RemoveMember {
                 name: EntryName::from_wire(&c.name)?,

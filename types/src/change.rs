@@ -199,6 +199,15 @@ pub enum Change {
         /// Where a new member will listen.
         addresses: Vec<Address>,
     },
+    /// A member says where it listens and whether it can issue certificates; under its own certificate only.
+    AnnounceMember {
+        /// Which.
+        name: EntryName,
+        /// Where it listens.
+        addresses: Vec<Address>,
+        /// It holds the authority's key.
+        issuer: bool,
+    },
     /// A member leaves the location database.
     RemoveMember {
         /// Which.

@@ -21,6 +21,7 @@ const CLOSE: u64 = 100;
 enum Step {
     Learn(u64, Peer),
     Promote(u64),
+    Readdress(u64, Peer),
     Remove(u64),
     Forget(u64),
 }
@@ -44,11 +45,17 @@ impl Member {
                 .and_then(|m| m.as_ref())
                 .is_some_and(|log_id| log_id.index + CLOSE >= last)
         };
-        let places: BTreeMap<u64, bool> = metrics
-            .membership_config
-            .nodes()
-            .map(|(number, _)| (*number, is_close(number)))
-            .collect();
+        let place = |(number, peer): (&u64, &Peer)| {
+            let is_close = is_close(number);
+            (
+                *number,
+                Place {
+                    peer: peer.clone(),
+                    is_close,
+                },
+            )
+        };
+        let places = metrics.membership_config.nodes().map(place).collect();
         let Some(step) = next(records, &places, &voters) else {
             return Ok(());
         };
@@ -58,6 +65,11 @@ impl Member {
             Step::Promote(number) => {
                 self.raft
                     .change_membership(ChangeMembers::AddVoterIds(BTreeSet::from([number])), false)
+                    .await
+            }
+            Step::Readdress(number, peer) => {
+                self.raft
+                    .change_membership(ChangeMembers::SetNodes(BTreeMap::from([(number, peer)])), false)
                     .await
             }
             Step::Remove(number) => {
@@ -75,8 +87,16 @@ impl Member {
     }
 }
 
+/// A member as Raft's membership has it.
+#[derive(Clone, Debug)]
+struct Place {
+    peer: Peer,
+    /// It lacks so few entries that its vote would help.
+    is_close: bool,
+}
+
 /// The next step: who is gone goes first, because a lost member counts against the quorum.
-fn next(records: &[record::Member], places: &BTreeMap<u64, bool>, voters: &BTreeSet<u64>) -> Option<Step> {
+fn next(records: &[record::Member], places: &BTreeMap<u64, Place>, voters: &BTreeSet<u64>) -> Option<Step> {
     let wanted: BTreeSet<u64> = records.iter().map(|m| m.number).collect();
     if let Some(number) = voters.iter().find(|number| !wanted.contains(number)) {
         return Some(Step::Remove(*number));
@@ -84,14 +104,18 @@ fn next(records: &[record::Member], places: &BTreeMap<u64, bool>, voters: &BTree
     if let Some(number) = places.keys().find(|number| !wanted.contains(number)) {
         return Some(Step::Forget(*number));
     }
-    if let Some(member) = records.iter().find(|m| !places.contains_key(&m.number)) {
+    for member in records {
         let peer = Peer {
             name: member.name.to_string(),
             addresses: member.addresses.clone(),
         };
-        return Some(Step::Learn(member.number, peer));
+        match places.get(&member.number) {
+            None => return Some(Step::Learn(member.number, peer)),
+            Some(place) if place.peer != peer => return Some(Step::Readdress(member.number, peer)),
+            Some(_) => {}
+        }
     }
-    let close = |number: &&u64| !voters.contains(number) && places.get(number).is_some_and(|is_close| *is_close);
+    let close = |number: &&u64| !voters.contains(number) && places.get(number).is_some_and(|place| place.is_close);
     wanted.iter().find(close).map(|number| Step::Promote(*number))
 }
 
@@ -110,23 +134,45 @@ mod tests {
         numbers.iter().map(member).collect()
     }
 
+    fn place(number: u64, is_close: bool) -> (u64, Place) {
+        let member = records(&[number]).remove(0);
+        (
+            number,
+            Place {
+                peer: Peer {
+                    name: member.name.to_string(),
+                    addresses: member.addresses,
+                },
+                is_close,
+            },
+        )
+    }
+
     #[test]
     fn a_lost_member_is_replaced_step_by_step() {
-        let (mut places, mut voters) = (
-            BTreeMap::from([(1, true), (2, true), (3, false)]),
-            BTreeSet::from([1, 2, 3]),
-        );
+        let mut places = BTreeMap::from([place(1, true), place(2, true), place(3, false)]);
+        let mut voters = BTreeSet::from([1, 2, 3]);
         let wanted = records(&[1, 2, 4]);
         assert_eq!(next(&wanted, &places, &voters), Some(Step::Remove(3)));
         voters.remove(&3);
         assert_eq!(next(&wanted, &places, &voters), Some(Step::Forget(3)));
         places.remove(&3);
         assert!(matches!(next(&wanted, &places, &voters), Some(Step::Learn(4, _))));
-        places.insert(4, false);
+        places.extend([place(4, false)]);
         assert_eq!(next(&wanted, &places, &voters), None, "not before it has caught up");
-        places.insert(4, true);
+        places.extend([place(4, true)]);
         assert_eq!(next(&wanted, &places, &voters), Some(Step::Promote(4)));
         voters.insert(4);
         assert_eq!(next(&wanted, &places, &voters), None);
+    }
+
+    #[test]
+    fn a_member_that_moved_is_dialled_where_it_is() {
+        let (places, voters) = (BTreeMap::from([place(1, true)]), BTreeSet::from([1]));
+        let mut wanted = records(&[1]);
+        wanted[0].addresses = vec![Address::parse("127.0.0.9").unwrap()];
+        assert!(
+            matches!(next(&wanted, &places, &voters), Some(Step::Readdress(1, peer)) if peer.addresses == wanted[0].addresses)
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Servers and aggregates, as the servers themselves report them; and who owns what.
 
 use baton_types::limits::ATTACHED_MAX;
-use baton_types::record::{Aggregate, AggregateState, Record, Server};
+use baton_types::record::{Aggregate, AggregateState, Record, Server, ServerEntry};
 use baton_types::{
     Address, AggregateId, AggregateName, EntryName, Epoch, Error, Incarnation, Kind, PrincipalName, Result, ServerId,
 };
@@ -21,7 +21,13 @@ impl Draft<'_> {
         if self.who.principal() != Some(&principal) {
             return Err(Error::new(Kind::Denied, on).because("its certificate is of another machine"));
         }
-        if addresses.is_empty() {
+        let mut own: Vec<Address> = Vec::new();
+        for address in addresses {
+            if !own.contains(address) {
+                own.push(address.clone());
+            }
+        }
+        if own.is_empty() {
             return Err(Error::new(Kind::Invalid, on).because("it named no address"));
         }
         if let Some(other) = self.state.server_names.get(name).filter(|other| **other != id) {
@@ -29,26 +35,28 @@ impl Draft<'_> {
                 .because(format!("the name belongs to server {other}"))
                 .remedy("a rebuilt machine keeps its identity if it is invited again: baton cell invite"));
         }
-        let clash = |s: &&Server| s.id != id && s.addresses.iter().any(|a| addresses.contains(a));
+        let clash = |s: &&Server| s.id != id && s.addresses.iter().any(|a| own.contains(a));
         if let Some(other) = self.state.servers.values().find(clash) {
             return Err(Error::new(Kind::Exists, on).because(format!("server {} has one of its addresses", other.name)));
         }
-        if !addresses
-            .iter()
-            .any(|address| self.state.entry_addresses.contains_key(address))
-        {
-            let mut entry = self.new_entry(&addresses[0], &principal)?;
-            entry.addresses = addresses.to_vec();
-            entry.name = name.clone();
-            entry.addresses.retain(|a| !self.state.entry_addresses.contains_key(a));
-            self.put_entry(entry);
+        if !own.iter().any(|a| self.state.entry_addresses.contains_key(a)) {
+            let number = self.next_entry();
+            self.put_entry(ServerEntry {
+                number,
+                name: self.free_name(name.as_str(), number)?,
+                addresses: own.clone(),
+                principal: principal.clone(),
+                owner: None,
+                quota: 0,
+                uses: 0,
+            });
         }
         self.tell(on);
         Ok(self.put_server(Server {
             id,
             name: name.clone(),
             principal,
-            addresses: addresses.to_vec(),
+            addresses: own,
             incarnation: Some(incarnation),
             registered: self.date,
         }))
@@ -66,6 +74,11 @@ impl Draft<'_> {
                 .remedy("one of the two needs another name in its label"));
         }
         let mut aggregate = match self.state.aggregates.get(&id) {
+            Some(known) if known.name != *name => {
+                return Err(Error::new(Kind::Exists, on)
+                    .because(format!("the cell knows this disk as aggregate {}", known.name))
+                    .remedy("a label that was copied needs an id of its own"));
+            }
             Some(known) if known.attached.contains(&server) => return Ok(Record::Aggregate(known.clone())),
             Some(known) => known.clone(),
             None => {

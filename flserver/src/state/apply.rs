@@ -6,7 +6,6 @@
 //! may be a forgotten one is refused rather than guessed at.
 
 use baton_types::change::{ChangeSession, Proposal};
-use baton_types::limits::CHANGE_SESSIONS_MAX;
 use baton_types::record::Changed;
 use baton_types::{Core, Error, Kind, Time};
 
@@ -145,7 +144,7 @@ impl Fldb {
         }
         self.session_order.insert_mut(answered.index, session);
         self.sessions.insert_mut(session, answered);
-        while self.sessions.size() > CHANGE_SESSIONS_MAX {
+        while self.sessions.size() > self.kept.sessions {
             let Some((&oldest, &session)) = self.session_order.iter().next() else {
                 return;
             };

@@ -3,7 +3,7 @@
 use baton_types::change::Change;
 use baton_types::record::{Cell, Member, Principal, Record, groups};
 use baton_types::units::{format_duration, parse_duration};
-use baton_types::{EntryName, Error, GroupName, Kind, PrincipalName, Result};
+use baton_types::{Address, EntryName, Error, GroupName, Kind, PrincipalName, Result};
 use std::time::Duration;
 
 use super::draft::Draft;
@@ -18,6 +18,23 @@ const CERTIFICATE_SECONDS: std::ops::RangeInclusive<u64> = 3_600..=366 * 86_400;
 const LOCK_SECONDS: std::ops::RangeInclusive<u64> = 60..=7 * 86_400;
 
 impl Draft<'_> {
+    /// Said again unchanged, it is no event.
+    pub(super) fn announce_member(&mut self, name: &EntryName, addresses: &[Address], issuer: bool) -> Result<Record> {
+        let on = format!("member {name}");
+        let found = self.state.members.values().find(|m| m.name == *name).cloned();
+        let mut member = found.ok_or_else(|| Error::new(Kind::NotFound, on.clone()))?;
+        if addresses.is_empty() {
+            return Err(Error::new(Kind::Invalid, on).because("it named no address"));
+        }
+        if member.addresses != addresses || member.issuer != issuer {
+            member.addresses = addresses.to_vec();
+            member.issuer = issuer;
+            self.tell(on);
+            return Ok(self.put_member(member));
+        }
+        Ok(Record::Member(member))
+    }
+
     pub(super) fn remove_member(&mut self, name: &EntryName) -> Result<()> {
         let on = format!("member {name}");
         let found = self.state.members.values().find(|m| m.name == *name).cloned();
@@ -50,6 +67,11 @@ impl Draft<'_> {
         if self.state.cell.is_some() {
             return Err(Error::new(Kind::Exists, format!("cell {cell}")));
         }
+        if administrator.as_host().is_some() {
+            return Err(Error::new(Kind::Invalid, format!("principal {administrator}"))
+                .because("the first administrator is a person, and names under hosts/ are machines'"));
+        }
+        self.free_id(*administrator_id, administrator)?;
         let all = groups::ALL
             .iter()
             .map(|group| GroupName::parse(group))
@@ -128,11 +150,12 @@ pub(super) fn machine(name: PrincipalName) -> Principal {
 }
 
 fn mechanisms(value: &str) -> Result<Vec<String>> {
-    let list: Vec<String> = value
-        .split([',', ' '])
-        .filter(|m| !m.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let mut list: Vec<String> = Vec::new();
+    for word in value.split([',', ' ']).filter(|word| !word.is_empty()) {
+        if !list.iter().any(|known| known == word) {
+            list.push(word.to_owned());
+        }
+    }
     let bad = |why: String| {
         Error::new(Kind::Invalid, format!("auth '{}'", value.escape_debug()))
             .because(why)

@@ -4,7 +4,7 @@
 //! step with the records, and note each touched record for the watchers.
 
 use baton_types::change::{Change, Proposal, Who};
-use baton_types::limits::EVENTS_MAX;
+use baton_types::limits::TEXT_BYTES_MAX;
 use baton_types::record::{
     Aggregate, Cell, Changed, Event, Fileset, Invitation, Key, Member, Principal, Record, Server, ServerEntry,
 };
@@ -91,6 +91,11 @@ impl<'a> Draft<'a> {
                 addresses,
             } => self.use_invitation(*secret_hash, *public_key_hash, addresses)?,
             Change::SetCell { key, value } => self.set_cell(key, value)?,
+            Change::AnnounceMember {
+                name,
+                addresses,
+                issuer,
+            } => self.announce_member(name, addresses, *issuer)?,
             Change::RemoveMember { name } => return self.remove_member(name).map(|()| None),
             Change::Genesis { .. } => self.genesis(change)?,
         };
@@ -113,7 +118,7 @@ impl<'a> Draft<'a> {
             };
             self.state.events.insert_mut(event.index, event.clone());
             self.changed.put.push(Record::Event(event));
-            while self.state.events.size() > EVENTS_MAX {
+            while self.state.events.size() > self.state.kept.events {
                 let Some((&oldest, _)) = self.state.events.iter().next() else {
                     break;
                 };
@@ -126,12 +131,12 @@ impl<'a> Draft<'a> {
 
     /// Notes that the change is worth an event on the thing called `on`.
     pub(super) fn tell(&mut self, on: impl Into<String>) {
-        self.event = Some((on.into(), None));
+        self.event = Some((one_line(on.into()), None));
     }
 
     /// The same for a change whose caller is not logged in.
     pub(super) fn tell_for(&mut self, by: PrincipalName, on: impl Into<String>) {
-        self.event = Some((on.into(), Some(by)));
+        self.event = Some((one_line(on.into()), Some(by)));
     }
 
     pub(super) fn put_cell(&mut self, cell: Cell) -> Record {
@@ -150,6 +155,9 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn put_server(&mut self, server: Server) -> Record {
+        if let Some(before) = self.state.servers.get(&server.id).map(|s| s.name.clone()) {
+            self.state.server_names.remove_mut(&before);
+        }
         self.state.server_names.insert_mut(server.name.clone(), server.id);
         self.state.servers.insert_mut(server.id, server.clone());
         self.note(Record::Server(server))
@@ -230,6 +238,12 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// As much of `text` as an event may hold: a record that is too long for the wire could not be read back.
+fn one_line(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+    text
+}
+
 /// What an event calls a change.
 fn verb(change: &Change) -> &'static str {
     match change {
@@ -249,6 +263,7 @@ fn verb(change: &Change) -> &'static str {
         Change::EditPrincipal { .. } => "edit principal",
         Change::Invite { .. } => "invite",
         Change::UseInvitation { .. } => "join",
+        Change::AnnounceMember { .. } => "announce member",
         Change::RemoveMember { .. } => "remove member",
         Change::Genesis { .. } => "create cell",
     }

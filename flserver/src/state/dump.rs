@@ -1,12 +1,13 @@
 //! The whole state as bytes, for Raft's snapshots and for a member that has to start from nothing.
 //!
 //! ```text
-//! ┌──────────────┬───────────┬──────────────────────────────────────────────┐
-//! │ "BATONFLDB\n"│ format u32│ records, each a varint length and a message  │
-//! └──────────────┴───────────┴──────────────────────────────────────────────┘
+//! ┌──────────────┬───────────┬─────────────────────────────────────────────┬─────────────────────────┐
+//! │ "BATONFLDB\n"│ format u32│ records, each a varint length and a message │ blake3 of it all, 16 B. │
+//! └──────────────┴───────────┴─────────────────────────────────────────────┴─────────────────────────┘
 //! ```
 //! The first record is the counters, and tells at which index the state is. Indexes by name, number and
-//! address are made anew from the records, so they cannot disagree with them.
+//! address are made anew from the records, so they cannot disagree with them. The checksum is what tells
+//! a dump that ends between two records from a whole one.
 
 use baton_proto::v1;
 use baton_types::change::ChangeSession;
@@ -18,6 +19,8 @@ use super::{Answered, Counters, Filter, Fldb};
 
 const MAGIC: &[u8; 10] = b"BATONFLDB\n";
 const FORMAT: u32 = 1;
+const CHECKSUM_BYTES: usize = 16;
+const SNAPSHOT: &str = "snapshot of the location database";
 
 impl Fldb {
     /// All of it.
@@ -43,6 +46,8 @@ impl Fldb {
                 v1::record::Record::Session(Box::new(session_record(session, answered))),
             );
         }
+        let checksum = checksum(&bytes);
+        bytes.extend_from_slice(&checksum);
         bytes
     }
 
@@ -51,22 +56,11 @@ impl Fldb {
     /// # Errors
     /// `Version` for another format; `Damaged` for anything that is no dump.
     pub fn load(bytes: &[u8]) -> Result<Fldb> {
-        let damaged = |why: String| Error::new(Kind::Damaged, "snapshot of the location database").because(why);
-        let rest = bytes
-            .strip_prefix(MAGIC)
-            .ok_or_else(|| damaged("it does not begin as one".to_owned()))?;
-        let (format, mut rest) = rest
-            .split_first_chunk()
-            .ok_or_else(|| damaged("it ends early".to_owned()))?;
-        let format = u32::from_le_bytes(*format);
-        if format != FORMAT {
-            return Err(Error::new(Kind::Version, "snapshot of the location database")
-                .because(format!("format {format}, this version reads {FORMAT}"))
-                .remedy("start the version that wrote it"));
-        }
+        let mut records = checked(bytes)?;
         let mut state = Fldb::default();
-        while !rest.is_empty() {
-            let record = v1::Record::decode_length_delimited(&mut rest).map_err(|e| damaged(e.to_string()))?;
+        state.take_counters(&next(&mut records)?)?;
+        while !records.is_empty() {
+            let record = next(&mut records)?;
             state.take(record).map_err(|e| damaged(e.to_string()))?;
         }
         Ok(state)
@@ -84,19 +78,24 @@ impl Fldb {
         }
     }
 
+    fn take_counters(&mut self, record: &v1::Record) -> Result<()> {
+        let Some(v1::record::Record::Counters(c)) = &record.record else {
+            return Err(damaged("it does not begin with the counters"));
+        };
+        self.next = Counters {
+            fileset: c.next_fileset,
+            entry: c.next_entry,
+            aggregate: c.next_aggregate,
+            member: c.next_member,
+            principal: c.next_principal,
+        };
+        self.horizon = c.horizon;
+        self.applied = c.applied;
+        Ok(())
+    }
+
     fn take(&mut self, record: v1::Record) -> Result<()> {
         match record.record {
-            Some(v1::record::Record::Counters(c)) => {
-                self.next = Counters {
-                    fileset: c.next_fileset,
-                    entry: c.next_entry,
-                    aggregate: c.next_aggregate,
-                    member: c.next_member,
-                    principal: c.next_principal,
-                };
-                self.horizon = c.horizon;
-                self.applied = c.applied;
-            }
             Some(v1::record::Record::Session(session)) => self.take_session(*session)?,
             Some(_) | None => self.take_record(record.try_into()?),
         }
@@ -171,6 +170,40 @@ fn session_record(session: &ChangeSession, answered: &Answered) -> v1::ChangeSes
         record,
         failure,
     }
+}
+
+/// The records in `bytes`, if these are a whole dump.
+fn checked(bytes: &[u8]) -> Result<&[u8]> {
+    let rest = bytes
+        .strip_prefix(MAGIC)
+        .ok_or_else(|| damaged("it does not begin as one"))?;
+    let (format, rest) = rest.split_first_chunk().ok_or_else(|| damaged("it ends early"))?;
+    let format = u32::from_le_bytes(*format);
+    if format != FORMAT {
+        return Err(Error::new(Kind::Version, SNAPSHOT)
+            .because(format!("format {format}, this version reads {FORMAT}"))
+            .remedy("start the version that wrote it"));
+    }
+    let (records, sum) = rest.split_last_chunk().ok_or_else(|| damaged("it ends early"))?;
+    if checksum(&bytes[..bytes.len() - CHECKSUM_BYTES]) != *sum {
+        return Err(damaged("its checksum is not that of its bytes"));
+    }
+    Ok(records)
+}
+
+/// The next record of `records`.
+fn next(records: &mut &[u8]) -> Result<v1::Record> {
+    v1::Record::decode_length_delimited(records).map_err(|e| damaged(e.to_string()))
+}
+
+fn damaged(why: impl Into<String>) -> Error {
+    Error::new(Kind::Damaged, SNAPSHOT).because(why)
+}
+
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut sum = [0; CHECKSUM_BYTES];
+    sum.copy_from_slice(&blake3::hash(bytes).as_bytes()[..CHECKSUM_BYTES]);
+    sum
 }
 
 fn push(bytes: &mut Vec<u8>, record: v1::record::Record) {

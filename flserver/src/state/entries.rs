@@ -20,9 +20,16 @@ impl Draft<'_> {
     ) -> Result<Record> {
         self.unused(address)?;
         self.known(principal)?;
-        let mut entry = self.new_entry(address, principal)?;
-        entry.quota = quota;
-        entry.owner = owner.cloned();
+        let number = self.next_entry();
+        let entry = ServerEntry {
+            number,
+            name: self.free_name(address.host(), number)?,
+            addresses: vec![address.clone()],
+            principal: principal.clone(),
+            owner: owner.cloned(),
+            quota,
+            uses: 0,
+        };
         self.tell(format!("server entry {address}"));
         Ok(self.put_entry(entry))
     }
@@ -41,26 +48,29 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// A fresh entry with one address, named after it.
-    pub(super) fn new_entry(&mut self, address: &Address, principal: &PrincipalName) -> Result<ServerEntry> {
+    /// A number that no entry had.
+    pub(super) fn next_entry(&mut self) -> u32 {
         let number = self.state.next.entry;
         self.state.next.entry += 1;
-        let host: String = address
-            .host()
-            .replace(':', "-")
-            .chars()
-            .take(ENTRY_NAME_BYTES_MAX)
-            .collect();
-        let name = EntryName::parse(host.trim_start_matches('-'))?;
-        Ok(ServerEntry {
-            number,
-            name,
-            addresses: vec![address.clone()],
-            principal: principal.clone(),
-            owner: None,
-            quota: 0,
-            uses: 0,
-        })
+        number
+    }
+
+    /// `host` as far as it fits a name; if another entry is called so, with the new one's number behind it.
+    pub(super) fn free_name(&self, host: &str, number: u32) -> Result<EntryName> {
+        let host = host.replace(':', "-");
+        let host = host.trim_start_matches('-');
+        let cut = |room: usize| &host[..host.floor_char_boundary(room)];
+        let name = EntryName::parse(cut(ENTRY_NAME_BYTES_MAX))?;
+        let is_taken = |name: &EntryName| self.state.entries.values().any(|entry| entry.name == *name);
+        if !is_taken(&name) {
+            return Ok(name);
+        }
+        let suffix = format!("-{number}");
+        let name = EntryName::parse(&format!("{}{suffix}", cut(ENTRY_NAME_BYTES_MAX - suffix.len())))?;
+        if is_taken(&name) {
+            return Err(Error::new(Kind::Exists, format!("server entry {name}")).remedy("use another of its addresses"));
+        }
+        Ok(name)
     }
 
     pub(super) fn edit_entry(&mut self, change: &Change) -> Result<Record> {

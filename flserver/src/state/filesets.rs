@@ -1,7 +1,7 @@
 //! Filesets: the database's half. A new one is *invalid* until a server has made it.
 
 use baton_types::change::{AggregateRef, FilesetRef};
-use baton_types::record::{Aggregate, EntryLock, Fileset, Record, ServerEntry, Site, VersionState};
+use baton_types::record::{Aggregate, EntryLock, Fileset, Record, Server, ServerEntry, Site, VersionState};
 use baton_types::{Address, Error, FilesetId, FilesetName, Kind, Result};
 
 use super::Fldb;
@@ -62,18 +62,20 @@ impl Draft<'_> {
         let entry = self.state.entry_of(server)?;
         let aggregate = self.state.aggregate(on)?;
         let here = |s: &Site| s.entry == entry.number && s.aggregate == aggregate.id && s.versions & Site::RW != 0;
-        let Some(site) = fileset.sites.iter().find(|s| here(s)) else {
+        if !fileset.sites.iter().any(here) {
             return Err(Error::new(Kind::NotFound, name)
                 .because(format!(
                     "its RW version is not on aggregate {} of {server}",
                     aggregate.name
                 ))
-                .remedy("fts lsfldb -fileset NAME says where it is"));
-        };
+                .remedy(format!("fts lsfldb -fileset {} says where it is", fileset.name)));
+        }
         if [fileset.rw, fileset.ro, fileset.backup].contains(&VersionState::Valid) {
             return Err(Error::new(Kind::Busy, name).because("a server has made it, and must delete its files first"));
         }
-        self.count_uses(site.entry, -i64::from(site.versions.count_ones()))?;
+        for site in &fileset.sites {
+            self.count_uses(site.entry, -i64::from(site.versions.count_ones()))?;
+        }
         self.drop_fileset(&fileset);
         self.tell(name);
         Ok(())
@@ -154,7 +156,9 @@ impl Fldb {
         if let Ok(entry) = self.entry(server) {
             return Ok(entry);
         }
-        let named = self.server_names.get(server.host()).and_then(|id| self.servers.get(id));
+        // An address is kept in lower case, a server's name as it is.
+        let is_meant = |s: &&Server| s.name.as_str().eq_ignore_ascii_case(server.host());
+        let named = self.servers.values().find(is_meant);
         let address = named.and_then(|s| s.addresses.iter().find(|a| self.entry_addresses.contains_key(*a)));
         address.map_or_else(|| self.entry(server), |address| self.entry(address))
     }

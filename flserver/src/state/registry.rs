@@ -1,7 +1,7 @@
 //! The registry: who is who, and how a new one comes in.
 
 use baton_types::change::Change;
-use baton_types::limits::{INVITATIONS_MAX, MEMBERS_MAX};
+use baton_types::limits::{GROUPS_OF_PRINCIPAL_MAX, INVITATIONS_MAX, MEMBERS_MAX};
 use baton_types::record::groups::CELL_ADMIN;
 use baton_types::record::{Invitation, InvitationKind, Member, Principal, Record};
 use baton_types::{Address, EntryName, Error, GroupName, Kind, PrincipalName, Result};
@@ -35,7 +35,7 @@ impl Draft<'_> {
             (None, Some(id)) => self.person(name, *id)?,
         };
         if let Some(groups) = groups {
-            principal.groups = sorted(groups.clone());
+            principal.groups = sorted(groups.clone())?;
         }
         principal.disabled = disabled.unwrap_or(principal.disabled);
         principal.may_assert_users = may_assert_users.unwrap_or(principal.may_assert_users);
@@ -73,15 +73,22 @@ impl Draft<'_> {
                 self.state.next.principal
             }
         };
-        if id == 0 || id == NOBODY {
-            return Err(Error::new(Kind::Invalid, format!("id {id}")).because("0 and 65534 are nobody's"));
-        }
-        if let Some(owner) = self.state.principal_ids.get(&id) {
-            return Err(Error::new(Kind::Exists, format!("id {id}")).because(format!("it is {owner}'s")));
-        }
+        self.free_id(id, name)?;
         let mut principal = machine(name.clone());
         principal.id = Some(id);
         Ok(principal)
+    }
+
+    /// Says whether `name` may have the uid `id`.
+    pub(super) fn free_id(&self, id: u32, name: &PrincipalName) -> Result<()> {
+        let on = format!("id {id}");
+        if id == 0 || id == NOBODY {
+            return Err(Error::new(Kind::Invalid, on).because("0 and 65534 are nobody's"));
+        }
+        match self.state.principal_ids.get(&id) {
+            Some(owner) if owner != name => Err(Error::new(Kind::Exists, on).because(format!("it is {owner}'s"))),
+            Some(_) | None => Ok(()),
+        }
     }
 
     pub(super) fn invite(&mut self, change: &Change) -> Result<Record> {
@@ -106,16 +113,9 @@ impl Draft<'_> {
             }
             InvitationKind::User | InvitationKind::Host | InvitationKind::Member => {}
         }
-        if self.state.principals.get(principal).is_some_and(|p| p.disabled) {
-            return Err(Error::new(Kind::Denied, on)
-                .because("it is disabled")
-                .remedy("baton cell principal NAME --disabled off"));
-        }
-        if let Some(owner) = id
-            .and_then(|id| self.state.principal_ids.get(&id))
-            .filter(|owner| *owner != principal)
-        {
-            return Err(Error::new(Kind::Exists, on).because(format!("the id is {owner}'s")));
+        self.not_disabled(principal)?;
+        if let Some(id) = id {
+            self.free_id(*id, principal)?;
         }
         if *kind == InvitationKind::Member {
             self.room_for_member(principal)?;
@@ -146,8 +146,18 @@ impl Draft<'_> {
             until,
             used_by: None,
             id: *id,
-            groups: sorted(groups.clone()),
+            groups: sorted(groups.clone())?,
         }))
+    }
+
+    /// A token for somebody who is refused everywhere would be good for nothing.
+    fn not_disabled(&self, principal: &PrincipalName) -> Result<()> {
+        if self.state.principals.get(principal).is_some_and(|p| p.disabled) {
+            return Err(Error::new(Kind::Denied, format!("principal {principal}"))
+                .because("it is disabled")
+                .remedy(format!("baton cell principal {principal} --disabled off")));
+        }
+        Ok(())
     }
 
     fn room_for_member(&self, principal: &PrincipalName) -> Result<()> {
@@ -183,44 +193,50 @@ impl Draft<'_> {
                 .remedy("ask for a new one: baton cell invite")
         };
         let mut invitation = self.state.invitations.get(&secret).cloned().ok_or_else(unknown)?;
-        let again = invitation.used_by == Some(key);
-        if invitation.used_by.is_some() && !again {
-            return Err(Error::new(Kind::Denied, "token")
-                .because("it is used up: a token is good for one key")
-                .remedy("ask for a new one: baton cell invite"));
-        }
+        let turn = match invitation.used_by {
+            None => Use::First,
+            Some(before) if before == key => Use::Again,
+            Some(_) => return Err(used_up("a token is good for one key")),
+        };
         if self.date > invitation.until {
             return Err(Error::new(Kind::Expired, "token")
                 .because("its time is over")
                 .remedy("ask for a new one: baton cell invite"));
         }
         let name = invitation.principal.clone();
+        self.not_disabled(&name)?;
         let mut principal = match self.state.principals.get(&name).cloned() {
             Some(principal) => principal,
             None if name.as_host().is_some() => machine(name.clone()),
             None => self.person(&name, invitation.id)?,
         };
-        if !again && !invitation.groups.is_empty() {
-            principal.groups = sorted([principal.groups, invitation.groups.clone()].concat());
+        if turn == Use::First {
+            principal.groups = sorted([principal.groups, invitation.groups.clone()].concat())?;
         }
         let record = self.put_principal(principal);
         invitation.used_by = Some(key);
         let kind = invitation.kind;
         self.put_invitation(invitation);
-        if !again {
+        if turn == Use::First {
             self.tell_for(name.clone(), format!("principal {name}"));
         }
-        match kind {
-            InvitationKind::Member => self.new_member(&name, addresses),
-            InvitationKind::User | InvitationKind::Host => Ok(record),
+        match (kind, turn) {
+            (InvitationKind::Member, Use::First) => self.new_member(&name, addresses),
+            (InvitationKind::Member, Use::Again) => self.same_member(&name),
+            (InvitationKind::User | InvitationKind::Host, _) => Ok(record),
         }
+    }
+
+    /// A member that was removed since does not come back by an old token.
+    fn same_member(&self, principal: &PrincipalName) -> Result<Record> {
+        let host = principal.as_host().unwrap_or_default();
+        let member = self.state.members.values().find(|m| m.name.as_str() == host);
+        let member = member.ok_or_else(|| used_up(&format!("member {host} was removed since")))?;
+        Ok(Record::Member(member.clone()))
     }
 
     fn new_member(&mut self, principal: &PrincipalName, addresses: &[Address]) -> Result<Record> {
         let name = EntryName::parse(principal.as_host().unwrap_or_default())?;
-        if let Some(member) = self.state.members.values().find(|m| m.name == name) {
-            return Ok(Record::Member(member.clone())); // the same key came again
-        }
         self.room_for_member(principal)?;
         if addresses.is_empty() {
             return Err(Error::new(Kind::Invalid, format!("member {name}")).because("it named no address"));
@@ -236,8 +252,27 @@ impl Draft<'_> {
     }
 }
 
-fn sorted(mut groups: Vec<GroupName>) -> Vec<GroupName> {
+/// Whether a token comes for the first time, or again with the key it came with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    First,
+    Again,
+}
+
+fn used_up(why: &str) -> Error {
+    Error::new(Kind::Denied, "token")
+        .because(format!("it is used up: {why}"))
+        .remedy("ask for a new one: baton cell invite")
+}
+
+fn sorted(mut groups: Vec<GroupName>) -> Result<Vec<GroupName>> {
     groups.sort();
     groups.dedup();
-    groups
+    if groups.len() > GROUPS_OF_PRINCIPAL_MAX {
+        return Err(Error::new(Kind::Limit, "groups").because(format!(
+            "{} for one principal, {GROUPS_OF_PRINCIPAL_MAX} at most",
+            groups.len()
+        )));
+    }
+    Ok(groups)
 }

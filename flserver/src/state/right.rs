@@ -20,6 +20,13 @@ pub(crate) fn may(state: &Fldb, who: &Who, change: &Change) -> Result<()> {
             Who::Database => Ok(()),
             Who::Nobody | Who::Principal { .. } | Who::Host { .. } => Err(denied(who, "only a new cell does this")),
         },
+        Change::AnnounceMember { name, .. } => match who {
+            Who::Host { name: own, .. } if own.as_host() == Some(name.as_str()) => Ok(()),
+            Who::Host { .. } | Who::Nobody | Who::Principal { .. } | Who::Database => Err(denied(
+                who,
+                &format!("only member {name} itself says this, under its own certificate"),
+            )),
+        },
         // The secret of the token is the right.
         Change::UseInvitation { .. } => Ok(()),
         Change::RegisterServer { id, .. } => own_server(who, *id),

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use baton_types::Kind;
 use parking_lot::{Condvar, Mutex};
@@ -105,10 +106,14 @@ impl PowerDisk {
     }
 
     /// Returns when a sync of the held file waits.
+    ///
+    /// # Panics
+    /// If none does for a minute.
     pub fn until_sync_waits(&self) {
         let mut state = self.state.lock();
         while !state.is_sync_waiting {
-            self.held_changed.wait(&mut state);
+            let waited = self.held_changed.wait_for(&mut state, Duration::from_secs(60));
+            assert!(!waited.timed_out(), "nobody syncs what is held");
         }
     }
 

@@ -7,6 +7,9 @@ use rand::{RngExt, SeedableRng};
 use super::{FaultyHome, snapshot};
 use crate::store::{Batch, Contents, LogStore, Snapshot};
 
+/// More than any device takes before it fails, at one change a step.
+const STEPS_MAX: u32 = 150;
+
 /// What [`power_cuts`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -123,10 +126,10 @@ impl<H: FaultyHome> Cutter<'_, H> {
         Ok(self.tally)
     }
 
-    /// Asks one thing after the other until the power goes.
+    /// Asks one thing after the other until the power goes, which is between two of them if nothing failed by then.
     fn work(&mut self, store: &H::Store) -> Result<(), String> {
         self.home.fail_after(self.rng.random_range(1..120), Kind::Io);
-        loop {
+        for _ in 0..STEPS_MAX {
             let step = self.step();
             let done = match &step {
                 Step::Commit(batch) => store.commit(batch),
@@ -144,6 +147,7 @@ impl<H: FaultyHome> Cutter<'_, H> {
                 Err(error) => return Err(format!("{}: refuses what is sound: {error}", self.place())),
             }
         }
+        Ok(())
     }
 
     fn cut(&mut self) {

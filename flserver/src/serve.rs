@@ -1,0 +1,227 @@
+//! Calls of clients, servers, administrators and other members.
+//!
+//! The life of a call: TLS was proved by `baton-security`; `serve/connection.rs` holds what is known of
+//! the other end; the call's message names a caller, who becomes a [`Who`]; a lookup is answered from the
+//! published state, a change goes to Raft with that name on it. Whether it may be done is decided where
+//! it is applied.
+//!
+//! | file | serves |
+//! |---|---|
+//! | `serve/session.rs` | first words, logins |
+//! | `serve/fldb.rs` | lookups, lists, changes, watches, status |
+//! | `serve/issue.rs` | certificates for who was invited, and their renewal |
+//! | `serve/members.rs` | the other members of the database |
+
+mod connection;
+mod fldb;
+mod issue;
+mod members;
+mod session;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use baton_proto::v1;
+use baton_security::auth::cert::CertAcceptor;
+use baton_security::auth::host_trust::{HostTrustAcceptor, MayAssert};
+use baton_security::auth::{Acceptor, Identity};
+use baton_security::callers::{Admit, Gate};
+use baton_security::listen::Accepted;
+use baton_security::{Anchor, Authority};
+use baton_types::change::Who;
+use baton_types::limits::{AUTH_TOKEN_BYTES_MAX, FLDB_MESSAGE_BYTES_MAX, RAFT_MESSAGE_BYTES_MAX};
+use baton_types::record::Table;
+use baton_types::{Clock, EntryName, Error, Kind, PrincipalName, Result};
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Status};
+
+use crate::publish::Published;
+use crate::raft;
+use crate::state::is_administrator;
+use connection::{Connection, Io};
+
+/// How long a change or a fresh read may look for a leader before its caller is told that there is none.
+const LEADER_DEADLINE: Duration = Duration::from_secs(5);
+/// Calls and streams at once on one connection.
+const STREAMS_MAX: u32 = 64;
+/// A reader that takes nothing for this long is cut off.
+const STALL: Duration = Duration::from_secs(30);
+
+/// One member, as those who call it see it.
+pub struct Server {
+    /// Raft's end.
+    pub member: raft::Member,
+    /// This machine's name in the cell.
+    pub name: EntryName,
+    /// The authority's certificate.
+    pub anchor: Anchor,
+    /// The authority itself, where this member holds its key.
+    pub authority: Option<Authority>,
+    /// Members known from the time of joining, for as long as there is no state.
+    pub founders: BTreeSet<String>,
+    /// For certificates and logins.
+    pub clock: Arc<dyn Clock>,
+    gate: Arc<Gate>,
+}
+
+impl Server {
+    /// Puts a server together.
+    pub fn new(
+        member: raft::Member,
+        name: EntryName,
+        anchor: Anchor,
+        authority: Option<Authority>,
+        founders: BTreeSet<String>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Server> {
+        let published = member.published().clone();
+        let admit: Admit = Box::new(move |identity: &Identity| enabled(&published, &identity.principal));
+        let gate = Arc::new(Gate::new(Vec::new(), admit, clock.clone()));
+        let server = Server {
+            member,
+            name,
+            anchor,
+            authority,
+            founders,
+            clock,
+            gate,
+        };
+        server.offer(&["cert".to_owned()]);
+        Arc::new(server)
+    }
+
+    /// Serves what comes through the listener, until that ends.
+    ///
+    /// # Errors
+    /// `Io` if the server itself fails.
+    pub async fn run(self: Arc<Self>, accepted: mpsc::Receiver<Accepted>) -> Result<()> {
+        let gate = self.gate.clone();
+        let incoming =
+            ReceiverStream::new(accepted).map(move |accepted| Ok::<_, std::io::Error>(Io::new(accepted, gate.clone())));
+        let session = v1::session_server::SessionServer::from_arc(self.clone())
+            .max_decoding_message_size(AUTH_TOKEN_BYTES_MAX * 2);
+        let fldb = v1::fldb_server::FldbServer::from_arc(self.clone())
+            .max_decoding_message_size(FLDB_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(FLDB_MESSAGE_BYTES_MAX);
+        let raft = v1::raft_server::RaftServer::from_arc(self)
+            .max_decoding_message_size(RAFT_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(RAFT_MESSAGE_BYTES_MAX);
+        tonic::transport::Server::builder()
+            .max_concurrent_streams(STREAMS_MAX)
+            .http2_max_header_list_size(16 << 10)
+            .http2_max_pending_accept_reset_streams(Some(20))
+            .http2_keepalive_interval(Some(Duration::from_secs(10)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+            .add_service(session)
+            .add_service(fldb)
+            .add_service(raft)
+            .serve_with_incoming(incoming)
+            .await
+            .map_err(|e| Error::new(Kind::Io, "location database").because(e.to_string()))
+    }
+
+    /// Keeps the mechanisms on offer those that the cell's settings name.
+    pub async fn follow_settings(self: Arc<Self>) {
+        let mut progress = self.published().progress();
+        let mut offered = vec!["cert".to_owned()];
+        while progress.changed().await.is_ok() {
+            let wanted = self.published().state().cell().map(|cell| cell.auth.clone());
+            if let Some(wanted) = wanted.filter(|wanted| *wanted != offered) {
+                self.offer(&wanted);
+                offered = wanted;
+            }
+        }
+    }
+
+    fn offer(&self, mechanisms: &[String]) {
+        let mut acceptors: Vec<Arc<dyn Acceptor>> = Vec::new();
+        for mechanism in mechanisms {
+            match mechanism.as_str() {
+                "cert" => {
+                    let name = self.name.clone();
+                    acceptors.push(Arc::new(CertAcceptor::new(
+                        self.anchor.clone(),
+                        name,
+                        self.clock.clone(),
+                    )));
+                }
+                "host-trust" => {
+                    let published = self.published().clone();
+                    acceptors.push(Arc::new(HostTrustAcceptor::new(Arc::new(move |host| {
+                        trust(&published, host)
+                    }))));
+                }
+                unknown => tracing::error!(unknown, "a mechanism that this version does not know"),
+            }
+        }
+        self.gate.offer(acceptors);
+    }
+
+    fn published(&self) -> &Arc<Published> {
+        self.member.published()
+    }
+
+    /// The connection a call came on, once its first words were said.
+    fn connection<T>(&self, request: &Request<T>) -> Result<Arc<Connection>, Status> {
+        let connection = request.extensions().get::<Arc<Connection>>().cloned();
+        let connection = connection.ok_or_else(|| Status::internal("a call without a connection"))?;
+        connection.greeted().map_err(|e| baton_proto::into_status(&e))?;
+        Ok(connection)
+    }
+
+    /// On whose behalf a call is made.
+    fn who(&self, connection: &Connection, caller: u32) -> Result<Who> {
+        let who = match (connection.callers.find(caller)?, &connection.callers.channel().host) {
+            (Some(identity), _) => Who::Principal {
+                name: identity.principal.clone(),
+                mech: identity.mech.to_owned(),
+            },
+            (None, Some(host)) => Who::Host {
+                name: host.principal.clone(),
+                server: host.server,
+            },
+            (None, None) => Who::Nobody,
+        };
+        if let Some(name) = who.principal() {
+            enabled(self.published(), name)?;
+        }
+        Ok(who)
+    }
+
+    /// Invitations are for administrators only, and nothing that goes on changing is for nobody.
+    fn may_read(&self, who: &Who, tables: &[Table]) -> Result<()> {
+        if tables.contains(&Table::Invitation) && !is_administrator(&self.published().state(), who) {
+            return Err(Error::new(Kind::Denied, "invitations").because("they are for administrators of the cell"));
+        }
+        Ok(())
+    }
+
+    /// Waits until everything that was acknowledged before now is applied here.
+    async fn catch_up(&self) -> Result<()> {
+        let index = self.member.read_index(LEADER_DEADLINE).await?;
+        let reached = tokio::time::timeout(LEADER_DEADLINE, self.published().reached(index)).await;
+        reached
+            .unwrap_or_else(|_| Err(Error::new(Kind::TimedOut, "this member").because("it is far behind the leader")))
+    }
+}
+
+fn enabled(published: &Published, name: &PrincipalName) -> Result<()> {
+    match published.state().principal(name) {
+        Some(principal) if principal.disabled => {
+            Err(Error::new(Kind::Denied, format!("principal {name}")).because("it is disabled"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn trust(published: &Published, host: &PrincipalName) -> MayAssert {
+    match published.state().principal(host) {
+        Some(p) if p.disabled => MayAssert::Nobody,
+        Some(p) if p.may_assert_users && p.may_assert_root => MayAssert::UsersAndRoot,
+        Some(p) if p.may_assert_users => MayAssert::Users,
+        Some(_) | None => MayAssert::Nobody,
+    }
+}
