@@ -1,0 +1,87 @@
+//! `cargo xtask`: the chores of this repository.
+//!
+//! Each is a short list of commands that a person could type; every command is shown before it runs. `test` is all
+//! that is asked of a change, on any machine, with nothing else installed by hand.
+
+mod deny;
+mod programs;
+mod run;
+mod test;
+mod tidy;
+mod tools;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::programs::Profile;
+use crate::workspace::Workspace;
+
+/// The chores of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// All checks: layout, rules, lints, tests, examples in docs, simulations. Installs what it needs.
+    Test,
+    /// The rules that no compiler knows: direction of imports, length of files, forbidden words.
+    Tidy,
+    /// Licences, origins and known holes of what is built upon; these last need the advisory database's host.
+    Deny,
+    /// Runs a simulation: NAME [--seeds N] [--seed S].
+    Sim(Passed),
+    /// Measures, in a release build: NAME.
+    Bench(Passed),
+    /// Shows what there is, on a cell of real processes: [--once].
+    Demo(Passed),
+    /// A cell of real processes on this machine: up, kill, stop, cont, restart, down.
+    Cell(Passed),
+    /// Feeds a decoder with random bytes.
+    Fuzz {
+        /// Which decoder.
+        target: String,
+        /// For how long.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+}
+
+/// Words for the program behind a chore, which explains them itself with --help.
+#[derive(Args)]
+#[command(disable_help_flag = true)]
+struct Passed {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    words: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    match chore(Arguments::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn chore(chore: Chore) -> Result<()> {
+    let workspace = Workspace::read()?;
+    match chore {
+        Chore::Test => test::test(&workspace),
+        Chore::Tidy => tidy::tidy(&workspace),
+        Chore::Deny => deny::with_advisories(&workspace),
+        Chore::Sim(passed) => programs::become_only(&workspace, "sim", &passed.words),
+        Chore::Bench(passed) => programs::become_program(&workspace, Profile::Release, "bench", &passed.words),
+        Chore::Demo(passed) => programs::become_harness(&workspace, "demo", passed.words),
+        Chore::Cell(passed) => programs::become_harness(&workspace, "cell", passed.words),
+        Chore::Fuzz { target, seconds } => programs::fuzz(&workspace, &target, seconds),
+    }
+}

@@ -1,0 +1,77 @@
+//! Tools that the checks need: found, or installed, never without a word about what and why.
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::run::{run, works};
+use crate::workspace::Workspace;
+
+/// Debian's packages by the command that shows that they are there, with the reason for them.
+const PACKAGES: [(&str, &[&str], &str); 2] = [
+    (
+        "nftables",
+        &["nft", "--version"],
+        "partition tests cut links between network namespaces",
+    ),
+    (
+        "iproute2",
+        &["ip", "-Version"],
+        "partition tests make network namespaces",
+    ),
+];
+
+/// Makes sure of everything that `cargo xtask test` calls.
+pub fn ensure_all(workspace: &Workspace) -> Result<()> {
+    ensure_packages(workspace)?;
+    ensure_deny(workspace)
+}
+
+fn ensure_packages(workspace: &Workspace) -> Result<()> {
+    let missing = PACKAGES.iter().filter(|(_, shows, _)| !works(workspace, shows));
+    let missing: Vec<_> = missing.collect();
+    for (package, _, reason) in &missing {
+        println!("{package} is missing: {reason}");
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = missing.iter().map(|(package, ..)| *package).collect();
+    if !is_root()? || !works(workspace, &["apt-get", "--version"]) {
+        println!(
+            "only root can install them, with apt-get: without {} those tests say that they cannot run",
+            names.join(" and ")
+        );
+        return Ok(());
+    }
+    run(workspace, &["apt-get", "update", "--quiet"])?;
+    let install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends"];
+    run(workspace, &[&install, names.as_slice()].concat())
+}
+
+/// cargo-deny from source, without optimisation: a minute on two cores instead of nearly three, and its check
+/// takes one second either way.
+fn ensure_deny(workspace: &Workspace) -> Result<()> {
+    if works(workspace, &["cargo", "deny", "--version"]) {
+        return Ok(());
+    }
+    println!("cargo-deny is missing: it checks licences and origins of what is built upon");
+    run(
+        workspace,
+        &[
+            "cargo",
+            "install",
+            "cargo-deny",
+            "--version",
+            "^0.20",
+            "--locked",
+            "--debug",
+            "--quiet",
+        ],
+    )
+}
+
+fn is_root() -> Result<bool> {
+    let output = Command::new("id").arg("--user").output().context("id does not start")?;
+    Ok(output.stdout.trim_ascii() == b"0")
+}
