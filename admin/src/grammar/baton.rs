@@ -1,0 +1,182 @@
+//! `baton`: making a cell, letting machines and people in, and this program's own papers.
+
+use std::path::PathBuf;
+
+use baton_types::{CellName, EntryName, GroupName, PrincipalName};
+use clap::error::Error;
+use clap::{ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::{Parsed, Standard, Switch};
+
+/// Makes cells, lets machines and people in, and is by other names fts, dfsexport, newaggr and more
+#[derive(Debug, Parser)]
+#[command(
+    name = "baton",
+    rename_all = "lower",
+    version,
+    disable_version_flag = true,
+    disable_help_flag = true,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    subcommand_value_name = "COMMAND",
+    max_term_width = 100,
+    after_help = "Links to this program work under the names of DFS: fts, dfsexport, newaggr, growaggr, salvage, cm \
+                  and acl. Without links, type for example 'baton fts lsfldb'.\n\n\
+                  Example:\n  baton cell create example.org"
+)]
+pub struct Line {
+    #[command(flatten)]
+    standard: Standard,
+    /// Print the version
+    #[arg(long, action = ArgAction::Version)]
+    version: Option<bool>,
+    #[command(subcommand)]
+    word: Word,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(rename_all = "lower")]
+enum Word {
+    #[command(flatten)]
+    Baton(Baton),
+    /// Prints help on a command
+    #[command(after_help = "Example:\n  baton help cell create")]
+    Help {
+        /// The command; none prints the list of them
+        command: Vec<String>,
+    },
+    /// Prints the completion script for a shell, all programs in one
+    #[command(after_help = "Example:\n  baton completions bash > /etc/bash_completion.d/baton")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Writes the manual pages of all programs
+    #[command(after_help = "Example:\n  baton man --dir /usr/local/share/man/man1")]
+    Man {
+        /// Where to
+        #[arg(long)]
+        dir: PathBuf,
+    },
+}
+
+/// Reads what clap found.
+///
+/// # Errors
+/// What clap says.
+pub fn parse(matches: &ArgMatches) -> Result<Parsed, Error> {
+    let line = Line::from_arg_matches(matches)?;
+    Ok(match line.word {
+        Word::Baton(command) => Parsed::Baton(command, line.standard),
+        Word::Help { command } => Parsed::Help(command),
+        Word::Completions { shell } => Parsed::Completions(shell),
+        Word::Man { dir } => Parsed::Man(dir),
+    })
+}
+
+/// The commands of `baton` that ask or change something.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[command(rename_all = "lower")]
+pub enum Baton {
+    /// The cell: its making, its members, its principals
+    #[command(subcommand, arg_required_else_help = true)]
+    Cell(Cell),
+    /// Makes this machine a part of the cell that gave out a token
+    #[command(after_help = "Example:\n  baton join TOKEN")]
+    Join {
+        /// What 'baton cell invite' printed
+        token: String,
+    },
+    /// Prints as whom the cell knows you
+    #[command(after_help = "Example:\n  baton whoami")]
+    Whoami,
+    /// Gets your identity certificate
+    #[command(after_help = "Example:\n  baton login --invite CODE")]
+    Login {
+        /// What 'baton cell invite --user' printed
+        #[arg(long, value_name = "CODE")]
+        invite: String,
+    },
+    /// This machine's configuration
+    #[command(subcommand, arg_required_else_help = true)]
+    Config(Config),
+}
+
+/// `baton cell`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[command(rename_all = "lower")]
+pub enum Cell {
+    /// Makes a cell: its authority, its first administrator, its first member
+    #[command(after_help = "Example:\n  baton cell create example.org")]
+    Create {
+        /// A domain name of yours
+        name: CellName,
+    },
+    /// Gives out a token for a machine or a person, good once
+    #[command(after_help = "Example:\n  baton cell invite fs2\n  baton cell invite --user alice --group staff")]
+    Invite(Invite),
+    /// Lists the members of the location database
+    #[command(after_help = "Example:\n  baton cell members")]
+    Members,
+    /// Takes a member out of the location database
+    #[command(after_help = "Example:\n  baton cell remove fs2")]
+    Remove {
+        /// Its name
+        member: EntryName,
+    },
+    /// Lists those who can prove who they are
+    #[command(after_help = "Example:\n  baton cell principals")]
+    Principals,
+    /// Prints a principal, or edits it where options say so
+    #[command(after_help = "Example:\n  baton cell principal alice --groups staff cell-admin")]
+    Principal(Principal),
+}
+
+/// `baton cell invite`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Invite {
+    /// Name of a machine
+    #[arg(required_unless_present = "user", conflicts_with = "user")]
+    pub host: Option<EntryName>,
+    /// Name of a person
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<PrincipalName>,
+    /// The machine shall be a member of the location database
+    #[arg(long, conflicts_with = "user")]
+    pub member: bool,
+    /// The person's groups
+    #[arg(long, num_args = 1.., conflicts_with = "host")]
+    pub group: Vec<GroupName>,
+    /// The person's uid; none draws the next free one
+    #[arg(long, conflicts_with = "host", value_parser = clap::value_parser!(u32).range(1..))]
+    pub id: Option<u32>,
+}
+
+/// `baton cell principal`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Who
+    pub name: PrincipalName,
+    /// All its groups; no word after it takes it out of all
+    #[arg(long, value_name = "GROUP", num_args = 0..)]
+    pub groups: Option<Vec<GroupName>>,
+    /// Refuse it
+    #[arg(long, value_name = "ON|OFF", hide_possible_values = true)]
+    pub disabled: Option<Switch>,
+    /// The machine may state uid and groups of its callers
+    #[arg(long, value_name = "ON|OFF", hide_possible_values = true)]
+    pub may_assert_users: Option<Switch>,
+    /// Such a machine's uid 0 acts as root
+    #[arg(long, value_name = "ON|OFF", hide_possible_values = true)]
+    pub may_assert_root: Option<Switch>,
+}
+
+/// `baton config`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[command(rename_all = "lower")]
+pub enum Config {
+    /// Prints every setting of this machine and where it comes from
+    #[command(after_help = "Example:\n  baton config show")]
+    Show,
+}

@@ -1,0 +1,368 @@
+//! What lines become, what is refused and in which words, and that help, manual and examples keep their word.
+
+use std::path::Path;
+
+use baton_types::change::{AddressEdit, AggregateRef, FilesetRef, OwnerEdit};
+use baton_types::{Address, FilesetId, FilesetName, Kind};
+use clap::Command;
+
+use super::baton::{Cell, Config, Invite};
+use super::fts::{CellSettings, Create, EdServerEntry, FilesetOnly, LsFldb, Status};
+use super::{Baton, Fts, Identity, Parsed, Refusal, Standard, parse, served, whole};
+use crate::help::page;
+use crate::program::Program;
+
+/// Words of a line; single quotes keep some together.
+fn line(line: &str) -> Result<Parsed, Refusal> {
+    let parts = line.split('\'').enumerate().flat_map(|(at, part)| match at % 2 {
+        0 => part.split_whitespace().collect::<Vec<_>>(),
+        _ => vec![part],
+    });
+    let (program, words) = Program::of_line(parts.map(Into::into));
+    parse(program, words)
+}
+
+fn fts(text: &str) -> (Fts, Standard) {
+    match line(text) {
+        Ok(Parsed::Fts(command, standard)) => (command, standard),
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+fn baton(text: &str) -> Baton {
+    match line(text) {
+        Ok(Parsed::Baton(command, _)) => command,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+fn edit(text: &str) -> EdServerEntry {
+    match fts(text).0 {
+        Fts::EdServerEntry(edit) => edit,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+/// What is wrong with a line, and its usage.
+fn wrong(text: &str) -> (String, String) {
+    match line(text) {
+        Err(Refusal::Usage { error, usage }) => (error.to_string(), usage),
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+fn absent(text: &str) -> String {
+    match line(text) {
+        Err(Refusal::Absent(error)) => {
+            assert_eq!(error.kind, Kind::Unsupported);
+            error.to_string()
+        }
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[test]
+fn fts_lines_become_typed_commands() {
+    let create = Create {
+        ftname: FilesetName::parse("user.ito").unwrap(),
+        server: Address::parse("mlserva").unwrap(),
+        aggregate: AggregateRef::Number(13),
+        quota: Some(20 << 30),
+    };
+    assert_eq!(
+        fts("fts create user.ito mlserva 13 -quota 20GiB").0,
+        Fts::Create(create)
+    );
+
+    let (command, standard) = fts("fts lsfl -f 0,,1201 -s 192.0.2.7 -lock -cell example.org -j");
+    let lsfldb = LsFldb {
+        fileset: Some(FilesetRef::Id(FilesetId(1201))),
+        server: Some(Address::parse("192.0.2.7").unwrap()),
+        aggregate: None,
+        locked: true,
+    };
+    assert_eq!(command, Fts::LsFldb(lsfldb));
+    assert_eq!(standard.cell.as_ref().unwrap().as_str(), "example.org");
+    assert!(standard.json && !standard.verbose);
+    assert_eq!(standard.identity(), Identity::Caller);
+
+    assert_eq!(fts("fts dels /.:/hosts/mlserva").0, fts("fts dels mlserva").0);
+
+    let user_ito = FilesetRef::Name(FilesetName::parse("user.ito").unwrap());
+    for text in [
+        "fts lock user.ito",
+        "fts lock user.ito.backup",
+        "fts lo user.ito.readonly",
+    ] {
+        assert_eq!(
+            fts(text).0,
+            Fts::Lock(FilesetOnly {
+                fileset: user_ito.clone()
+            })
+        );
+    }
+    assert_eq!(fts("fts status -check").0, Fts::Status(Status { check: true }));
+    let set = CellSettings::Set {
+        setting: "description".to_owned(),
+        value: "two words".to_owned(),
+    };
+    assert_eq!(fts("fts cell set description 'two words'").0, Fts::Cell(set));
+}
+
+#[test]
+fn edserverentry_says_what_happens_to_addresses_and_owner() {
+    let dummy = Address::parse("Dummy").unwrap();
+    assert_eq!(
+        edit("fts eds A -ch Dummy").addresses(),
+        Some(AddressEdit::ChangeTo(dummy.clone()))
+    );
+    assert_eq!(
+        edit("fts eds A -addaddr Dummy").addresses(),
+        Some(AddressEdit::Add(dummy))
+    );
+    assert_eq!(edit("fts eds A -rmaddr").addresses(), Some(AddressEdit::Remove));
+    assert_eq!(edit("fts eds A -prin hosts/B").addresses(), None);
+    assert_eq!(edit("fts eds A -prin hosts/B").owner(), None);
+    assert_eq!(edit("fts eds A -noowner").owner(), Some(OwnerEdit::Clear));
+    assert!(matches!(
+        edit("fts eds A -owner staff").owner(),
+        Some(OwnerEdit::Set(_))
+    ));
+}
+
+#[test]
+fn baton_lines_become_typed_commands() {
+    assert!(
+        matches!(baton("baton cell create example.org"), Baton::Cell(Cell::Create { name }) if name.as_str() == "example.org")
+    );
+    assert!(matches!(
+        baton("baton cell invite fs2 --member"),
+        Baton::Cell(Cell::Invite(Invite {
+            host: Some(_),
+            user: None,
+            member: true,
+            ..
+        }))
+    ));
+    assert!(matches!(
+        baton("baton cell invite --user alice --group staff cell-admin --id 1001"),
+        Baton::Cell(Cell::Invite(Invite { host: None, user: Some(_), group, id: Some(1001), .. })) if group.len() == 2
+    ));
+    let Baton::Cell(Cell::Principal(kept)) = baton("baton cell principal alice") else {
+        panic!()
+    };
+    assert_eq!((kept.groups, kept.disabled), (None, None));
+    let Baton::Cell(Cell::Principal(cleared)) = baton("baton cell principal alice --groups --disabled on") else {
+        panic!()
+    };
+    assert_eq!(cleared.groups, Some(vec![]));
+    assert!(cleared.disabled.unwrap().is_on());
+    assert!(matches!(baton("baton config show"), Baton::Config(Config::Show)));
+}
+
+#[test]
+fn identity_is_one_of_three_wherever_its_option_stands() {
+    assert_eq!(fts("fts -noauth lss -all").1.identity(), Identity::Nobody);
+    assert_eq!(fts("fts lss -all -localauth").1.identity(), Identity::Host);
+    let (sentence, _) = wrong("fts -noauth lss -all -localauth");
+    assert_eq!(
+        sentence,
+        "lsserverentry: the argument '-noauth' cannot be used with '-localauth'"
+    );
+}
+
+#[test]
+fn a_line_that_lacks_something_is_answered_with_its_usage() {
+    let (sentence, usage) = wrong("fts create user.ito");
+    assert_eq!(sentence, "create: missing -server <SERVER>, -aggregate <AGGREGATE>");
+    assert_eq!(
+        usage,
+        "Usage: fts create -ftname <NAME> -server <SERVER> -aggregate <AGGREGATE>\n"
+    );
+    let (sentence, usage) = wrong("fts lsfldb -aggregate lfs03");
+    assert_eq!(sentence, "lsfldb: missing -server <SERVER>");
+    assert_eq!(usage, "Usage: fts lsfldb -server <SERVER> -aggregate <AGGREGATE>\n");
+    let (sentence, usage) = wrong("baton cell invite");
+    assert_eq!(sentence, "cell invite: missing <HOST>");
+    assert_eq!(usage, "Usage: baton cell invite <HOST>\n");
+    let (sentence, usage) = wrong("fts");
+    assert_eq!(sentence, "a command is missing");
+    assert!(
+        usage.contains("Usage: fts [OPTIONS] <COMMAND>") && usage.contains("  lsfldb "),
+        "{usage}"
+    );
+    assert_eq!(wrong("fts cell").0, "cell: a command is missing");
+}
+
+#[test]
+fn a_line_that_says_too_much_or_nonsense_is_refused() {
+    let cases = [
+        (
+            "fts eds A",
+            "edserverentry: nothing to edit; say what with -addaddr, -changeaddr, -rmaddr, -principal, -quota or -owner",
+        ),
+        (
+            "fts eds A -rmaddr -ch B",
+            "edserverentry: the argument '-rmaddr' cannot be used with '-changeaddr <ADDRESS>'",
+        ),
+        (
+            "fts eds A -ch",
+            "edserverentry: a value is required for '-changeaddr <ADDRESS>' but none was supplied",
+        ),
+        (
+            "fts lss A -all",
+            "lsserverentry: the argument '-server <SERVER>' cannot be used with '-all'",
+        ),
+        (
+            "fts lock a -f b",
+            "lock: the argument '-fileset <FILESET>' cannot be used multiple times",
+        ),
+        (
+            "fts lsfldb -locked=yes",
+            "lsfldb: unexpected value 'yes' for '-locked' found; no more were expected",
+        ),
+        ("fts lsft -- user.ito", "lsft: unexpected argument 'user.ito' found"),
+        (
+            "fts create a/b A 1",
+            "create: invalid value 'a/b' for '-ftname <NAME>': fileset name 'a/b': '/' is not allowed; use letters, digits, '.', '_' and '-'",
+        ),
+        (
+            "fts create a A 1 -quota 5000",
+            "create: invalid value '5000' for '-quota <SIZE>': size '5000': no unit; write 5000K for units of 1,024 bytes, as DFS counted",
+        ),
+        (
+            "fts lss /.../example.org/hosts/A",
+            "lsserverentry: invalid value '/.../example.org/hosts/A' for '-server <SERVER>': \
+             server '/.../example.org/hosts/A': a path that names its cell; \
+             write the host alone, and -cell before the cell's name",
+        ),
+        (
+            "baton cell principal alice --disabled yes",
+            "cell principal: invalid value 'yes' for '--disabled <ON|OFF>' [possible values: on, off]",
+        ),
+        (
+            "baton cell invite fs2 --user alice",
+            "cell invite: the argument '--user <NAME>' cannot be used with '[HOST]'",
+        ),
+        (
+            "baton cell invite fs2 --id 7",
+            "cell invite: the argument '--id <ID>' cannot be used with '[HOST]'",
+        ),
+    ];
+    for (text, sentence) in cases {
+        assert_eq!(wrong(text).0, sentence, "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_in_this_version_says_so_and_names_what_is() {
+    assert_eq!(
+        absent("fts m"),
+        "move: not in this version (another place for a fileset)"
+    );
+    assert!(absent("fts move -help").starts_with("move: not in this version"));
+    assert!(
+        absent("fts crf user.ito A 7").ends_with("; there are none; a fileset on an aggregate is made by 'fts create'")
+    );
+    assert!(
+        absent("dfsexport -aggregate /home -type ufs").contains("a partition that is no aggregate is never exported")
+    );
+    assert_eq!(absent("cm"), "not in this version (this machine's cache)");
+    assert!(absent("cm whereis /:/a").starts_with("whereis: not in this version"));
+    assert!(absent("acl show /:/a").starts_with("show: not in this version"));
+    assert!(absent("baton logout").starts_with("logout: not in this version"));
+    assert_eq!(
+        absent("mount.baton example.org /mnt -o ro"),
+        "not in this version (mounting a cell)"
+    );
+    for text in ["newaggr", "growaggr lfs1", "salvage -help"] {
+        assert!(absent(text).starts_with("not in this version ("), "{text}");
+    }
+    assert_eq!(
+        wrong("salvage lfs1 -x").0,
+        "'-x' is no option; -help lists what there is"
+    );
+}
+
+#[test]
+fn help_is_asked_for_in_four_ways() {
+    let Ok(Parsed::Text(text)) = line("fts lsfldb -help") else {
+        panic!()
+    };
+    assert!(text.contains("Usage: fts lsfldb"));
+    // Help is given also for a line that lacks something.
+    assert!(matches!(line("fts create --help"), Ok(Parsed::Text(_))));
+    assert!(matches!(line("fts -h"), Ok(Parsed::Text(text)) if text.contains("Usage: fts [OPTIONS]")));
+    assert!(matches!(line("fts help lsfldb"), Ok(Parsed::Help(words)) if words == ["lsfldb"]));
+    assert!(matches!(line("baton help cell create"), Ok(Parsed::Help(words)) if words == ["cell", "create"]));
+    assert!(matches!(line("fts apropos entry"), Ok(Parsed::Apropos(text)) if text == "entry"));
+    assert!(matches!(line("baton --version"), Ok(Parsed::Text(text)) if text.starts_with("baton 0.")));
+}
+
+/// Calls `look` with every command that does something itself.
+fn each_leaf(command: &Command, look: &mut impl FnMut(&Command)) {
+    for below in command.get_subcommands() {
+        if below.has_subcommands() {
+            each_leaf(below, look);
+        } else {
+            look(below);
+        }
+    }
+}
+
+#[test]
+fn every_command_has_an_example_that_parses() {
+    for program in [Program::Fts, Program::Baton] {
+        let mut served = served(program);
+        served.build();
+        each_leaf(&served, &mut |command| {
+            let name = command.get_bin_name().unwrap();
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> = after.lines().filter_map(|text| text.strip_prefix("  ")).collect();
+            assert!(
+                after.starts_with("Example:\n") && !examples.is_empty(),
+                "{name}: {after}"
+            );
+            for example in examples {
+                assert!(example.starts_with(name), "{name}: {example}");
+                let typed = example.split(" > ").next().unwrap();
+                assert!(line(typed).is_ok(), "{example}: {:?}", line(typed));
+            }
+        });
+    }
+}
+
+#[test]
+fn clap_finds_no_fault_in_the_definitions() {
+    for program in Program::ALL {
+        served(program).debug_assert();
+        whole(program).debug_assert();
+    }
+}
+
+/// Compares with a file of `testdata`; `BATON_UPDATE_TESTDATA=1` writes it anew.
+fn assert_golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
+    if std::env::var_os("BATON_UPDATE_TESTDATA").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&path).unwrap_or_default(), "{name}");
+}
+
+#[test]
+fn help_looks_as_written_down() {
+    let cases = [
+        (Program::Fts, "", "help_fts.txt"),
+        (Program::Fts, "lsfldb", "help_fts_lsfldb.txt"),
+        (Program::Fts, "edserverentry", "help_fts_edserverentry.txt"),
+        (Program::Baton, "cell invite", "help_baton_cell_invite.txt"),
+    ];
+    for (program, commands, file) in cases {
+        let mut whole = whole(program).term_width(100);
+        whole.build();
+        let command = commands
+            .split_whitespace()
+            .fold(&whole, |level, name| level.find_subcommand(name).unwrap());
+        assert_golden(file, &page(program, command));
+    }
+}

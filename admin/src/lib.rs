@@ -1,0 +1,42 @@
+//! `baton` and, by its other names, `fts`, `dfsexport`, `newaggr`, `growaggr`, `salvage`, `cm`, `acl` and
+//! `mount.baton`: parse, call, print.
+//!
+//! A line goes through [`program`] (which name was it called by?), [`dfs_args`] (DFS's spelling to clap's),
+//! [`grammar`] (clap's words to a typed command), [`run`] (the doing) and [`exit`] (how it ended).
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub mod dfs_args;
+pub mod exit;
+pub mod generate;
+pub mod grammar;
+pub mod help;
+pub mod program;
+mod run;
+mod spelling;
+
+use baton_types::Result;
+
+use self::grammar::{Parsed, Refusal};
+use self::program::Program;
+
+/// Carries out a command line, the program's name included.
+pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let (program, words) = Program::of_line(line);
+    let print = |text: Result<String>| match text {
+        Ok(text) => exit::print(program, &text),
+        Err(error) => exit::report(program, &error),
+    };
+    match grammar::parse(program, words) {
+        Ok(Parsed::Fts(command, standard)) => run::fts(command, standard),
+        Ok(Parsed::Baton(command, standard)) => run::baton(command, standard),
+        Ok(Parsed::Text(text)) => print(Ok(text)),
+        Ok(Parsed::Help(words)) => print(help::help(program, &words)),
+        Ok(Parsed::Apropos(text)) => print(help::apropos(program, &text)),
+        Ok(Parsed::Completions(shell)) => print(Ok(generate::completions(shell))),
+        Ok(Parsed::Man(dir)) => print(generate::man(&dir).map(|_| String::new())),
+        Err(Refusal::Usage { error, usage }) => exit::usage(program, &error, &usage),
+        Err(Refusal::Absent(error)) => exit::report(program, &error),
+    }
+}
