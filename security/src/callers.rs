@@ -49,7 +49,8 @@ impl Gate {
     /// Takes logins by `mechanisms`, best first, of those whom `admit` lets in.
     ///
     /// `admit` is asked when the caller is already in the table: one who is disabled at that very moment is
-    /// either refused by it or found by [`Callers::end`].
+    /// either refused by it or found by [`Callers::end`]. Its error is told to the caller, so it does not say
+    /// whether there is such a principal.
     pub fn new(mechanisms: Vec<Arc<dyn Acceptor>>, admit: Admit, clock: Arc<dyn Clock>) -> Gate {
         Gate {
             mechanisms: ArcSwap::from_pointee(mechanisms),

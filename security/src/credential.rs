@@ -89,9 +89,7 @@ impl Credential {
     /// # Errors
     /// `Invalid` or `Denied` when it is for another key or by another authority.
     pub fn new(anchor: Anchor, certificate: CertificateDer<'static>, key: Key) -> Result<Credential> {
-        if Fingerprint::of(names::parse(&certificate)?.public_key().raw) != key.fingerprint() {
-            return Err(Error::new(Kind::Invalid, "certificate").because("it is for another key"));
-        }
+        check_key(&certificate, &key)?;
         let not_before = Names::of(&certificate)?.validity.not_before;
         let names = anchor.verify(&certificate, not_before)?;
         Ok(Credential {
@@ -136,14 +134,13 @@ impl Credential {
     /// # Errors
     /// `Invalid` or `Denied` for a certificate that is not that; whatever keeps the file from being written.
     pub fn renew(&self, place: &Place, certificate: &CertificateDer<'_>) -> Result<()> {
-        let of = Fingerprint::of(names::parse(certificate)?.public_key().raw);
+        check_key(certificate, &self.key)?;
         let names = self
             .anchor
             .verify(certificate, Names::of(certificate)?.validity.not_before)?;
-        if of != self.key.fingerprint() || names.principal != self.names.principal || names.server != self.names.server
-        {
-            return Err(Error::new(Kind::Invalid, "certificate")
-                .because(format!("it is for {names} and another key, not for {}", self.names)));
+        if names.principal != self.names.principal || names.server != self.names.server {
+            return Err(Error::new(Kind::Invalid, format!("certificate of {names}"))
+                .because(format!("it is no renewal of the one of {}", self.names)));
         }
         files::replace(
             &place.certificate(),
@@ -176,6 +173,13 @@ impl Credential {
     pub fn key(&self) -> &Key {
         &self.key
     }
+}
+
+fn check_key(certificate: &CertificateDer<'_>, key: &Key) -> Result<()> {
+    if Fingerprint::of(names::parse(certificate)?.public_key().raw) == key.fingerprint() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Invalid, "certificate").because("it is for another key"))
 }
 
 #[cfg(test)]

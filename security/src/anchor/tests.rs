@@ -1,3 +1,4 @@
+use proptest::prelude::{any, proptest};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use super::*;
@@ -155,4 +156,29 @@ fn machine_is_known_by_its_exact_name() {
             .contains("it names hosts/FS1@example.org, not the machine fs1"),
         "{error}"
     );
+}
+
+/// What a stranger sends in a handshake, in a login and in an answer to a join is read by these.
+fn read_all(bytes: &[u8]) {
+    let _ = Anchor::from_der(bytes);
+    let _ = Names::of(bytes);
+}
+
+proptest! {
+    #[test]
+    fn prop_any_bytes_are_an_authority_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        read_all(&bytes);
+    }
+
+    #[test]
+    fn prop_changed_certificates_are_read_or_refused(at in any::<proptest::sample::Index>(), to in any::<u8>()) {
+        let cell = Cell::example();
+        for certificate in [cell.authority.anchor().der(), cell.credential(&host("fs1")).certificate()] {
+            let mut bytes = certificate.to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] = to;
+            read_all(&bytes);
+            read_all(&bytes[..at]);
+        }
+    }
 }

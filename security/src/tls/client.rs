@@ -177,3 +177,10 @@ fn server_name(name: &EntryName) -> Result<ServerName<'static>> {
         _ => Err(Error::new(Kind::Invalid, on(name)).because("no certificate can hold that name")),
     }
 }
+
+#[cfg(test)]
+impl ClientTls {
+    pub(super) fn config(&self) -> Arc<ClientConfig> {
+        self.config.clone()
+    }
+}

@@ -257,6 +257,84 @@ fn newcomer_is_not_led_to_another_machine_of_the_cell() {
 }
 
 #[test]
+fn one_who_knows_only_an_address_learns_the_machine() {
+    let pair = pair();
+    let shake_any = |config| {
+        let mut client = ClientConnection::new(pair.anonymous().config(), verify::any_machine()).unwrap();
+        shake(&mut client, &mut answers(config)).map(|()| client)
+    };
+    let client = shake_any(pair.fs1.server(Wire::Control)).unwrap();
+    assert_eq!(
+        Names::of(&client.peer_certificates().unwrap()[0]).unwrap().host(),
+        Some("fs1")
+    );
+
+    let refusal = |config| explain("192.0.2.7:7401", &shake_any(config).unwrap_err()).to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let stranger = Cell::new("other.org").host_tls(directory.path(), "fs1");
+    assert!(refusal(stranger.server(Wire::Control)).contains("not made by this cell's authority"));
+    let alice = pair.cell.credential(&user("alice"));
+    let config = crooked_server(vec![alice.certificate().clone()], alice.key());
+    assert!(refusal(config).contains("it names alice@example.org, which is no machine"));
+    // A machine's name in the URI is not enough: TLS's own name must be there too.
+    let uris = ["baton://example.org/hosts/fs1"];
+    let (certificate, key) = pair.cell.crooked(&uris, |params| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    let config = crooked_server(vec![certificate], &key);
+    assert!(refusal(config).starts_with("certificate of 192.0.2.7:7401: it names"));
+}
+
+#[test]
+fn tls_errors_are_found_beneath_others() {
+    let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+    let io = std::io::Error::other(tls);
+    let ours = Error::new(Kind::Unreachable, "fs1").from_source(io);
+    let found = explain_source("server fs1", &ours).unwrap();
+    assert_eq!(found.kind, Kind::Denied);
+    assert!(
+        found
+            .to_string()
+            .starts_with("certificate of server fs1: not made by this cell's authority"),
+        "{found}"
+    );
+    assert!(explain_source("server fs1", &Error::new(Kind::Io, "disk")).is_none());
+}
+
+#[test]
+fn alerts_are_explained() {
+    use rustls::AlertDescription as Alert;
+    for (alert, kind, why) in [
+        (
+            Alert::UnknownCA,
+            Kind::Denied,
+            "does not know the authority of this machine's certificate",
+        ),
+        (
+            Alert::CertificateExpired,
+            Kind::Expired,
+            "this machine's certificate is over",
+        ),
+        (
+            Alert::CertificateUnknown,
+            Kind::Denied,
+            "refuses this machine's certificate",
+        ),
+        (Alert::ProtocolVersion, Kind::Version, "does not speak TLS 1.3"),
+        (
+            Alert::NoApplicationProtocol,
+            Kind::Version,
+            "does not speak this protocol on this port",
+        ),
+        (Alert::InternalError, Kind::Io, "ended the handshake (InternalError)"),
+    ] {
+        let error = explain("server fs1", &rustls::Error::AlertReceived(alert));
+        assert_eq!(error.kind, kind);
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}
+
+#[test]
 fn other_protocol_on_the_port_is_refused() {
     let pair = pair();
     let error = pair.refusal(&pair.anonymous(), pair.fs1.server(Wire::Files));
