@@ -25,55 +25,81 @@ pub enum News {
 /// Where a watcher stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Follower {
-    index: u64,
-    whole: Option<u64>,
+    heard: Heard,
+    /// The highest index it ever stood at: a member that is behind may not take it back there.
+    floor: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Heard {
+    #[default]
+    Nothing,
+    /// Some of the state at this index.
+    Part(u64),
+    /// Everything up to this index.
+    All(u64),
 }
 
 impl Follower {
+    /// One who has heard everything up to `index`; 0 is one who has heard nothing.
+    pub fn after(index: u64) -> Follower {
+        let heard = if index == 0 { Heard::Nothing } else { Heard::All(index) };
+        Follower { heard, floor: index }
+    }
+
     /// The index to resume after: 0 until the whole state has been heard once.
     pub fn index(&self) -> u64 {
-        self.index
+        match self.heard {
+            Heard::Nothing | Heard::Part(_) => 0,
+            Heard::All(index) => index,
+        }
     }
 
     /// Takes one message.
     ///
     /// # Errors
-    /// `Damaged` if it cannot follow what came before; the stream is then to be opened anew, from `index`.
+    /// `Damaged` if it cannot follow what came before; the stream is then to be opened anew, from `index`,
+    /// and better at another member.
     pub fn take(&mut self, reply: WatchReply) -> Result<Vec<News>> {
         let lost = |why: &str| Err(Error::new(Kind::Damaged, "watch stream").because(why.to_owned()));
-        match (reply.reply, self.whole) {
-            (Some(Reply::Whole(piece)), None) => {
-                self.whole = Some(piece.index);
-                Ok(vec![News::Forget, News::Put(records(piece.records)?)])
-            }
-            (Some(Reply::Whole(piece)), Some(index)) if piece.index == index => {
+        match (reply.reply, self.heard) {
+            (Some(Reply::Whole(piece)), Heard::Part(index)) if piece.index == index => {
                 Ok(vec![News::Put(records(piece.records)?)])
             }
-            (Some(Reply::WholeEnd(index)), Some(begun)) if index == begun => {
-                self.whole = None;
-                self.index = index;
+            (Some(Reply::Whole(piece)), Heard::Nothing | Heard::All(_)) if piece.index >= self.floor => {
+                let records = records(piece.records)?;
+                self.heard = Heard::Part(piece.index);
+                Ok(vec![News::Forget, News::Put(records)])
+            }
+            (Some(Reply::WholeEnd(index)), Heard::Part(begun)) if index == begun => {
+                self.stand_at(index);
                 Ok(vec![News::Complete(index)])
             }
-            (Some(Reply::Changed(changed)), None) if changed.index > self.index => {
+            (Some(Reply::Changed(changed)), Heard::All(before)) if changed.index > before => {
                 let changed = Changed::try_from(changed)?;
-                self.index = changed.index;
+                self.stand_at(changed.index);
                 Ok(vec![News::Changed(changed)])
             }
-            (Some(Reply::Reached(index)), None) if index >= self.index => {
-                self.index = index;
+            (Some(Reply::Reached(index)), Heard::All(before)) if index >= before => {
+                self.stand_at(index);
                 Ok(vec![News::Reached(index)])
             }
-            (Some(Reply::Changed(_) | Reply::Reached(_)), None) => lost("it went back"),
-            (Some(_), _) => lost("a piece of the whole state is missing"),
             (None, _) => lost("a message this version does not know"),
+            (Some(_), Heard::Part(_)) | (Some(Reply::WholeEnd(_)), _) => lost("a piece of the whole state is missing"),
+            (Some(Reply::Changed(_) | Reply::Reached(_)), Heard::Nothing) => lost("a change without a state before it"),
+            (Some(Reply::Whole(_) | Reply::Changed(_) | Reply::Reached(_)), _) => lost("it went back"),
         }
     }
 
     /// The stream broke: a whole that was half heard has to be heard again.
     pub fn broken(&mut self) {
-        if self.whole.take().is_some() {
-            self.index = 0;
+        if let Heard::Part(_) = self.heard {
+            self.heard = Heard::Nothing;
         }
+    }
+
+    fn stand_at(&mut self, index: u64) {
+        (self.heard, self.floor) = (Heard::All(index), index);
     }
 }
 
@@ -105,6 +131,11 @@ mod tests {
         }))
     }
 
+    fn whole(follower: &mut Follower, index: u64) {
+        follower.take(piece(index)).unwrap();
+        follower.take(reply(Reply::WholeEnd(index))).unwrap();
+    }
+
     #[test]
     fn the_whole_then_changes_then_a_resume() {
         let mut follower = Follower::default();
@@ -116,18 +147,52 @@ mod tests {
         assert_eq!(follower.index(), 12);
         follower.broken();
         assert_eq!(follower.index(), 12);
+        follower.take(changed(13)).unwrap();
+        assert_eq!(follower.index(), 13);
     }
 
     #[test]
-    fn what_goes_back_or_is_torn_is_refused() {
+    fn what_cannot_follow_is_refused_with_its_reason() {
+        let said = |follower: &mut Follower, reply| {
+            let error = follower.take(reply).unwrap_err();
+            assert_eq!(error.kind, Kind::Damaged);
+            error.reason
+        };
         let mut follower = Follower::default();
-        follower.take(changed(9)).unwrap();
-        assert!(follower.take(changed(9)).is_err());
-        assert!(follower.take(reply(Reply::Reached(8))).is_err());
+        assert_eq!(said(&mut follower, changed(9)), "a change without a state before it");
+        assert_eq!(
+            said(&mut follower, reply(Reply::WholeEnd(9))),
+            "a piece of the whole state is missing"
+        );
+        whole(&mut follower, 9);
+        assert_eq!(said(&mut follower, changed(9)), "it went back");
+        assert_eq!(said(&mut follower, reply(Reply::Reached(8))), "it went back");
+        assert_eq!(
+            said(&mut follower, WatchReply::default()),
+            "a message this version does not know"
+        );
         follower.take(piece(11)).unwrap();
-        assert!(follower.take(changed(12)).is_err());
-        assert!(follower.take(piece(12)).is_err());
+        for torn in [
+            changed(12),
+            piece(12),
+            reply(Reply::WholeEnd(12)),
+            reply(Reply::Reached(12)),
+        ] {
+            assert_eq!(said(&mut follower, torn), "a piece of the whole state is missing");
+        }
+    }
+
+    #[test]
+    fn half_a_state_is_none_to_go_on_from_nor_a_way_back() {
+        let mut follower = Follower::default();
+        whole(&mut follower, 9);
+        follower.take(piece(11)).unwrap();
+        assert_eq!(follower.index(), 0, "its old state is forgotten");
         follower.broken();
-        assert_eq!(follower.index(), 0, "half a state is no state to go on from");
+        assert_eq!(follower.index(), 0);
+        assert!(follower.take(changed(12)).is_err());
+        assert!(follower.take(piece(8)).is_err(), "it stood at 9 already");
+        whole(&mut follower, 9);
+        assert_eq!(follower.index(), 9);
     }
 }

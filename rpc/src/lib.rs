@@ -1,6 +1,10 @@
 //! Sessions between parts, and the client of the location database.
 
 pub mod config;
+mod dial;
+pub mod fldb;
 mod follow;
 
+pub use dial::{Caller, Connection, Dialer, Failures, Target};
+pub use fldb::{FldbClient, Identity};
 pub use follow::{Follower, News};

@@ -18,10 +18,13 @@ pub struct MemberFile {
     pub name: EntryName,
     /// Where the other members find it.
     pub addresses: Vec<Address>,
+    /// The members there were when it joined: until it has any state, it believes nobody else to be one.
+    #[serde(default)]
+    pub founders: Vec<EntryName>,
 }
 
 impl MemberFile {
-    const KEYS: &'static [&'static str] = &["number", "name", "addresses"];
+    const KEYS: &'static [&'static str] = &["number", "name", "addresses", "founders"];
 
     /// Where it lies.
     pub fn path(paths: &Paths) -> PathBuf {

@@ -1,0 +1,69 @@
+//! What every daemon does before anything else: one of a kind, a log, and no half-dead process.
+
+use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::path::Path;
+
+use baton_security::files::make_directory;
+use baton_types::{Error, Kind, Result};
+use tracing_subscriber::EnvFilter;
+
+/// Held for the life of a daemon: one of a kind under one root.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "the lock is the open file")] File);
+
+impl Lock {
+    /// Takes the lock of the daemon whose state lies in `directory`, which is made if need be.
+    ///
+    /// # Errors
+    /// `Busy` if such a daemon runs already.
+    pub fn take(directory: &Path) -> Result<Lock> {
+        make_directory(directory)?;
+        let path = directory.join("lock");
+        let on = || path.display().to_string();
+        let open = File::options().create(true).truncate(false).write(true).open(&path);
+        let mut file = open.map_err(|e| Error::io(on(), e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::new(Kind::Busy, on())
+                    .because("another process holds it: this daemon runs already")
+                    .remedy("one daemon of a kind runs under one root; BATON_ROOT names another"));
+            }
+            Err(TryLockError::Error(e)) => return Err(Error::io(on(), e)),
+        }
+        // For people only: the lock itself says whether anybody runs.
+        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(|e| Error::io(on(), e))?;
+        Ok(Lock(file))
+    }
+}
+
+/// Logs to standard error, as `BATON_LOG` says.
+pub fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("BATON_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+}
+
+/// Makes any panic the end of the process: a broken invariant must not leave half a daemon serving (I10).
+pub fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_daemon_under_one_root_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Lock::take(directory.path()).unwrap();
+        let error = Lock::take(directory.path()).unwrap_err();
+        assert_eq!(error.kind, Kind::Busy);
+        drop(first);
+        Lock::take(directory.path()).unwrap();
+    }
+}
