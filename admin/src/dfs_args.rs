@@ -82,8 +82,8 @@ fn is_list(arg: &Arg) -> bool {
     arg.get_num_args().is_some_and(|count| count.max_values() > 1)
 }
 
-/// What `--help` of a program shows a person to type before an option.
-pub fn dash(program: &Command) -> &'static str {
+/// What messages of a program show before an option.
+fn dash(program: &Command) -> &'static str {
     if is_added(program) { "--" } else { "-" }
 }
 

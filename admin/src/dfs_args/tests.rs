@@ -167,6 +167,16 @@ fn aliases_are_names() {
 }
 
 #[test]
+fn a_number_with_a_dash_is_a_value_unless_it_is_an_option() {
+    let text = Arg::new("text").long("text");
+    let program = Command::new("p").arg(text);
+    let typed = ["-t", "-0"].map(OsString::from);
+    assert_eq!(rewrite(&program, typed.clone()).unwrap(), ["--text=-0"]);
+    let program = program.arg(Arg::new("0").long("0").action(clap::ArgAction::SetTrue));
+    assert_eq!(rewrite(&program, typed).unwrap(), ["--text", "--0"]);
+}
+
+#[test]
 fn values_that_are_not_text_go_through_as_they_are() {
     let euc_jp = OsString::from_vec(b"-path=/:/home/\xc6\xfc\xcb\xdc".to_vec());
     let meant = OsString::from_vec(b"--path=/:/home/\xc6\xfc\xcb\xdc".to_vec());
