@@ -9,6 +9,8 @@
 //! | `serve` | calls of clients, servers and administrators |
 //! | `daemon` | the process: files, sockets, signals |
 
+pub mod daemon;
+mod peers;
 pub mod publish;
 pub mod raft;
 pub mod serve;

@@ -8,14 +8,17 @@
 //! |---|---|
 //! | `raft/types.rs` | the library's types filled in, and their encoding |
 //! | `raft/log.rs` | its log storage, over our `LogStore` |
-//! | `raft/machine.rs` | its state machine, over our `Fldb` |
+//! | `raft/machine.rs`, `raft/snapshots.rs` | its state machine, over our `Fldb` |
 //! | `raft/network.rs`, `raft/wire.rs` | its network, over a trait that a simulation can implement |
 //! | `raft/members.rs` | membership follows the member records |
+//! | `raft/probe.rs` | what tests hear of it |
 
 mod log;
 mod machine;
 mod members;
 mod network;
+mod probe;
+mod snapshots;
 mod types;
 mod wire;
 
@@ -26,8 +29,9 @@ use std::time::Duration;
 use baton_proto::v1;
 use baton_types::change::Proposal;
 use baton_types::{Clock, Error, Kind, Result};
-use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
@@ -38,6 +42,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::publish::Published;
 use crate::store::LogStore;
 pub use log::{Log, Pending, Writer};
+#[cfg(feature = "testing")]
+pub use probe::{Heard, Probe};
+pub use snapshots::Work;
 pub use types::Peer;
 use types::{Answer, Command, FORMAT, Raft, Vote, decode, encode};
 pub use wire::{Request, Wire};
@@ -70,26 +77,6 @@ impl Default for Timing {
             heartbeat: Duration::from_millis(50),
             election_min: Duration::from_millis(150),
             election_max: Duration::from_millis(300),
-        }
-    }
-}
-
-/// Where work that blocks is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
-    /// On the runtime's threads for it.
-    Threads,
-    /// Here and now: in a simulation, where a thread would make time unpredictable.
-    Inline,
-}
-
-impl Work {
-    async fn run<T: Send + 'static>(self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-        match self {
-            Work::Inline => work(),
-            Work::Threads => tokio::task::spawn_blocking(work)
-                .await
-                .unwrap_or_else(|e| Err(Error::new(Kind::Io, "snapshot").because(e.to_string()))),
         }
     }
 }
@@ -151,13 +138,27 @@ impl Member {
     /// # Errors
     /// What the store says; `Invalid` for timers that cannot work.
     pub async fn start(parts: Parts, drive: impl FnOnce(Writer)) -> Result<Member> {
+        Member::begin(parts, drive, probe::Probe::default()).await
+    }
+
+    /// Starts one that a test listens to.
+    ///
+    /// # Errors
+    /// As [`Member::start`].
+    #[cfg(feature = "testing")]
+    pub async fn start_probed(parts: Parts, drive: impl FnOnce(Writer), probe: Probe) -> Result<Member> {
+        Member::begin(parts, drive, probe).await
+    }
+
+    async fn begin(parts: Parts, drive: impl FnOnce(Writer), probe: probe::Probe) -> Result<Member> {
         let failed = |e: String| Error::new(Kind::Io, "location database").because(e);
-        let config = config(&parts)
+        let config = config(&parts, probe.leader_restore())
             .validate()
             .map_err(|e| Error::new(Kind::Invalid, "timers of the location database").because(e.to_string()))?;
         let (log, writer) = Log::open(parts.store.clone())?;
         drive(writer);
-        let machine = machine::Machine::new(parts.published.clone(), parts.store, parts.work);
+        let snapshots = snapshots::Snapshots::new(parts.store, parts.work);
+        let machine = machine::Machine::new(parts.published.clone(), snapshots, probe);
         let network = network::Network(parts.wire.clone());
         let raft = Raft::new(parts.number, Arc::new(config), network, log, machine).await;
         let raft = raft.map_err(|e| failed(e.to_string()))?;
@@ -198,26 +199,38 @@ impl Member {
     /// # Errors
     /// What the change itself says; `Unreachable` if no leader did it before `deadline`: it may still be done.
     pub async fn propose(&self, proposal: Proposal, deadline: Duration) -> Result<v1::ChangeReply> {
+        let body = v1::Proposal::from(proposal.clone()).encode_to_vec();
+        let here = || self.propose_here(proposal.clone()).boxed();
+        self.of_leader(deadline, here, (Request::Forward, body), told).await
+    }
+
+    /// What the leader says: asked `here` if it is this member, else by `question`, until somebody decides.
+    async fn of_leader<'a, T>(
+        &'a self,
+        deadline: Duration,
+        here: impl Fn() -> BoxFuture<'a, Result<T, Refusal>>,
+        question: (Request, Vec<u8>),
+        read: fn(&[u8]) -> Result<T>,
+    ) -> Result<T> {
         let end = Instant::now() + deadline;
         loop {
-            let attempt = match timeout_at(end, self.propose_here(proposal.clone())).await {
-                Ok(Err(Refusal::Lead(Some(leader)))) if leader.0 != self.number => {
-                    let body = v1::Proposal::from(proposal.clone()).encode_to_vec();
+            match timeout_at(end, here()).await {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(Refusal::Error(error))) => return Err(error),
+                Ok(Err(Refusal::Lead(Some((number, leader))))) if number != self.number => {
                     let left = end.saturating_duration_since(Instant::now());
-                    self.wire
-                        .ask(&leader.1, Request::Forward, body, left)
-                        .await
-                        .and_then(|body| told(&body))
+                    match self.wire.ask(&leader, question.0, question.1.clone(), left).await {
+                        Ok(answer) => return read(&answer),
+                        Err(error) if !is_doubtful(&error) => return Err(error),
+                        Err(_) => {}
+                    }
                 }
-                Ok(Err(Refusal::Lead(_))) | Err(_) => Err(no_quorum()),
-                Ok(Err(Refusal::Error(error))) => Err(error),
-                Ok(Ok(reply)) => Ok(reply),
-            };
-            match attempt {
-                Err(error) if is_doubtful(&error) && Instant::now() + RETRY < end => sleep(RETRY).await,
-                Err(error) if is_doubtful(&error) => return Err(no_quorum()),
-                decided => return decided,
+                Ok(Err(Refusal::Lead(_))) | Err(_) => {}
             }
+            if Instant::now() + RETRY >= end {
+                return Err(no_quorum());
+            }
+            sleep(RETRY).await;
         }
     }
 
@@ -245,7 +258,7 @@ impl Member {
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Err(Refusal::Lead(leader_of(to))),
             // The entry was lost with a leadership, or the lease is not there yet: ask again, it is done once.
             Err(RaftError::APIError(_)) => Err(Refusal::Lead(None)),
-            Err(RaftError::Fatal(e)) => Err(Refusal::Error(stopped(&e))),
+            Err(RaftError::Fatal(e)) => Err(Refusal::Error(leaving(&e))),
         }
     }
 
@@ -254,24 +267,8 @@ impl Member {
     /// # Errors
     /// `Unreachable` if no leader with a quorum answers before `deadline`.
     pub async fn read_index(&self, deadline: Duration) -> Result<u64> {
-        let end = Instant::now() + deadline;
-        loop {
-            let attempt = match timeout_at(end, self.read_index_here()).await {
-                Ok(Err(Refusal::Lead(Some(leader)))) if leader.0 != self.number => {
-                    let left = end.saturating_duration_since(Instant::now());
-                    let answer = self.wire.ask(&leader.1, Request::ReadIndex, Vec::new(), left).await;
-                    answer.and_then(|body| decode(&body))
-                }
-                Ok(Err(Refusal::Lead(_))) | Err(_) => Err(no_quorum()),
-                Ok(Err(Refusal::Error(error))) => Err(error),
-                Ok(Ok(index)) => Ok(index),
-            };
-            match attempt {
-                Err(error) if is_doubtful(&error) && Instant::now() + RETRY < end => sleep(RETRY).await,
-                Err(error) if is_doubtful(&error) => return Err(no_quorum()),
-                decided => return decided,
-            }
-        }
+        let here = || self.read_index_here().boxed();
+        self.of_leader(deadline, here, (Request::ReadIndex, Vec::new()), decode).await
     }
 
     async fn read_index_here(&self) -> Result<u64, Refusal> {
@@ -279,7 +276,7 @@ impl Member {
             Ok((read, _)) => Ok(read.index()),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => Err(Refusal::Lead(leader_of(to))),
             Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(Refusal::Lead(None)),
-            Err(RaftError::Fatal(e)) => Err(Refusal::Error(stopped(&e))),
+            Err(RaftError::Fatal(e)) => Err(Refusal::Error(leaving(&e))),
         }
     }
 
@@ -438,7 +435,7 @@ enum Refusal {
     Error(Error),
 }
 
-fn config(parts: &Parts) -> openraft::Config {
+fn config(parts: &Parts, leader_restore: bool) -> openraft::Config {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let every = parts.snapshot_every.unwrap_or(SNAPSHOT_EVERY);
     openraft::Config {
@@ -450,7 +447,7 @@ fn config(parts: &Parts) -> openraft::Config {
         max_in_snapshot_log_to_keep: KEPT_BEHIND.min(every / 2),
         replication_lag_threshold: every + KEPT_BEHIND,
         install_snapshot_timeout: 60_000,
-        enable_leader_restore: Some(false),
+        enable_leader_restore: Some(leader_restore),
         enable_pre_vote: Some(true),
         ..openraft::Config::default()
     }
@@ -482,6 +479,11 @@ fn no_quorum() -> Error {
 
 fn undecodable(error: &prost::DecodeError) -> Error {
     Error::new(Kind::Damaged, "message between members").because(error.to_string())
+}
+
+/// This member ends: what was asked of it may yet be done by the others.
+fn leaving(error: &dyn std::fmt::Display) -> Error {
+    Error::new(Kind::Unreachable, "this member").because(error.to_string())
 }
 
 fn stopped(error: &dyn std::fmt::Display) -> Error {

@@ -18,8 +18,11 @@ mod issue;
 mod members;
 mod session;
 
+pub(crate) use members::{body, envelope};
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use baton_proto::v1;
@@ -65,6 +68,8 @@ pub struct Server {
     /// For certificates and logins.
     pub clock: Arc<dyn Clock>,
     gate: Arc<Gate>,
+    /// The log has been read to its end: others than members are answered.
+    open: AtomicBool,
 }
 
 impl Server {
@@ -88,9 +93,15 @@ impl Server {
             founders,
             clock,
             gate,
+            open: AtomicBool::new(false),
         };
         server.offer(&["cert".to_owned()]);
         Arc::new(server)
+    }
+
+    /// Answers others than members from now on.
+    pub fn open(&self) {
+        self.open.store(true, Ordering::Release);
     }
 
     /// Serves what comes through the listener, until that ends.
@@ -174,6 +185,10 @@ impl Server {
 
     /// On whose behalf a call is made.
     fn who(&self, connection: &Connection, caller: u32) -> Result<Who> {
+        if !self.open.load(Ordering::Acquire) {
+            return Err(Error::new(Kind::Unreachable, format!("member {}", self.name))
+                .because("it is still reading its log"));
+        }
         let who = match (connection.callers.find(caller)?, &connection.callers.channel().host) {
             (Some(identity), _) => Who::Principal {
                 name: identity.principal.clone(),

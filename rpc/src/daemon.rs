@@ -33,7 +33,9 @@ impl Lock {
             Err(TryLockError::Error(e)) => return Err(Error::io(on(), e)),
         }
         // For people only: the lock itself says whether anybody runs.
-        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(|e| Error::io(on(), e))?;
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(|e| Error::io(on(), e))?;
         Ok(Lock(file))
     }
 }
@@ -41,7 +43,11 @@ impl Lock {
 /// Logs to standard error, as `BATON_LOG` says.
 pub fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("BATON_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
 }
 
 /// Makes any panic the end of the process: a broken invariant must not leave half a daemon serving (I10).

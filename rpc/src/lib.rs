@@ -1,9 +1,11 @@
 //! Sessions between parts, and the client of the location database.
 
 pub mod config;
+pub mod daemon;
 mod dial;
 pub mod fldb;
 mod follow;
+pub mod renewal;
 
 pub use dial::{Caller, Connection, Dialer, Failures, Target};
 pub use fldb::{FldbClient, Identity};

@@ -32,7 +32,7 @@ const QUEUE_MAX: usize = 4_096;
 const BATCH_MAX: usize = 1_024;
 /// Bytes of entries kept in memory for followers that are close behind; older ones are read back.
 const CACHE_BYTES_MAX: usize = 64 << 20;
-/// Bytes of entries read back at once.
+/// Bytes of entries read back at once, and sent at once: half of what a message between members may have.
 const READ_BYTES_MAX: usize = 4 << 20;
 
 type Done = Box<dyn FnOnce(std::result::Result<(), std::io::Error>) + Send>;
@@ -176,34 +176,38 @@ impl Log {
             .unwrap_or_else(|_| Err(std::io::Error::other("the log's writer has stopped")))
     }
 
-    /// The entries of a range, from memory if they are there.
-    fn read(&self, from: u64, to: u64) -> Result<Vec<Entry>> {
-        let (mut from, mut entries) = (from, Vec::new());
-        loop {
-            {
-                let known = self.known.lock();
-                if known.cache.first_key_value().is_some_and(|(first, _)| *first <= from) {
-                    entries.extend(
-                        known
-                            .cache
-                            .range(from..to.max(from))
-                            .map(|(_, (entry, _))| entry.clone()),
-                    );
+    /// The entries of a range, ending before the one with which their bytes would pass `bytes_max`; the first
+    /// is given whatever its size.
+    fn read(&self, mut from: u64, to: u64, bytes_max: usize) -> Result<Vec<Entry>> {
+        let (mut entries, mut bytes_read) = (Vec::new(), 0);
+        while from < to {
+            let some = self.some(from, to)?;
+            if some.is_empty() {
+                break;
+            }
+            for (entry, bytes) in some {
+                bytes_read += bytes;
+                if bytes_read > bytes_max && !entries.is_empty() {
                     return Ok(entries);
                 }
-            }
-            let read = self.store.entries(from..to, READ_BYTES_MAX)?;
-            let Some((last, _)) = read.last() else {
-                return Ok(entries);
-            };
-            from = last + 1;
-            for (_, bytes) in &read {
-                entries.push(decode(bytes)?);
-            }
-            if from >= to {
-                return Ok(entries);
+                from = entry.log_id.index + 1;
+                entries.push(entry);
             }
         }
+        Ok(entries)
+    }
+
+    /// The first entries of a range with their sizes: all from memory if they are there, else a piece from the disk.
+    fn some(&self, from: u64, to: u64) -> Result<Vec<(Entry, usize)>> {
+        {
+            let known = self.known.lock();
+            if known.cache.first_key_value().is_some_and(|(first, _)| *first <= from) {
+                return Ok(known.cache.range(from..to).map(|(_, cached)| cached.clone()).collect());
+            }
+        }
+        let read = self.store.entries(from..to, READ_BYTES_MAX)?;
+        let decoded = read.iter().map(|(_, bytes)| Ok((decode(bytes)?, bytes.len())));
+        decoded.collect()
     }
 }
 
@@ -304,7 +308,12 @@ impl RaftLogReader<Config> for Log {
             Bound::Excluded(index) => *index,
             Bound::Unbounded => u64::MAX,
         };
-        self.read(from, to).map_err(io)
+        self.read(from, to, usize::MAX).map_err(io)
+    }
+
+    /// What goes into one message to another member.
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> std::io::Result<Vec<Entry>> {
+        self.read(start, end, READ_BYTES_MAX).map_err(io)
     }
 
     async fn read_vote(&mut self) -> std::io::Result<Option<Vote>> {
@@ -373,10 +382,13 @@ impl RaftLogStorage<Config> for Log {
         {
             let mut known = self.known.lock();
             known.forget_where(|index| index >= from);
-            known.flushed = known.flushed.min(from.saturating_sub(1));
             known.last = last;
         }
-        self.written(|done| Job::Truncate(from, done)).await
+        self.written(|done| Job::Truncate(from, done)).await?;
+        // Only now: until here appends were under way whose end would have counted what is gone.
+        let mut known = self.known.lock();
+        known.flushed = known.flushed.min(from.saturating_sub(1));
+        Ok(())
     }
 
     async fn purge(&mut self, log_id: LogId) -> std::io::Result<()> {
@@ -385,7 +397,7 @@ impl RaftLogStorage<Config> for Log {
             let mut known = self.known.lock();
             known.forget_where(|index| index <= log_id.index);
             known.purged = Some(log_id);
-            known.last = known.last.max(Some(log_id));
+            known.last = known.last.filter(|last| last.index > log_id.index).or(Some(log_id));
         }
         self.written(|done| Job::Purge(log_id.index, mark, done)).await
     }

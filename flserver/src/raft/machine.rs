@@ -15,52 +15,42 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use prost::Message;
 
-use super::Work;
-use super::types::{
-    Answer, Command, Config, LogId, Snapshot, SnapshotMeta, StoredMembership, decode, encode, io as to_io,
-};
+use super::probe::Probe;
+use super::snapshots::Snapshots;
+use super::types::{Answer, Command, Config, LogId, Peer, Snapshot, SnapshotMeta, StoredMembership, io as to_io};
 use crate::publish::Published;
 use crate::state::{Action, Committed, Fldb};
-use crate::store::{self, LogStore};
 
 /// The state machine of one member.
 pub struct Machine {
     state: Fldb,
     last: Option<LogId>,
     membership: StoredMembership,
-    /// Describes the snapshot that was read at the start: to install that one, it need not be written again.
-    read: Option<SnapshotMeta>,
     published: Arc<Published>,
-    store: Arc<dyn LogStore>,
-    work: Work,
+    snapshots: Snapshots,
+    probe: Probe,
 }
 
 /// A copy of the state that is being written down.
 pub struct Builder {
     state: Fldb,
     meta: SnapshotMeta,
-    store: Arc<dyn LogStore>,
-    work: Work,
+    snapshots: Snapshots,
 }
 
 impl Machine {
-    pub(super) fn new(published: Arc<Published>, store: Arc<dyn LogStore>, work: Work) -> Machine {
+    pub(super) fn new(published: Arc<Published>, snapshots: Snapshots, probe: Probe) -> Machine {
         Machine {
             state: Fldb::default(),
             last: None,
             membership: StoredMembership::default(),
-            read: None,
             published,
-            store,
-            work,
+            snapshots,
+            probe,
         }
     }
 
-    fn apply_one(
-        &mut self,
-        log_id: LogId,
-        payload: EntryPayload<Command, u64, super::types::Peer>,
-    ) -> io::Result<Answer> {
+    fn apply_one(&mut self, log_id: LogId, payload: EntryPayload<Command, u64, Peer>) -> io::Result<Answer> {
         self.last = Some(log_id);
         let committed = match payload {
             EntryPayload::Blank => Committed::Nothing(log_id.index),
@@ -73,6 +63,7 @@ impl Machine {
         if log_id.index == 0 {
             return Ok(Answer::Nothing); // the first membership; the database's indexes begin after it
         }
+        self.probe.applied(log_id, &committed);
         let mut answer = Answer::Nothing;
         for action in self.state.step(0, committed) {
             match action {
@@ -143,37 +134,23 @@ impl RaftStateMachine<Config> for Machine {
         Builder {
             state: self.state.clone(),
             meta,
-            store: self.store.clone(),
-            work: self.work,
+            snapshots: self.snapshots.clone(),
         }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Vec<u8>) -> io::Result<()> {
         let state = Fldb::load(&snapshot).map_err(to_io)?;
-        let kept = store::Snapshot {
-            meta: encode(meta).map_err(to_io)?,
-            data: snapshot,
-        };
-        let store = self.store.clone();
-        self.work.run(move || store.save_snapshot(&kept)).await.map_err(to_io)?;
+        self.snapshots.save(meta, move || snapshot).await?;
         self.state = state;
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
+        self.probe.installed(self.state.applied());
         self.published.installed(self.state.clone());
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        let store = self.store.clone();
-        let Some(kept) = self.work.run(move || store.load_snapshot()).await.map_err(to_io)? else {
-            return Ok(None);
-        };
-        let meta: SnapshotMeta = decode(&kept.meta).map_err(to_io)?;
-        self.read = Some(meta.clone());
-        Ok(Some(Snapshot {
-            meta,
-            snapshot: kept.data,
-        }))
+        self.snapshots.load().await
     }
 }
 
@@ -181,19 +158,7 @@ impl RaftSnapshotBuilder<Config> for Builder {
     type SnapshotData = Vec<u8>;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let (state, store) = (self.state.clone(), self.store.clone());
-        let meta = encode(&self.meta).map_err(to_io)?;
-        let build = move || {
-            let kept = store::Snapshot {
-                meta,
-                data: state.dump(),
-            };
-            store.save_snapshot(&kept).map(|()| kept.data)
-        };
-        let snapshot = self.work.run(build).await.map_err(to_io)?;
-        Ok(Snapshot {
-            meta: self.meta.clone(),
-            snapshot,
-        })
+        let state = self.state.clone();
+        self.snapshots.save(&self.meta, move || state.dump()).await
     }
 }

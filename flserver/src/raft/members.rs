@@ -19,6 +19,8 @@ const CLOSE: u64 = 100;
 /// What to do next about the membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
+    /// A change of voters was left half-way: both the old and the new have to agree to everything until it is done.
+    Settle,
     Learn(u64, Peer),
     Promote(u64),
     Readdress(u64, Peer),
@@ -36,7 +38,7 @@ impl Member {
         if metrics.current_leader != Some(self.number) || records.is_empty() {
             return Ok(());
         }
-        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+        let voters = metrics.membership_config.get_joint_config();
         let last = metrics.last_log_index.unwrap_or_default();
         let matched = metrics.replication.unwrap_or_default();
         let is_close = |number: &u64| {
@@ -56,11 +58,16 @@ impl Member {
             )
         };
         let places = metrics.membership_config.nodes().map(place).collect();
-        let Some(step) = next(records, &places, &voters) else {
+        let Some(step) = next(records, &places, voters) else {
             return Ok(());
         };
         tracing::info!(?step, "membership");
         let changed = match step {
+            Step::Settle => {
+                self.raft
+                    .change_membership(ChangeMembers::AddVoterIds(BTreeSet::new()), false)
+                    .await
+            }
             Step::Learn(number, peer) => self.raft.add_learner(number, peer, false).await,
             Step::Promote(number) => {
                 self.raft
@@ -96,7 +103,10 @@ struct Place {
 }
 
 /// The next step: who is gone goes first, because a lost member counts against the quorum.
-fn next(records: &[record::Member], places: &BTreeMap<u64, Place>, voters: &BTreeSet<u64>) -> Option<Step> {
+fn next(records: &[record::Member], places: &BTreeMap<u64, Place>, voters: &[BTreeSet<u64>]) -> Option<Step> {
+    let [voters] = voters else {
+        return Some(Step::Settle);
+    };
     let wanted: BTreeSet<u64> = records.iter().map(|m| m.number).collect();
     if let Some(number) = voters.iter().find(|number| !wanted.contains(number)) {
         return Some(Step::Remove(*number));
@@ -151,10 +161,10 @@ mod tests {
     #[test]
     fn a_lost_member_is_replaced_step_by_step() {
         let mut places = BTreeMap::from([place(1, true), place(2, true), place(3, false)]);
-        let mut voters = BTreeSet::from([1, 2, 3]);
+        let mut voters = [BTreeSet::from([1, 2, 3])];
         let wanted = records(&[1, 2, 4]);
         assert_eq!(next(&wanted, &places, &voters), Some(Step::Remove(3)));
-        voters.remove(&3);
+        voters[0].remove(&3);
         assert_eq!(next(&wanted, &places, &voters), Some(Step::Forget(3)));
         places.remove(&3);
         assert!(matches!(next(&wanted, &places, &voters), Some(Step::Learn(4, _))));
@@ -162,13 +172,21 @@ mod tests {
         assert_eq!(next(&wanted, &places, &voters), None, "not before it has caught up");
         places.extend([place(4, true)]);
         assert_eq!(next(&wanted, &places, &voters), Some(Step::Promote(4)));
-        voters.insert(4);
+        voters[0].insert(4);
         assert_eq!(next(&wanted, &places, &voters), None);
     }
 
     #[test]
+    fn a_change_of_voters_left_half_way_is_finished_first() {
+        let places = BTreeMap::from([place(1, true), place(2, true)]);
+        let voters = [BTreeSet::from([1]), BTreeSet::from([1, 2])];
+        assert_eq!(next(&records(&[1, 2]), &places, &voters), Some(Step::Settle));
+        assert_eq!(next(&records(&[1]), &places, &voters), Some(Step::Settle));
+    }
+
+    #[test]
     fn a_member_that_moved_is_dialled_where_it_is() {
-        let (places, voters) = (BTreeMap::from([place(1, true)]), BTreeSet::from([1]));
+        let (places, voters) = (BTreeMap::from([place(1, true)]), [BTreeSet::from([1])]);
         let mut wanted = records(&[1]);
         wanted[0].addresses = vec![Address::parse("127.0.0.9").unwrap()];
         assert!(

@@ -93,7 +93,11 @@ impl FldbClient {
     /// # Errors
     /// `Denied` when it is disabled or gone from the registry; `Unreachable` when nobody answers who could sign.
     pub async fn renew(&self, key: &Key) -> Result<CertificateDer<'static>> {
-        let csr = key.request()?;
+        self.renew_by(key.request()?).await
+    }
+
+    /// The same for a request that was made elsewhere.
+    pub(crate) async fn renew_by(&self, csr: Vec<u8>) -> Result<CertificateDer<'static>> {
         let reply = self
             .call(Share::Part, |live| {
                 let request = v1::RenewRequest {

@@ -1,0 +1,102 @@
+//! Where snapshots are kept.
+//!
+//! One may be written down here while a newer one arrives from the leader. The older never replaces the newer:
+//! the log between the two is gone, and a start from the older would find a hole.
+
+use std::io;
+use std::sync::Arc;
+
+use std::time::Duration;
+
+use baton_types::{Error, Kind, Result};
+use parking_lot::Mutex;
+use tokio::time::sleep;
+
+use super::types::{LogId, Snapshot, SnapshotMeta, decode, encode, io as to_io};
+use crate::store::{self, LogStore};
+
+/// Where work that blocks is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// On the runtime's threads for it.
+    Threads,
+    /// Here, after this time: in a simulation, where a thread would make time unpredictable.
+    Here(Duration),
+}
+
+impl Work {
+    async fn run<T: Send + 'static>(self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        match self {
+            Work::Here(after) => {
+                sleep(after).await;
+                work()
+            }
+            Work::Threads => tokio::task::spawn_blocking(work)
+                .await
+                .unwrap_or_else(|e| Err(Error::new(Kind::Io, "snapshot").because(e.to_string()))),
+        }
+    }
+}
+
+/// The snapshot of one member; a clone is the same.
+#[derive(Clone)]
+pub(super) struct Snapshots {
+    store: Arc<dyn LogStore>,
+    work: Work,
+    /// What the one on the disk reaches to. Held while one is written: one at a time.
+    newest: Arc<Mutex<Option<LogId>>>,
+}
+
+impl Snapshots {
+    pub(super) fn new(store: Arc<dyn LogStore>, work: Work) -> Snapshots {
+        Snapshots {
+            store,
+            work,
+            newest: Arc::default(),
+        }
+    }
+
+    /// Keeps what `dump` gives, unless one as new is kept already; returns it.
+    pub(super) async fn save(
+        &self,
+        meta: &SnapshotMeta,
+        dump: impl FnOnce() -> Vec<u8> + Send + 'static,
+    ) -> io::Result<Snapshot> {
+        let (store, newest) = (self.store.clone(), self.newest.clone());
+        let (reaches, encoded) = (meta.last_log_id, encode(meta).map_err(to_io)?);
+        let save = move || {
+            let kept = store::Snapshot {
+                meta: encoded,
+                data: dump(),
+            };
+            let mut newest = newest.lock();
+            if reaches > *newest {
+                store.save_snapshot(&kept)?;
+                *newest = reaches;
+            }
+            Ok(kept.data)
+        };
+        Ok(Snapshot {
+            meta: meta.clone(),
+            snapshot: self.work.run(save).await.map_err(to_io)?,
+        })
+    }
+
+    /// The one that is kept.
+    pub(super) async fn load(&self) -> io::Result<Option<Snapshot>> {
+        let (store, newest) = (self.store.clone(), self.newest.clone());
+        let load = move || {
+            let mut newest = newest.lock();
+            let Some(kept) = store.load_snapshot()? else {
+                return Ok(None);
+            };
+            let meta: SnapshotMeta = decode(&kept.meta)?;
+            *newest = meta.last_log_id;
+            Ok(Some(Snapshot {
+                meta,
+                snapshot: kept.data,
+            }))
+        };
+        self.work.run(load).await.map_err(to_io)
+    }
+}
