@@ -14,12 +14,16 @@ use crate::grammar::served;
 use crate::program::Program;
 use crate::spelling::one_dash;
 
+/// The programs that people type; `mount` types the other one.
+fn typed() -> impl Iterator<Item = Program> {
+    Program::ALL
+        .into_iter()
+        .filter(|program| *program != Program::MountBaton)
+}
+
 /// The completion script of all programs for `shell`.
 pub fn completions(shell: Shell) -> String {
-    let typed = Program::ALL
-        .into_iter()
-        .filter(|program| *program != Program::MountBaton);
-    typed.map(|program| script(program, shell)).collect()
+    typed().map(|program| script(program, shell)).collect()
 }
 
 fn script(program: Program, shell: Shell) -> String {
