@@ -8,6 +8,7 @@
     missing_docs,
     unused_qualifications,
     clippy::all,
+    clippy::too_many_lines,
     clippy::wildcard_imports,
     reason = "generated; the .proto files carry the comments"
 )]
