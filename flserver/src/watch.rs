@@ -80,7 +80,7 @@ pub enum Event {
 #[derive(Clone, Debug)]
 pub enum Action {
     /// All records of its tables in this state.
-    Whole(WatcherId, Tables, Fldb),
+    Whole(WatcherId, Tables, Box<Fldb>),
     /// A change, cut down to its tables.
     Changed(WatcherId, Arc<Changed>),
     /// Nothing of its tables changed up to this index.
@@ -153,7 +153,7 @@ impl Watch {
             let Some(place) = watcher.place.filter(|place| *place >= self.trimmed) else {
                 watcher.place = Some(self.state.applied());
                 watcher.credit -= 1;
-                actions.push(Action::Whole(id, watcher.tables, self.state.clone()));
+                actions.push(Action::Whole(id, watcher.tables, Box::new(self.state.clone())));
                 continue;
             };
             let at = usize::try_from(place - self.trimmed).unwrap_or(usize::MAX);

@@ -46,7 +46,7 @@ impl v1::raft_server::Raft for Server {
     type AppendStream = Answers;
 
     async fn append(&self, request: Request<Streaming<Envelope>>) -> Result<Response<Answers>, Status> {
-        self.from_member(&request)?;
+        self.members_only(&request)?;
         // A broken or foreign message ends the stream; its sender opens another.
         let appends = request.into_inner().map(|message| message.and_then(body).ok());
         let appends = appends.take_while(|body| futures::future::ready(body.is_some()));
@@ -58,7 +58,7 @@ impl v1::raft_server::Raft for Server {
     }
 
     async fn snapshot(&self, request: Request<Streaming<SnapshotPiece>>) -> Result<Response<Envelope>, Status> {
-        self.from_member(&request)?;
+        self.members_only(&request)?;
         let mut pieces = request.into_inner();
         let (mut head, mut data) = (None, Vec::new());
         while let Some(piece) = pieces.message().await? {
@@ -82,7 +82,7 @@ impl v1::raft_server::Raft for Server {
 
 impl Server {
     async fn asked(&self, asked: Asked, request: Request<Envelope>) -> Result<Response<Envelope>, Status> {
-        self.from_member(&request)?;
+        self.members_only(&request)?;
         let answer = self.member.answer(asked, body(request.into_inner())?).await;
         answer
             .map(|body| Response::new(envelope(body)))
@@ -90,7 +90,7 @@ impl Server {
     }
 
     /// Refuses whoever is no member.
-    fn from_member<T>(&self, request: &Request<T>) -> Result<(), Status> {
+    fn members_only<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let connection = self.connection(request)?;
         let host = connection.callers.channel().host.as_ref();
         let name = host.and_then(|names| names.host()).unwrap_or_default();
