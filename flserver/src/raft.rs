@@ -42,6 +42,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::publish::Published;
 use crate::store::LogStore;
 pub use log::{Log, Pending, Writer};
+#[cfg(not(feature = "testing"))]
+use probe::Probe;
 #[cfg(feature = "testing")]
 pub use probe::{Heard, Probe};
 pub use snapshots::Work;
@@ -138,7 +140,7 @@ impl Member {
     /// # Errors
     /// What the store says; `Invalid` for timers that cannot work.
     pub async fn start(parts: Parts, drive: impl FnOnce(Writer)) -> Result<Member> {
-        Member::begin(parts, drive, probe::Probe::default()).await
+        Member::begin(parts, drive, Probe::default()).await
     }
 
     /// Starts one that a test listens to.
@@ -150,7 +152,7 @@ impl Member {
         Member::begin(parts, drive, probe).await
     }
 
-    async fn begin(parts: Parts, drive: impl FnOnce(Writer), probe: probe::Probe) -> Result<Member> {
+    async fn begin(parts: Parts, drive: impl FnOnce(Writer), probe: Probe) -> Result<Member> {
         let failed = |e: String| Error::new(Kind::Io, "location database").because(e);
         let config = config(&parts, probe.leader_restore())
             .validate()
@@ -268,7 +270,8 @@ impl Member {
     /// `Unreachable` if no leader with a quorum answers before `deadline`.
     pub async fn read_index(&self, deadline: Duration) -> Result<u64> {
         let here = || self.read_index_here().boxed();
-        self.of_leader(deadline, here, (Request::ReadIndex, Vec::new()), decode).await
+        self.of_leader(deadline, here, (Request::ReadIndex, Vec::new()), decode)
+            .await
     }
 
     async fn read_index_here(&self) -> Result<u64, Refusal> {

@@ -5,7 +5,6 @@
 
 use std::io;
 use std::sync::Arc;
-
 use std::time::Duration;
 
 use baton_types::{Error, Kind, Result};
