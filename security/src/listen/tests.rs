@@ -6,7 +6,7 @@ use std::sync::Arc;
 use baton_types::{EntryName, Kind};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client};
 
 use super::*;
 use crate::auth::Initiator;
@@ -14,6 +14,8 @@ use crate::auth::cert::{CertAcceptor, CertInitiator};
 use crate::callers::{Answer, Callers, Gate};
 use crate::testing::{Cell, after, host, name, user};
 use crate::{ClientTls, Credential, Dialled, Request};
+
+type ClientStream = client::TlsStream<TcpStream>;
 
 /// The machine fs1 of a cell, listening.
 struct Port {
@@ -81,9 +83,17 @@ impl Port {
     }
 
     /// What a machine whose certificate the port refuses gets to read: TLS 1.3 lets it finish first.
-    async fn refusal(&self, client: &ClientTls) -> Error {
+    async fn refusal(&mut self, client: &ClientTls) -> Error {
         let mut stream = self.dial(client).await.unwrap().stream;
-        explain_io("server fs1", stream.read_u8().await.unwrap_err())
+        self.closed(&mut stream).await
+    }
+
+    /// Why the port closes `stream`, which it must not let in.
+    async fn closed(&mut self, stream: &mut ClientStream) -> Error {
+        tokio::select! {
+            byte = stream.read_u8() => explain_io("server fs1", byte.unwrap_err()),
+            Some(accepted) = self.accepted.recv() => panic!("let in: {accepted:?}"),
+        }
     }
 }
 
@@ -200,13 +210,18 @@ async fn half_a_hello_and_silence_is_closed_at_the_deadline() {
 async fn silent_ones_hold_up_others_for_a_deadline_and_no_longer() {
     let limits = ListenLimits {
         handshakes: 1,
-        handshake: Duration::from_millis(50),
+        handshake: Duration::from_millis(200),
         ..ListenLimits::default()
     };
-    let mut port = listen(limits).await;
+    let port = listen(limits).await;
     let mut silent = port.tcp().await;
-    port.still_serves().await;
-    assert_eq!(read_all(&mut silent).await, []);
+    let anonymous = port.anonymous();
+    tokio::select! {
+        biased;
+        bytes = read_all(&mut silent) => assert_eq!(bytes, []),
+        _ = port.dial(&anonymous) => panic!("served while all handshakes were taken"),
+    }
+    port.dial(&anonymous).await.unwrap();
 }
 
 #[tokio::test]
@@ -225,7 +240,7 @@ async fn client_without_a_protocol_is_closed() {
         .connect("fs1".try_into().unwrap(), port.tcp().await)
         .await
         .unwrap();
-    assert!(stream.read_u8().await.is_err());
+    port.closed(&mut stream).await;
     port.still_serves().await;
 }
 
@@ -363,7 +378,8 @@ async fn connection_counts_until_its_peer_is_forgotten() {
     let anonymous = port.anonymous();
     let first = port.connect(&anonymous).await;
     let _second = port.connect(&anonymous).await;
-    assert_eq!(port.answer_to(&[]).await, [], "the third is closed before TLS");
+    let error = port.dial(&anonymous).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Unreachable, "the third is closed before TLS");
     drop(first);
     port.connect(&anonymous).await;
 }
