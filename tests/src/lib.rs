@@ -1,3 +1,5 @@
 //! Whole cells, simulation, invariants.
 
+pub mod cell;
+pub mod load;
 pub mod sim;

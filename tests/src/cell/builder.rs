@@ -1,0 +1,337 @@
+//! The making of a cell, step by step, by the commands that a person would type.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use baton_rpc::fldb::{Freshness, Query};
+use baton_types::change::Change;
+use baton_types::record::{Record, Table};
+use baton_types::{AggregateId, AggregateName};
+
+use super::environment::link_programs;
+use super::loopback::{self, Loopback};
+use super::{As, Cell, Description, End, Life, Machine, Places, Programs, Role, Show};
+
+/// The machine that people sit at.
+pub(super) const DESK: &str = "desk";
+/// The first administrator.
+const ADMINISTRATOR: &str = "admin";
+/// The name of every cell made here: reserved for such by RFC 2606.
+const CELL: &str = "cell.example";
+
+/// What a cell is to be.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    flservers: usize,
+    servers: usize,
+    aggregates: usize,
+    directory: Option<PathBuf>,
+    cell: String,
+    variables: Vec<(String, String)>,
+    life: Life,
+    show: Show,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder {
+            flservers: 3,
+            servers: 0,
+            aggregates: 0,
+            directory: None,
+            cell: CELL.to_owned(),
+            variables: vec![("BATON_LOG".to_owned(), "info".to_owned())],
+            life: Life::Tied,
+            show: Show::Nothing,
+        }
+    }
+}
+
+impl Builder {
+    /// Members of the location database: 3 unless said otherwise.
+    #[must_use]
+    pub fn flservers(mut self, count: usize) -> Builder {
+        self.flservers = count;
+        self
+    }
+
+    /// File servers: none unless said otherwise.
+    #[must_use]
+    pub fn servers(mut self, count: usize) -> Builder {
+        self.servers = count;
+        self
+    }
+
+    /// Aggregates, which every file server reports.
+    #[must_use]
+    pub fn aggregates(mut self, count: usize) -> Builder {
+        self.aggregates = count;
+        self
+    }
+
+    /// Where to make it: a directory that is not there yet. Else it is a new one among the temporary ones.
+    #[must_use]
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Builder {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn cell(mut self, name: &str) -> Builder {
+        name.clone_into(&mut self.cell);
+        self
+    }
+
+    /// Set for each of its daemons.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Builder {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Whether its daemons outlive this process: not, unless said otherwise.
+    #[must_use]
+    pub fn life(mut self, life: Life) -> Builder {
+        self.life = life;
+        self
+    }
+
+    /// Whether the commands are shown.
+    #[must_use]
+    pub fn show(mut self, show: Show) -> Builder {
+        self.show = show;
+        self
+    }
+
+    /// Makes it, and waits until all of it serves.
+    ///
+    /// # Errors
+    /// What a command said that failed; the logs are kept then.
+    pub async fn start(self) -> Result<Cell> {
+        ensure!(
+            (1..=5).contains(&self.flservers),
+            "a location database has one to five members"
+        );
+        ensure!(
+            self.servers > 0 || self.aggregates == 0,
+            "aggregates need a server that reports them"
+        );
+        let mut cell = self.empty()?;
+        match self.fill(&mut cell).await {
+            Ok(()) => Ok(cell),
+            Err(error) => Err(error.context(cell.log_ends())),
+        }
+    }
+
+    fn empty(&self) -> Result<Cell> {
+        let programs = Programs::find()?;
+        let directory = match &self.directory {
+            Some(directory) => directory.clone(),
+            None => std::env::temp_dir().join(format!("baton-{:016x}", rand::random::<u64>())),
+        };
+        let directory = std::path::absolute(directory)?;
+        if directory.exists() {
+            bail!("{} is there already; give a directory that is not", directory.display());
+        }
+        std::fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+        let places = Places::new(directory);
+        std::fs::create_dir(places.pids())?;
+        link_programs(&places, &programs)?;
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("cell").replace("::", "-");
+        Ok(Cell {
+            description: Description {
+                cell: self.cell.clone(),
+                administrator: ADMINISTRATOR.to_owned(),
+                network: Loopback::draw()?,
+                machines: Vec::new(),
+                variables: self.variables.clone(),
+            },
+            places,
+            programs,
+            life: self.life,
+            show: self.show,
+            processes: BTreeMap::new(),
+            end: End::Failure(test),
+        })
+    }
+
+    async fn fill(&self, cell: &mut Cell) -> Result<()> {
+        cell.add_machine(DESK, Role::Desk)?;
+        cell.first_member().await?;
+        for index in 1..self.flservers {
+            cell.add_member(&format!("fl{}", index + 1)).await?;
+        }
+        cell.wait_for_all().await?;
+        cell.people()?;
+        for index in 0..self.servers {
+            cell.add_server(&format!("fs{}", index + 1)).await?;
+        }
+        for index in 0..self.aggregates {
+            cell.report(&format!("lfs{:02}", index + 1)).await?;
+        }
+        let description = serde_json::to_vec_pretty(&cell.description)?;
+        std::fs::write(cell.places.description(), description)?;
+        cell.write_environment()
+    }
+}
+
+impl Cell {
+    async fn first_member(&mut self) -> Result<()> {
+        let machine = self.add_machine("fl1", Role::Flserver)?;
+        let (cell, administrator) = (self.name().to_owned(), self.description.administrator.clone());
+        let address = machine.address.to_string();
+        let words = [
+            "cell",
+            "create",
+            &cell,
+            "--host",
+            "fl1",
+            "--address",
+            &address,
+            "--admin",
+            &administrator,
+            "--no-start",
+        ];
+        self.seat("fl1", &administrator).baton(&words)?.done()?;
+        self.start("fl1")?;
+        self.wait_for_leader().await.map(drop)
+    }
+
+    /// Sets up a machine, and makes it one more member.
+    ///
+    /// # Errors
+    /// What a command said that failed.
+    pub async fn add_member(&mut self, name: &str) -> Result<()> {
+        self.add_machine(name, Role::Flserver)?;
+        self.join_member(name).await
+    }
+
+    /// Puts an empty machine in the place of one that is lost with all its disks. It has the name and the address.
+    ///
+    /// # Errors
+    /// When the daemon runs still.
+    pub fn rebuild(&self, name: &str) -> Result<()> {
+        ensure!(self.process(name).is_none(), "{name} runs");
+        let root = self.places.root(name);
+        std::fs::remove_dir_all(&root)?;
+        std::fs::create_dir(&root).with_context(|| format!("machine {name}"))
+    }
+
+    /// Invites a machine, lets it join, and starts it as a member.
+    ///
+    /// # Errors
+    /// What a command said that failed.
+    pub async fn join_member(&mut self, name: &str) -> Result<()> {
+        let machine = self.machine(name)?.clone();
+        let token = self.invite(&[name, "--member"])?;
+        let address = machine.address.to_string();
+        let seat = self.seat(name, &self.description.administrator);
+        seat.baton(&["join", &token, "--address", &address, "--no-start"])?
+            .done()?;
+        self.start(name)?;
+        let what = format!("{name} knows the cell");
+        self.wait(&what, async || {
+            self.status(name).await.ok().filter(|status| status.applied > 0)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// The machine that people sit at joins last: then it hears of all members.
+    fn people(&self) -> Result<()> {
+        let token = self.invite(&[DESK])?;
+        self.administrator().baton(&["join", &token])?.done()?;
+        Ok(())
+    }
+
+    /// Invites a person, who logs in where people sit.
+    ///
+    /// # Errors
+    /// What a command said that failed.
+    pub fn add_user(&self, name: &str, groups: &[&str]) -> Result<()> {
+        let mut words = vec!["--user", name];
+        for group in groups {
+            words.extend(["--group", group]);
+        }
+        let token = self.invite(&words)?;
+        self.seat(DESK, name).baton(&["login", "--invite", &token])?.done()?;
+        Ok(())
+    }
+
+    /// Invites a machine, lets it join, and starts it as one more file server.
+    ///
+    /// # Errors
+    /// What a command said that failed.
+    pub async fn add_server(&mut self, name: &str) -> Result<()> {
+        self.add_machine(name, Role::Fileserver)?;
+        let token = self.invite(&[name])?;
+        self.seat(name, &self.description.administrator)
+            .baton(&["join", &token, "--no-start"])?
+            .done()?;
+        self.start(name)?;
+        let client = self.client(As::Machine(name))?;
+        let what = format!("{name} has registered");
+        self.wait(&what, async || {
+            let listing = client
+                .list(&Query::tables(&[Table::Server], Freshness::Local))
+                .await
+                .ok()?;
+            let is_it = |record: &Record| matches!(record, Record::Server(server) if server.name.as_str() == name);
+            listing.records.iter().any(is_it).then_some(())
+        })
+        .await
+    }
+
+    /// Says for every file server that it sees the disk labelled `name`, under that server's own certificate. No file
+    /// server looks at disks in this version.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn report(&self, name: &str) -> Result<()> {
+        let (id, name) = (AggregateId::random(), AggregateName::parse(name)?);
+        for machine in self.named(Role::Fileserver) {
+            let host = self.host(&machine)?;
+            let server = host.with_credential(|credential| credential.names().server);
+            let server = server.with_context(|| format!("the certificate of {machine} names no server"))?;
+            let report = Change::ReportAggregate {
+                server,
+                id,
+                name: name.clone(),
+            };
+            self.client(As::Machine(&machine))?.change(report).await?;
+        }
+        Ok(())
+    }
+
+    /// A token, good once.
+    ///
+    /// # Errors
+    /// What the command said, if it failed.
+    pub fn invite(&self, words: &[&str]) -> Result<String> {
+        let machine = if self.has_joined(DESK) { DESK } else { "fl1" };
+        let seat = self.seat(machine, &self.description.administrator);
+        let said = seat.baton(&[&["cell", "invite"], words].concat())?.done()?;
+        let token = said.split_whitespace().last().context("no token was printed")?;
+        Ok(token.to_owned())
+    }
+
+    fn add_machine(&mut self, name: &str, role: Role) -> Result<Machine> {
+        let first = match role {
+            Role::Flserver => loopback::FLSERVERS,
+            Role::Fileserver => loopback::FILESERVERS,
+            Role::Desk => loopback::DESK,
+        };
+        let host = loopback::host(first, self.named(role).len())?;
+        let machine = Machine {
+            name: name.to_owned(),
+            role,
+            address: self.description.network.address(host),
+        };
+        std::fs::create_dir(self.places.root(name)).with_context(|| format!("machine {name}"))?;
+        self.description.machines.push(machine.clone());
+        Ok(machine)
+    }
+}
