@@ -83,7 +83,8 @@ pub fn served(program: Program) -> Command {
         Program::Baton => baton::Line::command()
             .mut_arg("json", |arg| arg.help_heading(STANDARD))
             .next_help_heading(ADDED),
-        _ => absent::program(program),
+        Program::Dfsexport | Program::Newaggr | Program::Growaggr | Program::Salvage => absent::program(program),
+        Program::Cm | Program::Acl | Program::MountBaton => absent::program(program),
     }
 }
 
@@ -103,12 +104,21 @@ pub fn parse(program: Program, words: Vec<OsString>) -> Result<Parsed, Refusal> 
     if let Some(error) = absence(program, first) {
         return Err(Refusal::Absent(Box::new(error)));
     }
+    let typed = match program {
+        Program::Fts => fts::parse,
+        Program::Baton => baton::parse,
+        Program::Dfsexport | Program::Newaggr | Program::Growaggr | Program::Salvage => return nothing(program),
+        Program::Cm | Program::Acl | Program::MountBaton => return nothing(program),
+    };
     let on = spelling::commands_of(&words);
     let line = std::iter::once(OsString::from(program.name())).chain(words);
     let matches = whole.try_get_matches_from(line);
-    let parsed = matches.and_then(|matches| match program {
-        Program::Fts => fts::parse(&matches),
-        _ => baton::parse(&matches),
-    });
-    parsed.or_else(|error| spelling::explain(program, on, &error))
+    matches
+        .and_then(|matches| typed(&matches))
+        .or_else(|error| spelling::explain(program, on, &error))
+}
+
+/// A program of which nothing is there was called without a command.
+fn nothing(program: Program) -> Result<Parsed, Refusal> {
+    Err(Refusal::Absent(Box::new(absent::nothing(program))))
 }

@@ -2,7 +2,7 @@
 //! `mount.baton`: parse, call, print.
 //!
 //! A line goes through [`program`] (which name was it called by?), [`dfs_args`] (DFS's spelling to clap's),
-//! [`grammar`] (clap's words to a typed command), [`run`] (the doing) and [`exit`] (how it ended).
+//! [`grammar`] (clap's words to a typed command), `run` (the doing) and [`exit`] (how it ended).
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -240,11 +240,19 @@ pub fn absence(program: Program, command: &str) -> Option<Error> {
         let name = notation::name(absent.line);
         name == command || name == program.name()
     };
-    let is_bare = !matches!(program, Program::Baton | Program::Fts);
-    let error = |on, does| Error::new(Kind::Unsupported, on).because(format!("not in this version ({does})"));
-    match table(program).iter().find(is_meant) {
-        Some(absent) if absent.does.is_empty() => Some(error("", program.about()).remedy(absent.instead)),
-        Some(absent) => Some(error(notation::name(absent.line), absent.does).remedy(absent.instead)),
-        None => is_bare.then(|| error("", program.about())),
-    }
+    let absent = table(program).iter().find(is_meant)?;
+    let error = match absent.does {
+        "" => nothing(program),
+        does => error(notation::name(absent.line), does),
+    };
+    Some(error.remedy(absent.instead))
+}
+
+/// What to tell somebody who calls a program of which nothing is there.
+pub fn nothing(program: Program) -> Error {
+    error("", program.about())
+}
+
+fn error(on: &str, does: &str) -> Error {
+    Error::new(Kind::Unsupported, on).because(format!("not in this version ({does})"))
 }
