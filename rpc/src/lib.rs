@@ -10,3 +10,6 @@ pub mod renewal;
 pub use dial::{Caller, Connection, Dialer, Failures, Target};
 pub use fldb::{FldbClient, Identity};
 pub use follow::{Follower, News};
+
+#[cfg(test)]
+mod testing;

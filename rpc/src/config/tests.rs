@@ -185,6 +185,7 @@ fn a_members_files_are_written_and_read_back() {
         number: 1,
         name: EntryName::parse("fl1").unwrap(),
         addresses: vec![address("127.0.0.11")],
+        founders: vec![EntryName::parse("fl2").unwrap()],
     };
     member.save(&paths).unwrap();
     assert_eq!(MemberFile::load(&paths).unwrap(), member);

@@ -41,11 +41,15 @@ impl FldbClient {
         let busy = |_| Error::new(Kind::TimedOut, "change").because("the changes before it take too long");
         let mut run = timeout(self.patience, self.inner.run.lock()).await.map_err(busy)?;
         let change = v1::Change::from(change);
-        // A session that was forgotten while nothing was in doubt costs nothing but a new one.
+        // A session that was forgotten while nothing was in doubt costs nothing but a new one; the greeting of a
+        // new connection says what to count it from.
         for _ in 0..2 {
             let mut trail = Trail::default();
             match self.change_in(&mut run, &mut trail, &change).await {
-                Err(e) if e.kind == Kind::SessionLost && !trail.is_doubtful => *run = None,
+                Err(e) if e.kind == Kind::SessionLost && !trail.is_doubtful => {
+                    *run = None;
+                    self.inner.live.lock().take();
+                }
                 Err(e) if trail.is_doubtful && matches!(e.kind, Kind::SessionLost | Kind::Unreachable) => {
                     return Err(e.remedy("it may have been done: look before you do it again"));
                 }
