@@ -130,7 +130,7 @@ pub struct Status {
     pub matched: BTreeMap<u64, u64>,
     /// On the leader: since each answered last.
     pub silent: BTreeMap<u64, Duration>,
-    /// On the leader: a quorum answered within a lease.
+    /// Changes can be made, as far as it knows: it follows a leader, or leads and was just heard by a quorum.
     pub quorum: bool,
 }
 
@@ -363,6 +363,8 @@ impl Member {
             .into_iter()
             .filter_map(|(number, at)| Some((number, at?.elapsed())));
         let matched = metrics.replication.unwrap_or_default().into_iter();
+        let alone = metrics.membership_config.voter_ids().count() == 1;
+        let heard = metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < Duration::from_secs(1));
         Status {
             number: self.number,
             leader: metrics.current_leader,
@@ -373,9 +375,12 @@ impl Member {
                 .map(|(number, log_id)| (number, log_id.map_or(0, |log_id| log_id.index)))
                 .collect(),
             silent: silent.collect(),
-            quorum: metrics
-                .last_quorum_acked
-                .is_some_and(|at| at.elapsed() < Duration::from_secs(1)),
+            quorum: match metrics.current_leader {
+                // Alone, it is the quorum; a leader of others must have heard from them.
+                Some(leader) if leader == self.number => alone || heard,
+                Some(_) => true,
+                None => false,
+            },
         }
     }
 

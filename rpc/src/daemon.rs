@@ -40,9 +40,12 @@ impl Lock {
     }
 }
 
+/// What is logged unless `BATON_LOG` says otherwise. The Raft library tells its whole life at `info`.
+const FILTER: &str = "info,openraft=warn";
+
 /// Logs to standard error, as `BATON_LOG` says.
 pub fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("BATON_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("BATON_LOG").unwrap_or_else(|_| EnvFilter::new(FILTER));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
