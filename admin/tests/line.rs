@@ -7,12 +7,15 @@ use std::process::{Command, Output, Stdio};
 const BATON: &str = env!("CARGO_BIN_EXE_baton");
 
 fn run(line: &str) -> Output {
-    Command::new(BATON).args(line.split(' ')).output().unwrap()
+    Command::new(BATON).args(line.split(' ')).output().expect("baton runs")
 }
 
 fn complaint(output: &Output) -> (Option<i32>, String) {
     assert!(output.stdout.is_empty(), "{output:?}");
-    (output.status.code(), String::from_utf8(output.stderr.clone()).unwrap())
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr.clone()).expect("text"),
+    )
 }
 
 #[test]
