@@ -7,6 +7,7 @@ use baton_types::{Address, EntryName, Error, GroupName, Kind, PrincipalName, Res
 use std::time::Duration;
 
 use super::draft::Draft;
+use super::registry::sorted;
 
 /// Mechanisms of logging in that this version knows.
 const MECHANISMS: [&str; 2] = ["cert", "host-trust"];
@@ -79,7 +80,7 @@ impl Draft<'_> {
         self.put_principal(Principal {
             name: administrator.clone(),
             id: Some(*administrator_id),
-            groups: all,
+            groups: sorted(all)?,
             disabled: false,
             may_assert_users: false,
             may_assert_root: false,

@@ -151,7 +151,7 @@ impl<'a> Draft<'a> {
 
     pub(super) fn drop_member(&mut self, number: u64) {
         self.state.members.remove_mut(&number);
-        self.changed.gone.push(Key::Member(number));
+        self.note_gone(Key::Member(number));
     }
 
     pub(super) fn put_server(&mut self, server: Server) -> Record {
@@ -175,7 +175,7 @@ impl<'a> Draft<'a> {
     pub(super) fn drop_entry(&mut self, number: u32) {
         self.forget_addresses(number);
         self.state.entries.remove_mut(&number);
-        self.changed.gone.push(Key::Entry(number));
+        self.note_gone(Key::Entry(number));
     }
 
     fn forget_addresses(&mut self, number: u32) {
@@ -207,7 +207,7 @@ impl<'a> Draft<'a> {
     pub(super) fn drop_fileset(&mut self, fileset: &Fileset) {
         self.state.fileset_names.remove_mut(&fileset.name);
         self.state.filesets.remove_mut(&fileset.id);
-        self.changed.gone.push(Key::Fileset(fileset.id));
+        self.note_gone(Key::Fileset(fileset.id));
     }
 
     pub(super) fn put_principal(&mut self, principal: Principal) -> Record {
@@ -229,12 +229,24 @@ impl<'a> Draft<'a> {
 
     pub(super) fn drop_invitation(&mut self, secret_hash: [u8; 32]) {
         self.state.invitations.remove_mut(&secret_hash);
-        self.changed.gone.push(Key::Invitation(secret_hash));
+        self.note_gone(Key::Invitation(secret_hash));
     }
 
+    /// Watchers hear of each key once: how it stands after the change.
     fn note(&mut self, record: Record) -> Record {
+        self.forget_note(&record.key());
         self.changed.put.push(record.clone());
         record
+    }
+
+    fn note_gone(&mut self, key: Key) {
+        self.forget_note(&key);
+        self.changed.gone.push(key);
+    }
+
+    fn forget_note(&mut self, key: &Key) {
+        self.changed.put.retain(|record| record.key() != *key);
+        self.changed.gone.retain(|gone| gone != key);
     }
 }
 

@@ -31,7 +31,10 @@ impl Draft<'_> {
             (Some(_), Some(_)) => return Err(Error::new(Kind::Exists, on)),
             (None, None) => return Err(Error::new(Kind::NotFound, on).remedy("baton cell principals lists them")),
             (Some(principal), None) => principal,
-            (None, Some(_)) if name.as_host().is_some() => machine(name.clone()),
+            (None, Some(Some(_))) if name.as_host().is_some() => {
+                return Err(Error::new(Kind::Invalid, on).because("machines have no id"));
+            }
+            (None, Some(None)) if name.as_host().is_some() => machine(name.clone()),
             (None, Some(id)) => self.person(name, *id)?,
         };
         if let Some(groups) = groups {
@@ -116,6 +119,10 @@ impl Draft<'_> {
         self.not_disabled(principal)?;
         if let Some(id) = id {
             self.free_id(*id, principal)?;
+            let known = self.state.principals.get(principal).and_then(|p| p.id);
+            if let Some(known) = known.filter(|known| known != id) {
+                return Err(Error::new(Kind::Invalid, on).because(format!("its id is {known}")));
+            }
         }
         if *kind == InvitationKind::Member {
             self.room_for_member(principal)?;
@@ -265,7 +272,7 @@ fn used_up(why: &str) -> Error {
         .remedy("ask for a new one: baton cell invite")
 }
 
-fn sorted(mut groups: Vec<GroupName>) -> Result<Vec<GroupName>> {
+pub(super) fn sorted(mut groups: Vec<GroupName>) -> Result<Vec<GroupName>> {
     groups.sort();
     groups.dedup();
     if groups.len() > GROUPS_OF_PRINCIPAL_MAX {

@@ -15,7 +15,7 @@ mod queries;
 mod registry;
 mod rights;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use baton_proto::v1;
@@ -191,7 +191,9 @@ fn join(secret: u8, key: u8, addresses: &[&str]) -> Change {
 
 /// All records by their keys.
 fn records(state: &Fldb) -> BTreeMap<Key, Record> {
-    let all = Table::ALL.into_iter().flat_map(|t| state.list(t, &Filter::default()).unwrap());
+    let all = Table::ALL
+        .into_iter()
+        .flat_map(|t| state.list(t, &Filter::default()).unwrap());
     all.map(|record| (record.key(), record)).collect()
 }
 
@@ -222,7 +224,8 @@ impl Db {
         let mut db = Db::new();
         for (name, number) in [("fs1", 1), ("fs2", 2)] {
             db.done(new_person(&format!("hosts/{name}"), None, &[]));
-            db.by(&host(name, number), register(name, number, &[name], number)).unwrap();
+            db.by(&host(name, number), register(name, number, &[name], number))
+                .unwrap();
             db.by(&host(name, number), report(number, 1, "agg1")).unwrap();
         }
         db
@@ -264,24 +267,53 @@ impl Db {
     /// Applies one proposal at the next index, and checks what holds for every one.
     fn step(&mut self, proposal: Proposal) -> (Answered, Changed) {
         let wire = v1::Proposal::from(proposal.clone());
-        assert_eq!(Proposal::try_from(wire.clone()).unwrap(), proposal, "it survives the wire");
+        assert_eq!(
+            Proposal::try_from(wire.clone()).unwrap(),
+            proposal,
+            "it survives the wire"
+        );
         let before = self.state.clone();
         let index = before.applied() + 1;
         let (session, sequence) = (proposal.session, proposal.sequence);
-        let mut actions = self.state.step(0, Committed::Change(index, Box::new(proposal))).into_iter();
-        let (Some(Action::Answer { session: whose, sequence: which, index: answered, outcome }), Some(Action::Changed(changed)), None) =
-            (actions.next(), actions.next(), actions.next())
+        let mut actions = self
+            .state
+            .step(0, Committed::Change(index, Box::new(proposal)))
+            .into_iter();
+        let (
+            Some(Action::Answer {
+                session: whose,
+                sequence: which,
+                index: answered,
+                outcome,
+            }),
+            Some(Action::Changed(changed)),
+            None,
+        ) = (actions.next(), actions.next(), actions.next())
         else {
             panic!("an answer and a change follow from every proposal");
         };
-        assert_eq!((whose, which, changed.index, self.state.applied()), (session, sequence, index, index));
+        assert_eq!(
+            (whose, which, changed.index, self.state.applied()),
+            (session, sequence, index, index)
+        );
         if outcome.is_err() {
-            assert_eq!((records(&before), &before.next), (records(&self.state), &self.state.next));
+            assert_eq!(
+                (records(&before), &before.next),
+                (records(&self.state), &self.state.next)
+            );
         }
         check_changed(&before, &self.state, &changed);
         check_uses(&self.state);
-        assert_eq!(Fldb::load(&self.state.dump()).unwrap(), self.state, "its dump is all of it");
-        (Answered { sequence, index: answered, outcome }, changed)
+        let loaded = Fldb::load(&self.state.dump()).unwrap().keeping(self.state.kept);
+        assert_eq!(loaded, self.state, "its dump is all of it");
+        (
+            Answered {
+                sequence,
+                index: answered,
+                outcome,
+            },
+            changed,
+        )
     }
 
     fn entry(&self, at: &str) -> ServerEntry {
@@ -325,13 +357,23 @@ impl Db {
     /// The name of the owner and the epoch of `aggregate`.
     fn owner(&self, aggregate: &str) -> (Option<EntryName>, Epoch) {
         let aggregate = self.aggregate(aggregate);
-        let name = aggregate.owner.map(|id| self.state.servers.get(&id).unwrap().name.clone());
+        let name = aggregate
+            .owner
+            .map(|id| self.state.servers.get(&id).unwrap().name.clone());
         (name, aggregate.epoch)
     }
 }
 
-/// What watchers are told is exactly what became of the records.
+/// What watchers are told is exactly what became of the records, each told once.
 fn check_changed(before: &Fldb, after: &Fldb, changed: &Changed) {
+    let keys: Vec<Key> = changed
+        .put
+        .iter()
+        .map(Record::key)
+        .chain(changed.gone.iter().cloned())
+        .collect();
+    let different: BTreeSet<&Key> = keys.iter().collect();
+    assert_eq!(different.len(), keys.len(), "{keys:?}");
     let mut told = records(before);
     for record in &changed.put {
         told.insert(record.key(), record.clone());
@@ -346,7 +388,10 @@ fn check_changed(before: &Fldb, after: &Fldb, changed: &Changed) {
 fn check_uses(state: &Fldb) {
     for entry in state.entries.values() {
         let sites = state.filesets.values().flat_map(|f| &f.sites);
-        let found: u32 = sites.filter(|s| s.entry == entry.number).map(|s| s.versions.count_ones()).sum();
+        let found: u32 = sites
+            .filter(|s| s.entry == entry.number)
+            .map(|s| s.versions.count_ones())
+            .sum();
         assert_eq!(entry.uses, found, "uses of {}", entry.name);
     }
 }

@@ -19,7 +19,8 @@ fn registration_makes_a_server_and_the_entry_that_was_missing() {
     let mut db = Db::new();
     let fs1 = host("fs1", 1);
     db.done(new_person("hosts/fs1", None, &[]));
-    db.by(&fs1, register("fs1", 1, &["192.0.2.1", "fs1", "192.0.2.1"], 1)).unwrap();
+    db.by(&fs1, register("fs1", 1, &["192.0.2.1", "fs1", "192.0.2.1"], 1))
+        .unwrap();
     let server = db.server("fs1");
     assert_eq!(server.addresses, names::<Address>(&["192.0.2.1", "fs1"]));
     assert_eq!((server.incarnation, server.registered), (Some(run(1)), db.date));
@@ -35,7 +36,11 @@ fn registration_makes_a_server_and_the_entry_that_was_missing() {
 
     db.by(&fs1, register("fs1", 1, &["203.0.113.1"], 3)).unwrap();
     let second = db.entry("203.0.113.1");
-    assert_eq!((second.number, second.name.as_str()), (entry.number + 1, "fs1-2"), "nothing named it any more");
+    assert_eq!(
+        (second.number, second.name.as_str()),
+        (entry.number + 1, "fs1-2"),
+        "nothing named it any more"
+    );
     assert_eq!(db.events().last().unwrap(), "hosts/fs1 register server server fs1");
 }
 
@@ -49,7 +54,11 @@ fn registration_is_refused_for_another_machine_name_or_address() {
             register("fs1", 2, &["fs2"], 9),
             "Denied: server fs1: its certificate is of another machine",
         ),
-        (&fs2, register("fs2", 2, &[], 9), "Invalid: server fs2: it named no address"),
+        (
+            &fs2,
+            register("fs2", 2, &[], 9),
+            "Invalid: server fs2: it named no address",
+        ),
         (
             &fs2,
             register("fs2", 2, &["fs9", "fs1"], 9),
@@ -83,7 +92,10 @@ fn renamed_machine_leaves_its_old_name_to_others() {
 fn report_attaches_once_and_is_no_event_again() {
     let mut db = Db::with_servers();
     let aggregate = db.aggregate("agg1");
-    assert_eq!((aggregate.number, aggregate.attached.clone()), (1, vec![server_id(1), server_id(2)]));
+    assert_eq!(
+        (aggregate.number, aggregate.attached.clone()),
+        (1, vec![server_id(1), server_id(2)])
+    );
     assert_eq!((aggregate.owner, aggregate.epoch), (None, Epoch::NONE));
     let events = db.events();
     assert_eq!(events.last().unwrap(), "hosts/fs2 attach aggregate aggregate agg1");
@@ -115,10 +127,12 @@ fn seventeenth_server_at_one_disk_is_refused() {
     let mut db = Db::with_servers();
     for number in 3..=17 {
         let name = format!("fs{number}");
-        db.by(&host(&name, number), register(&name, number, &[&name], number)).unwrap();
+        db.by(&host(&name, number), register(&name, number, &[&name], number))
+            .unwrap();
     }
     for number in 3..=16 {
-        db.by(&host(&format!("fs{number}"), number), report(number, 1, "agg1")).unwrap();
+        db.by(&host(&format!("fs{number}"), number), report(number, 1, "agg1"))
+            .unwrap();
     }
     assert_eq!(
         db.refused_by(&host("fs17", 17), report(17, 1, "agg1")),
@@ -131,7 +145,10 @@ fn claim_gives_one_owner_under_a_new_epoch() {
     let mut db = Db::with_servers();
     db.by(&host("fs1", 1), claim(1, 1, 1, Epoch::NONE)).unwrap();
     assert_eq!(db.owner("agg1"), (Some(of("fs1")), epoch(1)));
-    assert_eq!(db.events().last().unwrap(), "hosts/fs1 claim aggregate aggregate agg1 for fs1 under epoch 1");
+    assert_eq!(
+        db.events().last().unwrap(),
+        "hosts/fs1 claim aggregate aggregate agg1 for fs1 under epoch 1"
+    );
     assert_eq!(
         db.refused_by(&host("fs2", 2), claim(2, 1, 2, Epoch::NONE)),
         "Busy: aggregate agg1: exported by fs1 under epoch 1; on fs1: dfsexport -aggregate agg1 -detach"
@@ -191,7 +208,10 @@ fn detach_is_the_owners_word_under_its_epoch() {
     let mut db = Db::with_servers();
     db.by(&host("fs1", 1), claim(1, 1, 1, Epoch::NONE)).unwrap();
     db.by(&host("fs1", 1), claim(1, 1, 1, Epoch::NONE)).unwrap();
-    for (who, change) in [(host("fs1", 1), detach(1, 1, epoch(1))), (host("fs2", 2), detach(2, 1, epoch(2)))] {
+    for (who, change) in [
+        (host("fs1", 1), detach(1, 1, epoch(1))),
+        (host("fs2", 2), detach(2, 1, epoch(2))),
+    ] {
         assert_eq!(
             db.refused_by(&who, change),
             "WrongEpoch: aggregate agg1: it is under epoch 2 now"
@@ -199,7 +219,10 @@ fn detach_is_the_owners_word_under_its_epoch() {
     }
     db.by(&host("fs1", 1), detach(1, 1, epoch(2))).unwrap();
     assert_eq!(db.owner("agg1"), (None, epoch(2)));
-    assert!(db.refused_by(&host("fs1", 1), detach(1, 1, epoch(2))).starts_with("WrongEpoch"));
+    assert!(
+        db.refused_by(&host("fs1", 1), detach(1, 1, epoch(2)))
+            .starts_with("WrongEpoch")
+    );
     db.by(&host("fs2", 2), claim(2, 1, 2, epoch(2))).unwrap();
     assert_eq!(db.owner("agg1"), (Some(of("fs2")), epoch(3)));
 }

@@ -13,24 +13,46 @@ fn set(key: &str, value: &str) -> Change {
 fn first_change_makes_cell_administrator_and_member() {
     let db = Db::new();
     let cell = db.state.cell().unwrap();
-    assert_eq!((cell.name.as_str(), &*cell.auth), ("example.org", &["cert".to_owned()][..]));
+    assert_eq!(
+        (cell.name.as_str(), &*cell.auth),
+        ("example.org", &["cert".to_owned()][..])
+    );
     assert_eq!((cell.invitation_seconds, cell.entry_lock_seconds), (15 * 60, 8 * 3_600));
-    assert_eq!((cell.host_certificate_seconds, cell.user_certificate_seconds), (30 * 86_400, 30 * 86_400));
+    assert_eq!(
+        (cell.host_certificate_seconds, cell.user_certificate_seconds),
+        (30 * 86_400, 30 * 86_400)
+    );
     assert_eq!(db.principal("alice").id, Some(1_000));
-    assert_eq!(db.groups("alice"), names(&["cell-admin", "fileset-admin", "fldb-admin"]));
+    assert_eq!(
+        db.groups("alice"),
+        names(&["cell-admin", "fileset-admin", "fldb-admin"])
+    );
     assert_eq!(db.principal("hosts/fl1").id, None);
     let member = db.member("fl1").unwrap();
-    assert_eq!((member.number, member.issuer, member.addresses), (1, true, names(&["fl1"])));
+    assert_eq!(
+        (member.number, member.issuer, member.addresses),
+        (1, true, names(&["fl1"]))
+    );
     assert_eq!(db.events(), ["alice create cell cell example.org"]);
 }
 
 #[test]
 fn cell_is_made_once_by_the_database_for_a_person() {
     let mut db = Db::new();
-    assert_eq!(db.refused_by(&Who::Database, genesis()), "Exists: cell example.org: exists already");
+    assert_eq!(
+        db.refused_by(&Who::Database, genesis()),
+        "Exists: cell example.org: exists already"
+    );
     assert_eq!(db.refused(genesis()), "Denied: alice: only a new cell does this");
     let with = |who: &str, id: u32| {
-        let Change::Genesis { cell_id, cell, member, addresses, .. } = genesis() else {
+        let Change::Genesis {
+            cell_id,
+            cell,
+            member,
+            addresses,
+            ..
+        } = genesis()
+        else {
             unreachable!("it is one")
         };
         Change::Genesis {
@@ -83,7 +105,10 @@ fn settings_are_read_as_people_write_them() {
     assert_eq!(cell.description, "the first floor");
     assert_eq!(cell.auth, ["host-trust", "cert"]);
     assert_eq!((cell.invitation_seconds, cell.entry_lock_seconds), (5_400, 90));
-    assert_eq!((cell.host_certificate_seconds, cell.user_certificate_seconds), (7 * 86_400, 36_000));
+    assert_eq!(
+        (cell.host_certificate_seconds, cell.user_certificate_seconds),
+        (7 * 86_400, 36_000)
+    );
 }
 
 #[test]

@@ -54,8 +54,11 @@ fn two_entries() -> Db {
     let mut db = Db::new();
     for (name, number) in [("A", 1), ("B", 2)] {
         db.done(new_person(&format!("hosts/{name}"), None, &[]));
-        db.by(&host(name, number), register(name, number, &[&name.to_lowercase()], number))
-            .unwrap();
+        db.by(
+            &host(name, number),
+            register(name, number, &[&name.to_lowercase()], number),
+        )
+        .unwrap();
         db.by(&host(name, number), report(number, 1, "agg1")).unwrap();
     }
     db.done(create("user.ito", "a", "agg1"));
@@ -104,8 +107,16 @@ fn swap_of_two_servers_in_its_consistent_form_moves_every_fileset() {
         (edit("b", None, Some("hosts/B")), "b, hosts/B", "a, hosts/A"),
     ]);
     assert_eq!(db.fileset("user.ito").sites[0].entry, 1, "filesets point to the entry");
-    assert_eq!((db.entry("b").uses, db.entry("a").uses), (1, 0), "and are counted there");
-    assert_eq!(db.server("A").addresses, [address("a")], "the servers themselves are where they were");
+    assert_eq!(
+        (db.entry("b").uses, db.entry("a").uses),
+        (1, 0),
+        "and are counted there"
+    );
+    assert_eq!(
+        db.server("A").addresses,
+        [address("a")],
+        "the servers themselves are where they were"
+    );
 }
 
 #[test]
@@ -129,8 +140,14 @@ fn new_entry_has_one_address_and_is_called_after_it() {
     };
     db.done(made.clone());
     let entry = db.entry("fs9.example.org");
-    assert_eq!((entry.number, entry.name.as_str(), entry.quota, entry.uses), (3, "fs9.example.org", 12, 0));
-    assert_eq!((entry.addresses, entry.owner), (names(&["fs9.example.org"]), Some(of("fs9-admins"))));
+    assert_eq!(
+        (entry.number, entry.name.as_str(), entry.quota, entry.uses),
+        (3, "fs9.example.org", 12, 0)
+    );
+    assert_eq!(
+        (entry.addresses, entry.owner),
+        (names(&["fs9.example.org"]), Some(of("fs9-admins")))
+    );
     assert_eq!(
         db.refused(made),
         "Exists: address fs9.example.org: it belongs to server entry fs9.example.org (hosts/A); give that entry \
@@ -140,7 +157,10 @@ fn new_entry_has_one_address_and_is_called_after_it() {
         db.refused(create_entry("fs10", "hosts/C")),
         "NotFound: principal hosts/C: the registry does not know it; invite the machine first: baton cell invite HOST"
     );
-    assert_eq!(db.events().last().unwrap(), "alice create server entry server entry fs9.example.org");
+    assert_eq!(
+        db.events().last().unwrap(),
+        "alice create server entry server entry fs9.example.org"
+    );
 }
 
 #[test]
@@ -171,7 +191,10 @@ fn numbers_of_entries_are_never_used_again() {
     db.done(delete_entry("b"));
     db.done(create_entry("b", "hosts/B"));
     assert_eq!(db.entry("b").number, 3);
-    assert!(db.state.entry(&of("b:7402")).is_err(), "another port is another address");
+    assert!(
+        db.state.entry(&of("b:7402")).is_err(),
+        "another port is another address"
+    );
 }
 
 #[test]
@@ -189,7 +212,10 @@ fn addresses_are_added_changed_and_removed_one_at_a_time() {
          fts edserverentry ADDRESS -changeaddr OTHER"
     );
     db.done(remove("a4"));
-    assert_eq!(db.refused(remove("a3")), "Invalid: server entry a3: this is its last address");
+    assert_eq!(
+        db.refused(remove("a3")),
+        "Invalid: server entry a3: this is its last address"
+    );
     assert_eq!(
         db.refused(change_to("a3", "a3")),
         "Exists: address a3: it belongs to server entry A (hosts/A); give that entry another address first: \
@@ -199,7 +225,11 @@ fn addresses_are_added_changed_and_removed_one_at_a_time() {
         db.refused(change_to("a", "z")),
         "NotFound: server entry a: no entry has this address; fts lsserverentry -all lists them"
     );
-    assert_eq!(db.entry("a3").name.as_str(), "A", "the name does not follow the addresses");
+    assert_eq!(
+        db.entry("a3").name.as_str(),
+        "A",
+        "the name does not follow the addresses"
+    );
 }
 
 #[test]
@@ -208,7 +238,10 @@ fn sixteen_addresses_are_enough() {
     for number in 2..=16 {
         db.done(add("a", &format!("a{number}")));
     }
-    assert_eq!(db.refused(add("a", "a17")), "Limit: server entry a: it has 16 addresses already");
+    assert_eq!(
+        db.refused(add("a", "a17")),
+        "Limit: server entry a: it has 16 addresses already"
+    );
     db.done(change_to("a16", "a17"));
     assert_eq!(db.entry("a17").addresses.len(), 16);
 }
@@ -230,7 +263,10 @@ fn principal_quota_and_owner_are_edited_together_or_not_at_all() {
         owner: None,
     };
     assert!(db.refused(half_good).starts_with("Exists: address b"));
-    assert!(db.refused(edit("a", None, Some("hosts/C"))).starts_with("NotFound: principal hosts/C"));
+    assert!(
+        db.refused(edit("a", None, Some("hosts/C")))
+            .starts_with("NotFound: principal hosts/C")
+    );
 }
 
 #[test]

@@ -6,7 +6,10 @@ use baton_types::record::{EntryLock, Site, VersionState};
 use super::*;
 
 fn rename(fileset: FilesetRef, name: &str) -> Change {
-    Change::RenameFileset { fileset, name: of(name) }
+    Change::RenameFileset {
+        fileset,
+        name: of(name),
+    }
 }
 
 fn lock(name: &str) -> Change {
@@ -71,7 +74,11 @@ fn ids_are_taken_three_at_a_time_and_never_again() {
     db.done(delete("a", "fs1", "agg1"));
     assert!(db.refused(create("b", "fs1", "agg1")).starts_with("Exists"));
     db.done(create("a", "fs1", "agg1"));
-    assert_eq!(db.fileset("a").id, FilesetId(10), "a refused change takes no ids, a deleted fileset keeps its own");
+    assert_eq!(
+        db.fileset("a").id,
+        FilesetId(10),
+        "a refused change takes no ids, a deleted fileset keeps its own"
+    );
     assert_eq!(db.entry("fs1").uses, 2);
 }
 
@@ -107,7 +114,10 @@ fn place_of_a_fileset_must_be_there() {
         assert_eq!(db.refused(change), refusal);
     }
     db.done(create("a", "fs1", "agg1"));
-    assert_eq!(db.refused(create("a", "fs2", "agg1")), "Exists: fileset a: it is fileset 0,,1");
+    assert_eq!(
+        db.refused(create("a", "fs2", "agg1")),
+        "Exists: fileset a: it is fileset 0,,1"
+    );
 }
 
 #[test]
@@ -128,7 +138,10 @@ fn server_is_meant_by_an_address_of_its_entry_or_else_by_its_name() {
         quota: 0,
         owner: None,
     });
-    assert!(db.refused(create("d", "fs3", "agg1")).contains("fs3 is not attached to it"));
+    assert!(
+        db.refused(create("d", "fs3", "agg1"))
+            .contains("fs3 is not attached to it")
+    );
 }
 
 #[test]
@@ -211,8 +224,14 @@ fn rename_takes_a_free_name() {
     let mut db = Db::with_servers();
     db.done(create("a", "fs1", "agg1"));
     db.done(create("b", "fs1", "agg1"));
-    assert_eq!(db.refused(rename(named("a"), "b")), "Exists: fileset b: it is fileset 0,,4");
-    assert_eq!(db.refused(rename(named("a"), "a")), "Exists: fileset a: it is fileset 0,,1");
+    assert_eq!(
+        db.refused(rename(named("a"), "b")),
+        "Exists: fileset b: it is fileset 0,,4"
+    );
+    assert_eq!(
+        db.refused(rename(named("a"), "a")),
+        "Exists: fileset a: it is fileset 0,,1"
+    );
     assert!(db.refused(rename(named("c"), "d")).starts_with("NotFound: fileset c"));
     db.done(rename(numbered(2), "c"));
     assert_eq!(db.fileset("c").id, FilesetId(1));

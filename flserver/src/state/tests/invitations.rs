@@ -23,7 +23,10 @@ fn invitation_makes_a_person_when_it_is_used() {
     assert_eq!(db.principal("bob").id, Some(77));
     assert_eq!(db.groups("bob"), names(&["fileset-admin", "staff"]));
     assert_eq!(db.invitation(1).unwrap().used_by, Some([9; 32]));
-    assert_eq!(db.events()[1..], ["alice invite principal bob", "bob join principal bob"]);
+    assert_eq!(
+        db.events()[1..],
+        ["alice invite principal bob", "bob join principal bob"]
+    );
 }
 
 #[test]
@@ -38,7 +41,10 @@ fn invitation_adds_groups_to_who_is_known() {
         groups: names(&["guests"]),
     });
     db.by(&Who::Nobody, join(1, 9, &[])).unwrap();
-    assert_eq!((db.principal("bob").id, db.groups("bob")), (Some(5), names(&["guests", "staff"])));
+    assert_eq!(
+        (db.principal("bob").id, db.groups("bob")),
+        (Some(5), names(&["guests", "staff"]))
+    );
 }
 
 #[test]
@@ -135,7 +141,10 @@ fn id_that_was_taken_meanwhile_is_not_given_twice() {
         groups: Vec::new(),
     });
     db.done(new_person("carol", Some(5), &[]));
-    assert_eq!(db.refused_by(&Who::Nobody, join(1, 9, &[])), "Exists: id 5: it is carol's");
+    assert_eq!(
+        db.refused_by(&Who::Nobody, join(1, 9, &[])),
+        "Exists: id 5: it is carol's"
+    );
     assert_eq!(db.invitation(1).unwrap().used_by, None, "the token is still good");
 }
 
@@ -151,7 +160,13 @@ fn a_thousand_open_invitations_are_enough() {
     let open = db.invitation(255).unwrap();
     for number in 1..1_000 {
         let secret_hash = secret(number);
-        db.state.invitations.insert_mut(secret_hash, Invitation { secret_hash, ..open.clone() });
+        db.state.invitations.insert_mut(
+            secret_hash,
+            Invitation {
+                secret_hash,
+                ..open.clone()
+            },
+        );
     }
     assert_eq!(
         db.refused(invite(254, InvitationKind::Host, "hosts/fs2")),
@@ -160,4 +175,15 @@ fn a_thousand_open_invitations_are_enough() {
     db.date = Timestamp(open.until.0 + 1);
     db.done(invite(254, InvitationKind::Host, "hosts/fs2"));
     assert_eq!(db.state.invitations.size(), 1);
+}
+
+/// A change that sweeps an ended invitation away and puts one of the same secret in its place must not tell
+/// watchers that it is both there and gone.
+#[test]
+fn regression_secret_of_an_ended_invitation_given_out_again() {
+    let mut db = Db::new();
+    db.done(invite(1, InvitationKind::Host, "hosts/fs1"));
+    db.date = db.date.plus_seconds(QUARTER + 1);
+    db.done(invite(1, InvitationKind::Host, "hosts/fs2"));
+    assert_eq!(db.invitation(1).unwrap().principal, of("hosts/fs2"));
 }

@@ -30,7 +30,10 @@ fn member_comes_in_by_its_token() {
         addresses: names(&["fl2"]),
         issuer: false,
     };
-    assert_eq!((joined, db.member("fl2")), (Some(Record::Member(member.clone())), Some(member.clone())));
+    assert_eq!(
+        (joined, db.member("fl2")),
+        (Some(Record::Member(member.clone())), Some(member.clone()))
+    );
     assert_eq!(db.principal("hosts/fl2").id, None);
     let again = db.by(&Who::Nobody, join(2, 2, &["elsewhere"])).unwrap();
     assert_eq!(again, Some(Record::Member(member)), "the same key hears the same");
@@ -40,7 +43,10 @@ fn member_comes_in_by_its_token() {
 fn member_must_say_where_it_listens() {
     let mut db = Db::new();
     db.done(invite(2, InvitationKind::Member, "hosts/fl2"));
-    assert_eq!(db.refused_by(&Who::Nobody, join(2, 2, &[])), "Invalid: member fl2: it named no address");
+    assert_eq!(
+        db.refused_by(&Who::Nobody, join(2, 2, &[])),
+        "Invalid: member fl2: it named no address"
+    );
     assert!(db.invitation(2).unwrap().used_by.is_none());
 }
 
@@ -66,7 +72,11 @@ fn member_is_there_once() {
                    to replace a lost one, remove it first: baton cell remove fl2";
     db.done(invite(3, InvitationKind::Member, "hosts/fl2"));
     add(&mut db, 2, "fl2").unwrap();
-    assert_eq!(db.refused_by(&Who::Nobody, join(3, 3, &["fl2"])), refusal, "another key, another machine");
+    assert_eq!(
+        db.refused_by(&Who::Nobody, join(3, 3, &["fl2"])),
+        refusal,
+        "another key, another machine"
+    );
     assert_eq!(db.refused(invite(4, InvitationKind::Member, "hosts/fl2")), refusal);
 }
 
@@ -108,14 +118,25 @@ fn member_speaks_for_itself_and_no_other() {
     let fl1 = host("fl1", 11);
     let said = db.by(&fl1, announce("fl1", &["192.0.2.1", "fl1"], true)).unwrap();
     assert_eq!(said, db.member("fl1").map(Record::Member));
-    assert_eq!(db.member("fl1").unwrap().addresses, names::<Address>(&["192.0.2.1", "fl1"]));
+    assert_eq!(
+        db.member("fl1").unwrap().addresses,
+        names::<Address>(&["192.0.2.1", "fl1"])
+    );
     let events = db.events();
     assert_eq!(events.last().unwrap(), "hosts/fl1 announce member member fl1");
     db.by(&fl1, announce("fl1", &["192.0.2.1", "fl1"], true)).unwrap();
     assert_eq!(db.events(), events, "nothing new, no event");
     for (who, change, refusal) in [
-        (&fl1, announce("fl1", &[], true), "Invalid: member fl1: it named no address"),
-        (&host("fl2", 12), announce("fl2", &["fl2"], true), "NotFound: member fl2: no such thing"),
+        (
+            &fl1,
+            announce("fl1", &[], true),
+            "Invalid: member fl1: it named no address",
+        ),
+        (
+            &host("fl2", 12),
+            announce("fl2", &["fl2"], true),
+            "NotFound: member fl2: no such thing",
+        ),
         (
             &fl1,
             announce("fl2", &["fl1"], true),

@@ -39,7 +39,10 @@ fn id_is_one_persons_and_never_nobodys() {
     db.state.next.principal = 65_533;
     db.done(new_person("bob", None, &[]));
     db.done(new_person("carol", None, &[]));
-    assert_eq!((db.principal("bob").id, db.principal("carol").id), (Some(65_533), Some(65_535)));
+    assert_eq!(
+        (db.principal("bob").id, db.principal("carol").id),
+        (Some(65_533), Some(65_535))
+    );
     assert_eq!(
         db.refused(new_person("hosts/fs1", Some(9), &[])),
         "Invalid: principal hosts/fs1: machines have no id"
@@ -49,14 +52,20 @@ fn id_is_one_persons_and_never_nobodys() {
 #[test]
 fn principal_is_made_once_and_edited_only_if_it_is_there() {
     let mut db = Db::new();
-    assert_eq!(db.refused(new_person("alice", None, &[])), "Exists: principal alice: exists already");
+    assert_eq!(
+        db.refused(new_person("alice", None, &[])),
+        "Exists: principal alice: exists already"
+    );
     assert_eq!(
         db.refused(edit_person("bob", None, Some(true))),
         "NotFound: principal bob: no such thing; baton cell principals lists them"
     );
     db.done(new_person("bob", None, &["staff"]));
     db.done(edit_person("bob", None, Some(true)));
-    assert_eq!((db.principal("bob").disabled, db.groups("bob")), (true, names(&["staff"])));
+    assert_eq!(
+        (db.principal("bob").disabled, db.groups("bob")),
+        (true, names(&["staff"]))
+    );
     db.done(edit_person("bob", Some(&[]), Some(false)));
     assert_eq!((db.principal("bob").disabled, db.groups("bob")), (false, names(&[])));
 }
@@ -70,10 +79,17 @@ fn last_administrator_of_the_cell_stays() {
     assert_eq!(db.refused(edit_person("alice", None, Some(true))), refusal);
     db.done(new_person("bob", None, &["cell-admin"]));
     db.done(edit_person("bob", None, Some(true)));
-    assert_eq!(db.refused(edit_person("alice", Some(&[]), None)), refusal, "who is disabled does not count");
+    assert_eq!(
+        db.refused(edit_person("alice", Some(&[]), None)),
+        refusal,
+        "who is disabled does not count"
+    );
     db.done(edit_person("bob", None, Some(false)));
     db.done(edit_person("alice", Some(&[]), None));
-    assert!(db.refused(edit_person("bob", None, Some(true))).starts_with("Denied: alice: not in group cell-admin"));
+    assert!(
+        db.refused(edit_person("bob", None, Some(true)))
+            .starts_with("Denied: alice: not in group cell-admin")
+    );
 }
 
 #[test]
