@@ -1,0 +1,27 @@
+//! What must hold in every history, one file each.
+//!
+//! An oracle hears what happened and knows nothing of how: it can be put beside the state alone, a whole Raft
+//! group or real processes. What it finds broken is a sentence; whoever asked adds the seed and the history.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `agreed` | one index, one command, one state, whoever applied it |
+//! | `applied_grows` | within a life, what is applied only grows |
+//! | `i01_one_owner` | an epoch of an aggregate has one owner, and epochs only grow |
+//! | `i06_done_once` | what was acknowledged is done, once, with the answer that was given |
+//! | `one_leader` | a term has one leader |
+//! | `reads` | a linearizable read sees all that was acknowledged before it |
+//! | `watchers` | a watcher misses nothing |
+
+pub mod agreed;
+pub mod applied_grows;
+pub mod i01_one_owner;
+pub mod i06_done_once;
+pub mod one_leader;
+pub mod reads;
+#[cfg(test)]
+mod testing;
+pub mod watchers;
+
+/// What an oracle says: nothing, or what is broken.
+pub type Verdict = Result<(), String>;
