@@ -123,9 +123,10 @@ impl Simulated for Toy {
     }
 
     fn torn(record: &Record, seed: &mut Seed) -> Option<Record> {
+        let garbage = seed.draw();
         seed.chance(300).then_some(Record {
-            version: record.version,
-            check: 0,
+            version: garbage,
+            check: record.check,
         })
     }
 }
