@@ -56,19 +56,9 @@ fn ensure_deny(workspace: &Workspace) -> Result<()> {
         return Ok(());
     }
     println!("cargo-deny is missing: it checks licences and origins of what is built upon");
-    run(
-        workspace,
-        &[
-            "cargo",
-            "install",
-            "cargo-deny",
-            "--version",
-            "^0.20",
-            "--locked",
-            "--debug",
-            "--quiet",
-        ],
-    )
+    let quickly = ["--debug", "--config", "profile.dev.debug=0", "--quiet"];
+    let install = ["cargo", "install", "cargo-deny", "--version", "^0.20", "--locked"];
+    run(workspace, &[install.as_slice(), &quickly].concat())
 }
 
 fn is_root() -> Result<bool> {
