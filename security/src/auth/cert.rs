@@ -57,7 +57,6 @@ impl Exchange for CertExchange {
         self.0
             .judge(channel, token)
             .map(|identity| Step::Done(Vec::new(), identity))
-            .map_err(|e| e.op("log in"))
     }
 }
 

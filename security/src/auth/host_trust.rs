@@ -8,6 +8,7 @@
 //! u32 uid │ u32 gid │ u16 count │ count × u32 group │ principal's name, ASCII, to the end      (little-endian)
 //! ```
 
+use std::fmt;
 use std::sync::Arc;
 
 use baton_types::limits::GROUPS_OF_PRINCIPAL_MAX;
@@ -58,22 +59,17 @@ struct HostTrustExchange(Trust);
 
 impl Exchange for HostTrustExchange {
     fn step(&mut self, channel: &Channel, token: &[u8]) -> Result<Step> {
-        let denied = |on: &dyn std::fmt::Display, why: String| {
-            Err(Error::new(Kind::Denied, on.to_string()).because(why).op("log in"))
-        };
-        let Some(host) = &channel.host else {
-            return denied(
-                &"login by host-trust",
-                "the connection shows no machine's certificate".to_owned(),
-            );
-        };
+        let host = channel
+            .host
+            .as_ref()
+            .ok_or_else(|| denied("login by host-trust", "the connection shows no machine's certificate"))?;
         let may = (self.0)(&host.principal);
         if may == MayAssert::Nobody {
-            return denied(&host, "this machine may not speak for its users".to_owned());
+            return Err(denied(host, "this machine may not speak for its users"));
         }
         let statement = Statement::decode(token)?;
         if statement.unix.uid == 0 && may != MayAssert::UsersAndRoot {
-            return denied(&host, "this machine may not speak for its root".to_owned());
+            return Err(denied(host, "this machine may not speak for its root"));
         }
         Ok(Step::Done(Vec::new(), statement.believe(host)))
     }
@@ -181,6 +177,10 @@ impl Statement {
         }
         Ok(Statement { principal, unix })
     }
+}
+
+fn denied(on: impl fmt::Display, why: &str) -> Error {
+    Error::new(Kind::Denied, on.to_string()).because(why)
 }
 
 fn too_many(count: usize) -> Error {

@@ -108,7 +108,10 @@ fn tls13_with_aes128_and_without_tickets() {
         CipherSuite::TLS13_AES_128_GCM_SHA256
     );
     assert_eq!(client.tls13_tickets_received(), 0);
-    assert_eq!(pair.fs1.server(Wire::Files).max_early_data_size, 0);
+    for config in [pair.fs1.server(Wire::Control), pair.fs1.server(Wire::Files)] {
+        assert_eq!((config.send_tls13_tickets, config.max_early_data_size), (0, 0));
+        assert!(!config.session_storage.can_cache() && !config.ticketer.enabled());
+    }
 }
 
 #[test]
