@@ -28,7 +28,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 pub use builder::Builder;
-pub use isolation::isolated;
+pub use isolation::{isolated, run};
 pub use machine::{Machine, Places, Role};
 pub use process::{Life, Process, describe};
 pub use programs::Programs;
@@ -55,10 +55,10 @@ struct Description {
 }
 
 /// What becomes of a cell that is dropped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// Its processes are killed, its directory is removed, its logs are kept under this name.
-    Failure(String),
+    /// Its processes are killed, its directory is removed, its logs are kept.
+    Failure,
     /// Nothing: others look after it.
     None,
 }
@@ -73,6 +73,8 @@ pub struct Cell {
     show: Show,
     /// By machine; a daemon that is here is meant to run.
     processes: BTreeMap<String, Process>,
+    /// For whom it was made.
+    test: String,
     end: End,
 }
 
@@ -100,6 +102,7 @@ impl Cell {
             life: Life::Free,
             show: Show::Nothing,
             processes: BTreeMap::new(),
+            test: String::new(),
             end: End::None,
         };
         for machine in &cell.description.machines {
@@ -344,9 +347,11 @@ impl Cell {
 
 impl Drop for Cell {
     fn drop(&mut self) {
-        let End::Failure(name) = self.end.clone() else { return };
+        if self.end == End::None {
+            return;
+        }
         self.end_processes();
-        match self.keep_logs(&name) {
+        match self.keep_logs() {
             Ok(kept) => eprintln!("the logs of the cell are kept in {}", kept.display()),
             Err(error) => eprintln!("the logs of the cell could not be kept: {error:#}"),
         }

@@ -10,6 +10,7 @@ use baton_types::record::{Record, Table};
 use baton_types::{AggregateId, AggregateName};
 
 use super::environment::link_programs;
+use super::isolation::test_name;
 use super::loopback::{self, Loopback};
 use super::{As, Cell, Description, End, Life, Machine, Places, Programs, Role, Show};
 
@@ -139,8 +140,7 @@ impl Builder {
         let places = Places::new(directory);
         std::fs::create_dir(places.pids())?;
         link_programs(&places, &programs)?;
-        let thread = std::thread::current();
-        let test = thread.name().unwrap_or("cell").replace("::", "-");
+        let test = test_name().replace("::", "-");
         Ok(Cell {
             description: Description {
                 cell: self.cell.clone(),
@@ -154,7 +154,8 @@ impl Builder {
             life: self.life,
             show: self.show,
             processes: BTreeMap::new(),
-            end: End::Failure(test),
+            test,
+            end: End::Failure,
         })
     }
 

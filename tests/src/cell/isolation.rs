@@ -6,8 +6,15 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-/// Set in the inner process.
+/// Set in the inner process, to the test's name: its thread there has another.
 const INSIDE: &str = "BATON_TEST_ISOLATED";
+
+/// The test that runs in this thread, if one does.
+pub(super) fn test_name() -> String {
+    let thread = std::thread::current();
+    let inside = std::env::var(INSIDE).ok();
+    inside.or_else(|| thread.name().map(str::to_owned)).unwrap_or_default()
+}
 
 /// True if the caller is to go on: it is the inner process. Else the inner process has run, and succeeded, or the
 /// machine does not allow it, which was said.

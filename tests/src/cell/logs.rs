@@ -79,9 +79,14 @@ impl Cell {
             .collect()
     }
 
-    /// Copies the logs to where the next build leaves them alone.
-    pub(super) fn keep_logs(&self, name: &str) -> Result<PathBuf> {
-        let kept = self.programs.target().join("cell-logs").join(name);
+    /// Where the logs are kept if this cell fails: where the next build leaves them alone.
+    pub fn kept_logs(&self) -> PathBuf {
+        self.programs.target().join("cell-logs").join(&self.test)
+    }
+
+    /// Copies the logs there.
+    pub(super) fn keep_logs(&self) -> Result<PathBuf> {
+        let kept = self.kept_logs();
         if kept.exists() {
             fs::remove_dir_all(&kept)?;
         }

@@ -1,0 +1,89 @@
+//! Tokens and logins that are no good, and a machine that speaks for its people.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use baton_security::auth::host_trust::HostTrustInitiator;
+use baton_security::auth::{Initiator, UnixIds};
+use baton_tests::cell::{As, Cell, Talk};
+use baton_tests::load::creation;
+use baton_types::{Kind, Result as Answer};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn token_is_good_once_and_for_its_own_cell() -> Result<()> {
+    let cell = Cell::builder().flservers(1).start().await?;
+    let token = cell.invite(&["--user", "alice"])?;
+    cell.seat("desk", "alice").baton(&["login", "--invite", &token])?.done()?;
+    // Somebody else with the same token, and the same person again.
+    let used = ["it is used up: a token is good for one key", "baton cell invite"];
+    cell.seat("desk", "mallory").baton(&["login", "--invite", &token])?.refused(1, &used)?;
+    let again = cell.invite(&["--user", "alice"])?;
+    cell.seat("desk", "alice").baton(&["login", "--invite", &again])?.refused(1, &["there is a certificate already"])?;
+
+    // One letter changed, and a word that is no token.
+    let other = if token.ends_with('a') { 'b' } else { 'a' };
+    let changed: String = token.chars().take(token.chars().count() - 1).chain([other]).collect();
+    let mallory = cell.seat("desk", "mallory");
+    mallory.baton(&["login", "--invite", &changed])?.refused(1, &["token"])?;
+    mallory.baton(&["login", "--invite", "please"])?.refused(1, &["token"])?;
+
+    // Another cell of the same name at the same addresses would have another key: the token pins it.
+    let stranger = Cell::builder().flservers(1).start().await?;
+    let token = stranger.invite(&["--user", "alice"])?;
+    stranger.down()?;
+    mallory.baton(&["login", "--invite", &token])?.refused(5, &["nobody answers"])?;
+    cell.seat("desk", "alice").baton(&["whoami"])?.done()?;
+    cell.down()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn machine_speaks_for_its_people_only_where_it_is_marked() -> Result<()> {
+    let cell = Cell::builder().flservers(1).servers(1).aggregates(1).start().await?;
+    cell.add_user("alice", &["fileset-admin"])?;
+
+    let error = assert(&cell, As::Machine("fs1"), "alice").await.expect_err("not on offer in this cell");
+    ensure!(error.reason.contains("host-trust") && error.remedy.contains("cert"), "{error}");
+    cell.fts(&["cell", "set", "auth", "cert,host-trust"])?.done()?;
+
+    let unmarked = "hosts/fs1 is not marked";
+    let error = cell
+        .wait("host-trust is on offer", async || {
+            let error = assert(&cell, As::Machine("fs1"), "alice").await.expect_err("not marked");
+            (!error.remedy.contains("cert")).then_some(error)
+        })
+        .await?;
+    ensure!(error.kind == Kind::Denied, "{unmarked}: {error:?}");
+    cell.baton(&["cell", "principal", "hosts/fs1", "--may-assert-users", "on"])?.done()?;
+
+    let alice = assert(&cell, As::Machine("fs1"), "alice").await?;
+    let found = alice.lookup("nothing").await.expect_err("there is no such fileset");
+    ensure!(found.kind == Kind::NotFound, "{found}");
+    // Alice may by her certificate, and not by a machine's word; nor may the administrator.
+    for person in ["alice", "admin"] {
+        let talk = assert(&cell, As::Machine("fs1"), person).await?;
+        let error = talk.change(creation("by.word")).await.expect_err("no administration by a machine's word");
+        ensure!(error.kind == Kind::Denied && error.reason == "a login by host-trust does not administrate", "{error:?}");
+    }
+    cell.seat("desk", "alice").fts(&["create", "by.certificate", "fs1", "lfs01"])?.done()?;
+
+    // Without a machine's certificate there is no word to be taken, and root needs a mark of its own.
+    let error = assert(&cell, As::Nobody, "alice").await.expect_err("no machine");
+    ensure!(error.kind == Kind::Denied, "{error:?}");
+    let talk = cell.talk("fl1", As::Machine("fs1")).await?;
+    let root: Arc<dyn Initiator> = Arc::new(HostTrustInitiator::new("root".parse()?, ids(0)));
+    let error = talk.connection.login(&root).await.expect_err("root is not marked");
+    ensure!(error.kind == Kind::Denied, "{error:?}");
+    cell.down()
+}
+
+/// Logs `person` in by the word of `machine`.
+async fn assert(cell: &Cell, machine: As<'_>, person: &str) -> Answer<Talk> {
+    let talk = cell.talk("fl1", machine).await.expect("the connection itself is good");
+    let initiator: Arc<dyn Initiator> = Arc::new(HostTrustInitiator::new(person.parse()?, ids(1_000)));
+    let caller = talk.connection.login(&initiator).await?.handle;
+    Ok(Talk { caller, ..talk })
+}
+
+fn ids(uid: u32) -> UnixIds {
+    UnixIds { uid, gid: uid, groups: Vec::new() }
+}

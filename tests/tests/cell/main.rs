@@ -1,0 +1,14 @@
+//! Whole cells of real processes, a story in each test.
+//!
+//! A test ends with `cell.down()`, which fails if a daemon has ended by itself; a test that fails keeps the logs.
+
+mod commands;
+mod disk;
+mod harness_program;
+mod identities;
+mod leader;
+mod lost_member;
+mod network;
+mod partition;
+mod rights;
+mod wire;
