@@ -2,14 +2,14 @@
 //!
 //! [`LogStore`] takes bytes and gives bytes and knows nothing of Raft's types. It keeps three promises: a batch
 //! is there whole or not at all; what [`LogStore::commit`] returned from is there after a power cut; and what
-//! cannot be proven to be what was written is an error, never an answer (I11). [`suite`] checks them for every
+//! cannot be proven to be what was written is an error, never an answer (I11). `suite` checks them for every
 //! implementation, power cuts included.
 //!
-//! [`RedbStore`] is the one that daemons use, [`MemoryStore`] its double for simulations. Why redb lies beneath:
+//! [`RedbStore`] is the one that daemons use, `MemoryStore` its double for simulations. Why redb lies beneath:
 //!
 //! | | under simulated power cuts | brings | besides |
 //! |---|---|---|---|
-//! | **redb 4** | loses nothing: [`suite`] cuts the power below it, through its own `StorageBackend` | 2 crates, pure Rust | one writer, and readers that never wait for it: what a log needs, and no threads of its own |
+//! | **redb 4** | loses nothing: `suite` cuts the power below it, through its own `StorageBackend` | 2 crates, pure Rust | one writer, and readers that never wait for it: what a log needs, and no threads of its own |
 //! | fjall 3 | lost nothing either | 42 crates | a log-structured tree, made for many random writes, which a log never sees |
 //! | sled 0.34 | lost every key that it had called flushed | | good enough for a cache, not for a vote |
 //! | a file of our own | ours to prove | nothing | one sync a commit instead of two, but torn tails, reuse of space and repair would all be ours |

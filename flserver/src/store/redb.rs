@@ -230,9 +230,8 @@ impl LogStore for RedbStore {
         let (mut found, mut bytes_found) = (Vec::new(), 0);
         for index in wanted {
             let row = rows.next().transpose().at(log)?;
-            let (_, row) = row
-                .filter(|(key, _)| key.value() == index)
-                .ok_or_else(|| log.damaged(missing(index)))?;
+            // A seal is of one index: with a row missing, the next one does not match.
+            let (_, row) = row.ok_or_else(|| log.damaged(format!("entry {index} is missing")))?;
             let bytes = opened(&entry_tag(index), row.value())
                 .ok_or_else(|| log.damaged(format!("entry {index} does not match its checksum")))?;
             bytes_found += bytes.len();
@@ -431,10 +430,6 @@ fn decoded<'a, T: Deserialize<'a>>(bytes: &'a [u8], base: &Base) -> Result<T> {
             .remedy("run the flserver that wrote it"));
     }
     postcard::from_bytes(rest).map_err(unreadable)
-}
-
-fn missing(index: u64) -> String {
-    format!("entry {index} is missing")
 }
 
 fn damaged(name: &str, reason: impl Into<String>) -> Error {

@@ -7,8 +7,8 @@ use rand::{RngExt, SeedableRng};
 use super::{FaultyHome, snapshot};
 use crate::store::{Batch, Contents, LogStore, Snapshot};
 
-/// More than any device takes before it fails, at one change a step.
-const STEPS_MAX: u32 = 150;
+/// The power goes before so many changes of the device: a dozen commits of redb.
+const CHANGES_MAX: u64 = 300;
 
 /// What [`power_cuts`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,8 +128,8 @@ impl<H: FaultyHome> Cutter<'_, H> {
 
     /// Asks one thing after the other until the power goes, which is between two of them if nothing failed by then.
     fn work(&mut self, store: &H::Store) -> Result<(), String> {
-        self.home.fail_after(self.rng.random_range(1..120), Kind::Io);
-        for _ in 0..STEPS_MAX {
+        self.home.fail_after(self.rng.random_range(1..CHANGES_MAX), Kind::Io);
+        for _ in 0..CHANGES_MAX {
             let step = self.step();
             let done = match &step {
                 Step::Commit(batch) => store.commit(batch),
