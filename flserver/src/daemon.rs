@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use baton_rpc::config::{CellFile, Config, Daemon, GenesisFile, MemberFile, PORT_FLDB, Paths};
 use baton_rpc::daemon::Lock;
-use baton_rpc::{FldbClient, Identity};
 use baton_rpc::renewal;
+use baton_rpc::{FldbClient, Identity};
 use baton_security::listen::{AdmissionLimits, ListenLimits, Listener};
 use baton_security::{Authority, HostTls, Place, Wire};
 use baton_types::change::{Change, ChangeSession, Proposal, Who};
@@ -33,6 +33,8 @@ const RECOVERY: Duration = Duration::from_secs(3);
 const RECONCILE: Duration = Duration::from_millis(500);
 /// Between two signs of life to watchers.
 const TICK: Duration = Duration::from_secs(1);
+/// Looks at which a removed member has heard of no leader, before it concludes that nobody talks to it any more.
+const UNLED_MAX: u32 = 5;
 /// For changes that this member itself makes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -52,8 +54,13 @@ pub async fn run(paths: &Paths, config: &Config, snapshot_every: Option<u64>) ->
     let anchor = tls.with_credential(|credential| credential.anchor().clone());
     let host = tls.with_credential(|credential| credential.names().host().map(str::to_owned));
     if host.as_deref() != Some(me.name.as_str()) {
-        return Err(Error::new(Kind::Invalid, MemberFile::path(paths).display().to_string())
-            .because(format!("it says {}, the machine's certificate {}", me.name, host.unwrap_or_default())));
+        return Err(
+            Error::new(Kind::Invalid, MemberFile::path(paths).display().to_string()).because(format!(
+                "it says {}, the machine's certificate {}",
+                me.name,
+                host.unwrap_or_default()
+            )),
+        );
     }
     let authority = load_authority(paths)?;
     let store: Arc<dyn LogStore> = Arc::new(RedbStore::open(&directory)?);
@@ -71,7 +78,14 @@ pub async fn run(paths: &Paths, config: &Config, snapshot_every: Option<u64>) ->
     let member = Member::start(parts, |writer| write_on_a_thread(writer, store)).await?;
     let issuer = authority.is_some();
     let founders: BTreeSet<String> = me.founders.iter().map(ToString::to_string).collect();
-    let server = Server::new(member.clone(), me.name.clone(), anchor, authority, founders, clock.clone());
+    let server = Server::new(
+        member.clone(),
+        me.name.clone(),
+        anchor,
+        authority,
+        founders,
+        clock.clone(),
+    );
 
     let limits = limits(config);
     let mut listeners = Vec::new();
@@ -82,12 +96,24 @@ pub async fn run(paths: &Paths, config: &Config, snapshot_every: Option<u64>) ->
     }
     let genesis = genesis(paths)?;
     if genesis.is_some() {
-        member.initialize(Peer { name: me.name.to_string(), addresses: me.addresses.clone() }).await?;
+        member
+            .initialize(Peer {
+                name: me.name.to_string(),
+                addresses: me.addresses.clone(),
+            })
+            .await?;
     }
     tokio::spawn(server.clone().follow_settings());
     tokio::spawn(reconcile(member.clone()));
     tokio::spawn(tick(published.clone()));
-    let start = start(member.clone(), server.clone(), me.clone(), issuer, genesis, paths.clone());
+    let start = start(
+        member.clone(),
+        server.clone(),
+        me.clone(),
+        issuer,
+        genesis,
+        paths.clone(),
+    );
     tokio::spawn(start);
     tokio::spawn(renew(paths.clone(), config.clone(), tls.clone(), clock));
     until_the_end(&member, &tls).await
@@ -138,9 +164,15 @@ async fn announce(member: &Member, server: &Server, me: &MemberFile, issuer: boo
             return;
         }
         if known.is_some() {
-            let who = Who::Host { name: PrincipalName::host(&me.name), server: None };
-            let change =
-                Change::AnnounceMember { name: me.name.clone(), addresses: me.addresses.clone(), issuer };
+            let who = Who::Host {
+                name: PrincipalName::host(&me.name),
+                server: None,
+            };
+            let change = Change::AnnounceMember {
+                name: me.name.clone(),
+                addresses: me.addresses.clone(),
+                issuer,
+            };
             if let Err(error) = propose(member, server, who, change).await {
                 tracing::info!(%error, "not announced yet");
             }
@@ -196,14 +228,19 @@ fn limits(config: &Config) -> ListenLimits {
         connects_per_minute: config.limits.connections_per_minute,
         ..AdmissionLimits::default()
     };
-    ListenLimits { admission, ..ListenLimits::default() }
+    ListenLimits {
+        admission,
+        ..ListenLimits::default()
+    }
 }
 
 async fn bind(addresses: &[Address]) -> Result<Vec<TcpListener>> {
     let mut sockets = Vec::new();
     for address in addresses {
         let on = format!("listening on {}", address.with_port(PORT_FLDB));
-        let resolved = lookup_host(address.with_port(PORT_FLDB)).await.map_err(|e| Error::io(on.clone(), e))?;
+        let resolved = lookup_host(address.with_port(PORT_FLDB))
+            .await
+            .map_err(|e| Error::io(on.clone(), e))?;
         for socket in resolved {
             sockets.push(TcpListener::bind(socket).await.map_err(|e| Error::io(on.clone(), e))?);
         }
@@ -244,6 +281,25 @@ async fn renew(paths: Paths, config: Config, tls: Arc<HostTls>, clock: Arc<dyn C
     }
 }
 
+/// Returns when the cell has removed this member: its record is gone that was there before, and Raft needs it
+/// no more. Until then it stays, because its own vote may be what its removal still takes.
+async fn removed(member: &Member) {
+    let number = member.status().number;
+    let has_record = || member.published().state().members().any(|m| m.number == number);
+    let mut progress = member.published().progress();
+    while !has_record() {
+        drop(progress.changed().await); // fails only when this member has ended
+    }
+    while has_record() {
+        drop(progress.changed().await);
+    }
+    let mut unled = 0;
+    while member.peers().contains_key(&number) && unled < UNLED_MAX {
+        sleep(TICK).await;
+        unled = if member.status().leader.is_none() { unled + 1 } else { 0 };
+    }
+}
+
 /// Until SIGTERM or SIGINT, which hand leadership on first, or until the member fails.
 async fn until_the_end(member: &Member, tls: &HostTls) -> Result<()> {
     let no_signals = |e| Error::io("signals", e);
@@ -252,6 +308,11 @@ async fn until_the_end(member: &Member, tls: &HostTls) -> Result<()> {
     let mut hang_up = signal(SignalKind::hangup()).map_err(no_signals)?;
     loop {
         tokio::select! {
+            () = removed(member) => {
+                return Err(Error::new(Kind::NotFound, "this member")
+                    .because("the cell has removed it")
+                    .remedy("to come back, move its state directory and its certificates away and join anew"));
+            }
             error = member.failed() => return Err(error.remedy("what it wrote is safe; mend the cause and start it again")),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,

@@ -186,8 +186,9 @@ impl Server {
     /// On whose behalf a call is made.
     fn who(&self, connection: &Connection, caller: u32) -> Result<Who> {
         if !self.open.load(Ordering::Acquire) {
-            return Err(Error::new(Kind::Unreachable, format!("member {}", self.name))
-                .because("it is still reading its log"));
+            return Err(
+                Error::new(Kind::Unreachable, format!("member {}", self.name)).because("it is still reading its log")
+            );
         }
         let who = match (connection.callers.find(caller)?, &connection.callers.channel().host) {
             (Some(identity), _) => Who::Principal {
@@ -206,8 +207,15 @@ impl Server {
         Ok(who)
     }
 
-    /// Invitations are for administrators only, and nothing that goes on changing is for nobody.
+    /// Where things are may be asked by anyone; who is who, and what was done, by those who are logged in;
+    /// invitations by administrators.
     fn may_read(&self, who: &Who, tables: &[Table]) -> Result<()> {
+        let is_private = |table: &&Table| matches!(table, Table::Principal | Table::Event | Table::Invitation);
+        if *who == Who::Nobody && tables.iter().any(|table| is_private(&table)) {
+            return Err(Error::new(Kind::Denied, "nobody")
+                .because("not logged in")
+                .remedy("log in first: baton login"));
+        }
         if tables.contains(&Table::Invitation) && !is_administrator(&self.published().state(), who) {
             return Err(Error::new(Kind::Denied, "invitations").because("they are for administrators of the cell"));
         }
