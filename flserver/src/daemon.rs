@@ -46,22 +46,8 @@ pub async fn run(paths: &Paths, config: &Config, snapshot_every: Option<u64>) ->
     let directory = paths.state(Daemon::Flserver);
     let _lock = Lock::take(&directory)?;
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
-    let me = MemberFile::load(paths).map_err(|e| match e.kind {
-        Kind::NotFound => e.remedy("make a cell (baton cell create NAME) or join one (baton join TOKEN) first"),
-        _ => e,
-    })?;
-    let tls = Arc::new(HostTls::load(Place::host(paths.pki()), clock.clone())?);
+    let (me, tls) = identify(paths, &clock)?;
     let anchor = tls.with_credential(|credential| credential.anchor().clone());
-    let host = tls.with_credential(|credential| credential.names().host().map(str::to_owned));
-    if host.as_deref() != Some(me.name.as_str()) {
-        return Err(
-            Error::new(Kind::Invalid, MemberFile::path(paths).display().to_string()).because(format!(
-                "it says {}, the machine's certificate {}",
-                me.name,
-                host.unwrap_or_default()
-            )),
-        );
-    }
     let authority = load_authority(paths)?;
     let store: Arc<dyn LogStore> = Arc::new(RedbStore::open(&directory)?);
     let published = Arc::new(Published::default());
@@ -117,6 +103,26 @@ pub async fn run(paths: &Paths, config: &Config, snapshot_every: Option<u64>) ->
     tokio::spawn(start);
     tokio::spawn(renew(paths.clone(), config.clone(), tls.clone(), clock));
     until_the_end(&member, &tls).await
+}
+
+/// Who this member is, by its file and by its certificate, which must agree.
+fn identify(paths: &Paths, clock: &Arc<dyn Clock>) -> Result<(MemberFile, Arc<HostTls>)> {
+    let me = MemberFile::load(paths).map_err(|e| match e.kind {
+        Kind::NotFound => e.remedy("make a cell (baton cell create NAME) or join one (baton join TOKEN) first"),
+        _ => e,
+    })?;
+    let tls = Arc::new(HostTls::load(Place::host(paths.pki()), clock.clone())?);
+    let host = tls.with_credential(|credential| credential.names().host().map(str::to_owned));
+    if host.as_deref() != Some(me.name.as_str()) {
+        return Err(
+            Error::new(Kind::Invalid, MemberFile::path(paths).display().to_string()).because(format!(
+                "it says {}, the machine's certificate {}",
+                me.name,
+                host.unwrap_or_default()
+            )),
+        );
+    }
+    Ok((me, tls))
 }
 
 /// What follows once the log has been read: the first change of a new cell, and what this member is.
