@@ -489,7 +489,7 @@ fn entry_that_is_not_the_one_written_is_damaged() {
     );
     // As many as there should be, and still not those.
     tamper(&disk, "log", "entries", |entries| {
-        drop(entries.insert(2_000, &b"?"[..]).unwrap())
+        drop(entries.insert(2_000, &b"?"[..]).unwrap());
     });
     assert_eq!(home.open().err().unwrap().kind, Kind::Damaged);
 }
