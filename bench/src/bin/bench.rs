@@ -1,0 +1,114 @@
+//! `bench NAME`: measures, and prints a table or JSON.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use baton_bench::figures::Figures;
+use baton_bench::flserver::{Plan, Report, measure};
+use clap::{Args, Parser, Subcommand};
+
+/// Measures what there is, on this machine.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// The location database: lookups, changes, commits beside the disk's own sync, failover.
+    Flserver(Flserver),
+}
+
+#[derive(Args)]
+struct Flserver {
+    /// Filesets in the database before the first measurement.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    filesets: u32,
+    /// How many leaders are killed.
+    #[arg(long, default_value_t = 10)]
+    kills: usize,
+    /// A directory that is not there yet, on the disk to be measured; else where the programs were built.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let What::Flserver(arguments) = Arguments::parse().what;
+    match flserver(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn flserver(arguments: Flserver) -> Result<()> {
+    let plan = Plan {
+        filesets: usize::try_from(arguments.filesets)?,
+        kills: arguments.kills,
+        directory: arguments.dir,
+    };
+    let measured = tokio::select! {
+        measured = measure(&plan, |what| eprintln!("measuring: {what}")) => measured?,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            anyhow::bail!("interrupted")
+        }
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string(&measured)?);
+    } else {
+        print(&measured);
+    }
+    Ok(())
+}
+
+fn print(report: &Report) {
+    println!("location database: three members, {} filesets", report.filesets);
+    println!(
+        "members and callers share {} processors of one machine\n",
+        report.processors
+    );
+    println!(
+        "{:<44}{:>8}{:>12}{:>12}{:>12}{:>12}",
+        "", "count", "a second", "p50 ms", "p99 ms", "max ms"
+    );
+    let rows = [
+        ("filling it, 64 callers", &report.load),
+        ("lookups, 1 connection", &report.lookups_1),
+        ("lookups, 16 connections", &report.lookups_16),
+        ("commits, 1 caller", &report.commit),
+        ("write of 4 KiB and fdatasync, in turns", &report.sync),
+        ("changes, 1 caller", &report.changes_1),
+        ("changes, 64 callers", &report.changes_64),
+        ("failover: first change of any of 4 clients", &report.failover),
+        ("failover: first change of the last of them", &report.failover_of_all),
+    ];
+    for (what, figures) in rows {
+        println!("{}", row(what, figures));
+    }
+    println!(
+        "\na commit takes {:.1} times its disk's write and sync (medians)",
+        report.commit_by_sync
+    );
+}
+
+fn row(what: &str, figures: &Figures) -> String {
+    let millis = |micros: f64| format!("{:.3}", micros / 1_000.0);
+    let rate = figures.per_second.map_or("-".to_owned(), |rate| format!("{rate:.0}"));
+    format!(
+        "{what:<44}{:>8}{rate:>12}{:>12}{:>12}{:>12}",
+        figures.count,
+        millis(figures.p50_micros),
+        millis(figures.p99_micros),
+        millis(figures.max_micros)
+    )
+}

@@ -1,0 +1,4 @@
+//! Measurements: each figure from the programs as they are shipped, on the machine at hand, in this run.
+
+pub mod figures;
+pub mod flserver;
