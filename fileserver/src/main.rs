@@ -22,7 +22,7 @@ struct Options {}
 fn main() -> ExitCode {
     let Options {} = Options::parse();
     abort_on_panic();
-    log_to_stderr();
+    log_to_stderr("info");
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use baton_flserver::daemon;
+use baton_flserver::{daemon, raft};
 use baton_rpc::config::{Config, Paths, env};
 use baton_rpc::daemon::{abort_on_panic, log_to_stderr};
 use baton_types::{Error, Kind, Result};
@@ -26,7 +26,7 @@ struct Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     abort_on_panic();
-    log_to_stderr();
+    log_to_stderr(raft::LOG_FILTER);
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

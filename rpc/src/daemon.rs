@@ -40,12 +40,9 @@ impl Lock {
     }
 }
 
-/// What is logged unless `BATON_LOG` says otherwise. The Raft library tells its whole life at `info`.
-const FILTER: &str = "info,openraft=warn";
-
-/// Logs to standard error, as `BATON_LOG` says.
-pub fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("BATON_LOG").unwrap_or_else(|_| EnvFilter::new(FILTER));
+/// Logs to standard error: what `BATON_LOG` says, or else `usual`.
+pub fn log_to_stderr(usual: &str) {
+    let filter = EnvFilter::try_from_env("BATON_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

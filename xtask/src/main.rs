@@ -45,13 +45,7 @@ enum Chore {
     /// A cell of real processes on this machine: up, kill, stop, cont, restart, down.
     Cell(Passed),
     /// Feeds a decoder with random bytes.
-    Fuzz {
-        /// Which decoder.
-        target: String,
-        /// For how long.
-        #[arg(long, default_value_t = 60)]
-        seconds: u64,
-    },
+    Fuzz(Passed),
 }
 
 /// Words for the program behind a chore, which explains them itself with --help.
@@ -78,10 +72,10 @@ fn chore(chore: Chore) -> Result<()> {
         Chore::Test => test::test(&workspace),
         Chore::Tidy => tidy::tidy(&workspace),
         Chore::Deny => deny::with_advisories(&workspace),
-        Chore::Sim(passed) => programs::become_only(&workspace, "sim", &passed.words),
+        Chore::Sim(passed) => programs::become_only(&workspace, Profile::Dev, "sim", &passed.words),
         Chore::Bench(passed) => programs::become_program(&workspace, Profile::Release, "bench", &passed.words),
         Chore::Demo(passed) => programs::become_harness(&workspace, "demo", passed.words),
         Chore::Cell(passed) => programs::become_harness(&workspace, "cell", passed.words),
-        Chore::Fuzz { target, seconds } => programs::fuzz(&workspace, &target, seconds),
+        Chore::Fuzz(passed) => programs::become_only(&workspace, Profile::Release, "fuzz", &passed.words),
     }
 }

@@ -8,9 +8,9 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::run::{command, run, works};
+use crate::run::run;
 use crate::workspace::Workspace;
 
 /// How a program is built.
@@ -50,28 +50,15 @@ pub fn become_program(workspace: &Workspace, profile: Profile, name: &str, words
 }
 
 /// Builds the program `name` alone, which needs no daemon, and becomes it.
-pub fn become_only(workspace: &Workspace, name: &str, words: &[OsString]) -> Result<()> {
-    run_build(workspace, Profile::Dev, &["--bin", name])?;
-    replace(workspace, Profile::Dev, name, words)
+pub fn become_only(workspace: &Workspace, profile: Profile, name: &str, words: &[OsString]) -> Result<()> {
+    run_build(workspace, profile, &["--bin", name])?;
+    replace(workspace, profile, name, words)
 }
 
 /// Builds all programs and becomes the harness with `chore` before `words`.
 pub fn become_harness(workspace: &Workspace, chore: &str, mut words: Vec<OsString>) -> Result<()> {
     words.insert(0, chore.into());
     become_program(workspace, Profile::Dev, "harness", &words)
-}
-
-/// Runs cargo-fuzz, whose instrumentation needs what the stable compiler hides.
-pub fn fuzz(workspace: &Workspace, target: &str, seconds: u64) -> Result<()> {
-    if !works(workspace, &["cargo", "fuzz", "--version"]) {
-        bail!("cargo-fuzz is missing; it comes by: cargo install cargo-fuzz --locked");
-    }
-    let limit = format!("-max_total_time={seconds}");
-    let mut fuzz = command(
-        workspace,
-        &["cargo", "fuzz", "run", "--fuzz-dir", "fuzz", target, "--", &limit],
-    );
-    Err(fuzz.env("RUSTC_BOOTSTRAP", "1").exec()).context("cargo fuzz does not start")
 }
 
 fn run_build(workspace: &Workspace, profile: Profile, what: &[&str]) -> Result<()> {
