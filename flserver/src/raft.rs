@@ -10,6 +10,7 @@
 //! | `raft/log.rs` | its log storage, over our `LogStore` |
 //! | `raft/machine.rs`, `raft/snapshots.rs` | its state machine, over our `Fldb` |
 //! | `raft/network.rs`, `raft/wire.rs` | its network, over a trait that a simulation can implement |
+//! | `raft/status.rs` | how a member sees the group |
 //! | `raft/members.rs` | membership follows the member records |
 //! | `raft/probe.rs` | what tests hear of it |
 
@@ -19,6 +20,7 @@ mod members;
 mod network;
 mod probe;
 mod snapshots;
+mod status;
 mod types;
 mod wire;
 
@@ -32,7 +34,6 @@ use baton_types::{Clock, Error, Kind, Result};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::{ReadPolicy, SnapshotPolicy};
@@ -47,12 +48,16 @@ use probe::Probe;
 #[cfg(feature = "testing")]
 pub use probe::{Heard, Probe};
 pub use snapshots::Work;
+pub use status::Status;
 pub use types::Peer;
 use types::{Answer, Command, FORMAT, Raft, Vote, decode, encode};
 pub use wire::{Request, Wire};
 
 /// The format of what members say to each other.
 pub const MESSAGE_FORMAT: u32 = FORMAT;
+
+/// What to log unless told otherwise: the library tells its whole life at `info`.
+pub const LOG_FILTER: &str = "info,openraft=warn";
 
 /// How long to wait before asking for a leader again.
 const RETRY: Duration = Duration::from_millis(25);
@@ -111,27 +116,6 @@ pub struct Member {
     wire: Arc<dyn Wire>,
     published: Arc<Published>,
     clock: Arc<dyn Clock>,
-}
-
-/// How one member sees the group.
-#[derive(Clone, Debug, Default)]
-pub struct Status {
-    /// This one.
-    pub number: u64,
-    /// Who leads, as far as it knows.
-    pub leader: Option<u64>,
-    /// The term it is in.
-    pub term: u64,
-    /// The last index it knows to be committed.
-    pub committed: u64,
-    /// Those whose votes count.
-    pub voters: Vec<u64>,
-    /// On the leader: the last index each is known to hold.
-    pub matched: BTreeMap<u64, u64>,
-    /// On the leader: since each answered last.
-    pub silent: BTreeMap<u64, Duration>,
-    /// Changes can be made, as far as it knows: it follows a leader, or leads and was just heard by a quorum.
-    pub quorum: bool,
 }
 
 impl Member {
@@ -353,45 +337,6 @@ impl Member {
                 .await
                 .map_err(|e| stopped(&e))?,
         )
-    }
-
-    /// How this member sees the group.
-    pub fn status(&self) -> Status {
-        let metrics = self.raft.metrics().borrow_watched().clone();
-        let heartbeat = metrics.heartbeat.unwrap_or_default();
-        let silent = heartbeat
-            .into_iter()
-            .filter_map(|(number, at)| Some((number, at?.elapsed())));
-        let matched = metrics.replication.unwrap_or_default().into_iter();
-        let alone = metrics.membership_config.voter_ids().count() == 1;
-        let heard = metrics.last_quorum_acked.is_some_and(|at| at.elapsed() < Duration::from_secs(1));
-        Status {
-            number: self.number,
-            leader: metrics.current_leader,
-            term: metrics.current_term,
-            committed: metrics.local_committed.map_or(0, |log_id| log_id.index),
-            voters: metrics.membership_config.voter_ids().collect(),
-            matched: matched
-                .map(|(number, log_id)| (number, log_id.map_or(0, |log_id| log_id.index)))
-                .collect(),
-            silent: silent.collect(),
-            quorum: match metrics.current_leader {
-                // Alone, it is the quorum; a leader of others must have heard from them.
-                Some(leader) if leader == self.number => alone || heard,
-                Some(_) => true,
-                None => false,
-            },
-        }
-    }
-
-    /// The members that Raft itself knows, by number: also before any state is there.
-    pub fn peers(&self) -> BTreeMap<u64, Peer> {
-        let metrics = self.raft.metrics().borrow_watched().clone();
-        metrics
-            .membership_config
-            .nodes()
-            .map(|(number, peer)| (*number, peer.clone()))
-            .collect()
     }
 
     /// Gives leadership to the member that is furthest, if this one leads and there is another.

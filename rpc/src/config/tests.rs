@@ -1,3 +1,5 @@
+//! What the files and the environment may say, and what is refused.
+
 use std::collections::HashMap;
 use std::ffi::OsString;
 
@@ -43,6 +45,33 @@ fn environment_goes_before_file_and_file_before_default() {
     );
     assert_eq!(config.source(Daemon::Flserver), None, "there is more than one");
     assert_eq!(config.cell.unwrap().as_str(), "other.org");
+}
+
+#[test]
+fn settings_say_where_they_come_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = Paths::under(dir.path());
+    std::fs::create_dir_all(paths.config().parent().unwrap()).unwrap();
+    std::fs::write(
+        paths.config(),
+        "cell = \"a.org\"\n[limits]\nconnections_per_address = 7\n",
+    )
+    .unwrap();
+    let env = |name: &str| (name == "BATON_CELL").then(|| OsString::from("b.org"));
+    let settings = Config::settings(&paths, &env).unwrap();
+    let is = |key: &str, value: &str, origin: &Origin| {
+        let setting = settings.iter().find(|setting| setting.key == key).unwrap();
+        assert_eq!(
+            (setting.value.as_deref(), &setting.origin),
+            (Some(value), origin),
+            "{key}"
+        );
+    };
+    is("cell", "\"b.org\"", &Origin::Variable("BATON_CELL"));
+    is("limits.connections_per_address", "7", &Origin::File(paths.config()));
+    is("limits.connections_per_minute", "600", &Origin::Default);
+    is("flserver.listen", "[\"::\"]", &Origin::Default);
+    assert_eq!(settings.len(), KEYS.len());
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! The client against scripted members over real TLS.
+
 use std::time::Duration;
 
 use baton_security::Key;

@@ -1,3 +1,5 @@
+//! What lies under an authority, and what only looks like it.
+
 use proptest::prelude::{any, proptest};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 

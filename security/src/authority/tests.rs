@@ -1,3 +1,5 @@
+//! What an authority makes, keeps and refuses.
+
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;

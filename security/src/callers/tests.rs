@@ -1,3 +1,5 @@
+//! Handles: whose they are, where they count, and when they end.
+
 use baton_types::limits::{AUTH_TOKEN_BYTES_MAX, CONVERSATION_SECONDS_MAX, CONVERSATIONS_MAX, LOGIN_FAILURES_MAX};
 use baton_types::{CellName, ManualClock};
 

@@ -1,3 +1,5 @@
+//! Credentials on disk: read, written, renewed, and never mixed up.
+
 use super::*;
 use crate::testing::{Cell, LIFETIME, after, date, host, user};
 use crate::{Request, Subject};

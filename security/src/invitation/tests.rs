@@ -1,3 +1,5 @@
+//! Invitations as people paste them.
+
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
 use super::*;

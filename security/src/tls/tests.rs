@@ -1,3 +1,5 @@
+//! Handshakes over real sockets: the right one, and each wrong one.
+
 use std::sync::Arc;
 
 use baton_types::ServerId;

@@ -1,3 +1,5 @@
+//! Logins by certificate: what passes, and each way to be refused.
+
 use proptest::prelude::{any, proptest};
 use rcgen::{PKCS_RSA_SHA256, PublicKeyData};
 

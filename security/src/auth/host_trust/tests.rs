@@ -1,3 +1,5 @@
+//! Logins on a machine's word: whose word counts, and for whom.
+
 use proptest::prelude::{any, prop_assert_eq, proptest};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Who is let in, by address and by the minute.
+
 use std::net::IpAddr;
 
 use proptest::prelude::{prop_assert, proptest};
