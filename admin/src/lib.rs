@@ -7,13 +7,18 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+mod baton;
 pub mod dfs_args;
 pub mod exit;
+mod fts;
 pub mod generate;
 pub mod grammar;
 pub mod help;
+mod machine;
+mod output;
 pub mod program;
 mod run;
+mod session;
 mod spelling;
 
 use baton_types::Result;

@@ -1,23 +1,49 @@
-//! Carrying out what was parsed.
+//! Carrying out what was parsed: a command makes an [`Output`], and it is printed here.
 
 use std::process::ExitCode;
 
-use baton_types::{Error, Kind};
+use baton_types::{Error, Kind, Result};
 
-use crate::exit::report;
+use crate::exit;
 use crate::grammar::{Baton, Fts, Standard};
+use crate::output::Output;
 use crate::program::Program;
+use crate::session::Session;
 
 /// Carries out a command of `fts`.
-pub fn fts(_command: Fts, _standard: Standard) -> ExitCode {
-    report(Program::Fts, &not_connected())
+pub fn fts(command: Fts, standard: Standard) -> ExitCode {
+    let session = Session::new(Program::Fts, standard);
+    carry_out(Program::Fts, &session, crate::fts::run(&session, command))
 }
 
 /// Carries out a command of `baton`.
-pub fn baton(_command: Baton, _standard: Standard) -> ExitCode {
-    report(Program::Baton, &not_connected())
+pub fn baton(command: Baton, standard: Standard) -> ExitCode {
+    let session = Session::new(Program::Baton, standard);
+    carry_out(Program::Baton, &session, crate::baton::run(&session, command))
 }
 
-fn not_connected() -> Error {
-    Error::new(Kind::Unreachable, "").because("not connected to a location database yet")
+fn carry_out(program: Program, session: &Session, command: impl Future<Output = Result<Output>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let output = runtime
+        .map_err(|e| Error::new(Kind::Io, "runtime").because(e.to_string()))
+        .and_then(|runtime| {
+            runtime.block_on(async {
+                let output = command.await;
+                session.renew().await;
+                output
+            })
+        });
+    match output {
+        Ok(output) => {
+            let text = match session.standard.json {
+                true => output.to_json(),
+                false => output.text,
+            };
+            match exit::print(program, &text) {
+                ExitCode::SUCCESS => ExitCode::from(output.exit),
+                failed => failed,
+            }
+        }
+        Err(error) => exit::report(program, &error),
+    }
 }

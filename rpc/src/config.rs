@@ -7,6 +7,7 @@ mod cell;
 mod member;
 mod paths;
 mod read;
+mod settings;
 
 use std::net::IpAddr;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use cell::CellFile;
 pub use member::{GenesisFile, MemberFile};
 pub use paths::{Env, Paths, env};
+pub use settings::{Origin, Setting};
 
 /// Of the location database.
 pub const PORT_FLDB: u16 = 7401;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use baton_types::{CellName, EntryName, GroupName, PrincipalName};
+use baton_types::{Address, CellName, EntryName, GroupName, PrincipalName};
 use clap::error::Error;
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
@@ -83,11 +83,8 @@ pub enum Baton {
     #[command(subcommand, arg_required_else_help = true)]
     Cell(Cell),
     /// Makes this machine a part of the cell that gave out a token
-    #[command(after_help = "Example:\n  baton join TOKEN")]
-    Join {
-        /// What 'baton cell invite' printed
-        token: String,
-    },
+    #[command(after_help = "Example:\n  baton join TOKEN\n  baton join TOKEN --address 192.0.2.12")]
+    Join(Join),
     /// Prints as whom the cell knows you
     #[command(after_help = "Example:\n  baton whoami")]
     Whoami,
@@ -108,11 +105,10 @@ pub enum Baton {
 #[command(rename_all = "lower")]
 pub enum Cell {
     /// Makes a cell: its authority, its first administrator, its first member
-    #[command(after_help = "Example:\n  baton cell create example.org")]
-    Create {
-        /// A domain name of yours
-        name: CellName,
-    },
+    #[command(
+        after_help = "Example:\n  baton cell create example.org\n  baton cell create example.org --address 192.0.2.11"
+    )]
+    Create(CreateCell),
     /// Gives out a token for a machine or a person, good once
     #[command(after_help = "Example:\n  baton cell invite fs2\n  baton cell invite --user alice --group staff")]
     Invite(Invite),
@@ -131,6 +127,41 @@ pub enum Cell {
     /// Prints a principal, or edits it where options say so
     #[command(after_help = "Example:\n  baton cell principal alice --groups staff cell-admin")]
     Principal(Principal),
+}
+
+/// `baton join`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// What 'baton cell invite' printed
+    pub token: String,
+    /// Where the others find this machine, if it shall be a member; none: by its name, else by its network
+    #[arg(long)]
+    pub address: Vec<Address>,
+    /// Do not start anything
+    #[arg(long)]
+    pub no_start: bool,
+}
+
+/// `baton cell create`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct CreateCell {
+    /// A domain name of yours
+    pub name: CellName,
+    /// This machine's name in the cell; none: its own
+    #[arg(long)]
+    pub host: Option<EntryName>,
+    /// Where the others find this machine; none: by its name, else by its network
+    #[arg(long)]
+    pub address: Vec<Address>,
+    /// The first administrator; none: you
+    #[arg(long, value_name = "USER")]
+    pub admin: Option<PrincipalName>,
+    /// The administrator's uid; none: the one on this machine
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub admin_id: Option<u32>,
+    /// Do not start the flserver
+    #[arg(long)]
+    pub no_start: bool,
 }
 
 /// `baton cell invite`.

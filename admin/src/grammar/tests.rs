@@ -6,7 +6,7 @@ use baton_types::change::{AddressEdit, AggregateRef, FilesetRef, OwnerEdit};
 use baton_types::{Address, FilesetId, FilesetName, Kind};
 use clap::Command;
 
-use super::baton::{Cell, Config, Invite};
+use super::baton::{Cell, Config, CreateCell, Invite};
 use super::fts::{CellSettings, Create, EdServerEntry, FilesetOnly, LsFldb, Status};
 use super::{Baton, Fts, Identity, Parsed, Refusal, Standard, parse, served, whole};
 use crate::help::page;
@@ -133,8 +133,18 @@ fn edserverentry_says_what_happens_to_addresses_and_owner() {
 #[test]
 fn baton_lines_become_typed_commands() {
     assert!(
-        matches!(baton("baton cell create example.org"), Baton::Cell(Cell::Create { name }) if name.as_str() == "example.org")
+        matches!(baton("baton cell create example.org"), Baton::Cell(Cell::Create(create)) if create.name.as_str() == "example.org")
     );
+    let all = "baton cell create example.org --host fl1 --address 127.0.0.11 --address fl1 --admin alice --admin-id 7 --no-start";
+    assert!(matches!(
+        baton(all),
+        Baton::Cell(Cell::Create(CreateCell { host: Some(_), admin: Some(_), admin_id: Some(7), no_start: true, address, .. }))
+            if address.len() == 2
+    ));
+    assert!(matches!(
+        baton("baton join TOKEN --address 127.0.0.12"),
+        Baton::Join(join) if join.token == "TOKEN" && join.address.len() == 1 && !join.no_start
+    ));
     assert!(matches!(
         baton("baton cell invite fs2 --member"),
         Baton::Cell(Cell::Invite(Invite {

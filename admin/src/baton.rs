@@ -1,0 +1,32 @@
+//! The commands of `baton`, one file for each or for each family.
+
+mod config;
+mod create;
+mod invite;
+mod join;
+mod members;
+mod principals;
+mod whoami;
+
+use baton_types::Result;
+
+use crate::grammar::Baton;
+use crate::grammar::baton::{Cell, Config};
+use crate::output::Output;
+use crate::session::Session;
+
+/// Carries out one of them.
+pub async fn run(session: &Session, command: Baton) -> Result<Output> {
+    match command {
+        Baton::Cell(Cell::Create(words)) => create::create(session, words).await,
+        Baton::Cell(Cell::Invite(words)) => invite::invite(session, words).await,
+        Baton::Cell(Cell::Members) => members::members(session).await,
+        Baton::Cell(Cell::Remove { member }) => members::remove(session, member).await,
+        Baton::Cell(Cell::Principals) => principals::principals(session).await,
+        Baton::Cell(Cell::Principal(words)) => principals::principal(session, words).await,
+        Baton::Join(words) => join::join(session, words).await,
+        Baton::Login { invite } => join::login(session, &invite).await,
+        Baton::Whoami => whoami::whoami(session).await,
+        Baton::Config(Config::Show) => config::show(session),
+    }
+}

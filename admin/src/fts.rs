@@ -1,0 +1,39 @@
+//! The commands of `fts`, one file for each family.
+
+mod cell;
+mod check;
+mod entries;
+mod entry;
+mod events;
+mod filesets;
+mod lsfldb;
+mod lsft;
+mod status;
+
+use baton_types::Result;
+
+use crate::grammar::Fts;
+use crate::grammar::fts::CellSettings;
+use crate::output::Output;
+use crate::session::Session;
+
+/// Carries out one of them.
+pub async fn run(session: &Session, command: Fts) -> Result<Output> {
+    match command {
+        Fts::CrServerEntry(words) => entries::create(session, words).await,
+        Fts::EdServerEntry(words) => entries::edit(session, words).await,
+        Fts::DelServerEntry(words) => entries::delete(session, words.server).await,
+        Fts::LsServerEntry(words) => entries::list(session, words).await,
+        Fts::Create(words) => filesets::create(session, words).await,
+        Fts::Delete(words) => filesets::delete(session, words).await,
+        Fts::Rename(words) => filesets::rename(session, words).await,
+        Fts::Lock(words) => filesets::lock(session, words.fileset).await,
+        Fts::Unlock(words) => filesets::unlock(session, words.fileset).await,
+        Fts::LsFldb(words) => lsfldb::lsfldb(session, words).await,
+        Fts::LsFt(words) => lsft::lsft(session, words).await,
+        Fts::Cell(CellSettings::Show) => cell::show(session).await,
+        Fts::Cell(CellSettings::Set { setting, value }) => cell::set(session, setting, value).await,
+        Fts::Status(words) => status::status(session, words).await,
+        Fts::Events(words) => events::events(session, words).await,
+    }
+}
