@@ -21,6 +21,8 @@ pub struct Status {
     pub committed: u64,
     /// Those whose votes count.
     pub voters: Vec<u64>,
+    /// Who they are is not settled: a change of membership is on its way through the log.
+    pub changing: bool,
     /// On the leader: the last index each is known to hold.
     pub matched: BTreeMap<u64, u64>,
     /// On the leader: since each answered last.
@@ -38,7 +40,9 @@ impl Member {
             .into_iter()
             .filter_map(|(number, at)| Some((number, at?.elapsed())));
         let matched = metrics.replication.unwrap_or_default().into_iter();
-        let alone = metrics.membership_config.voter_ids().count() == 1;
+        let membership = &metrics.membership_config;
+        let is_joint = membership.get_joint_config().len() > 1;
+        let alone = membership.voter_ids().count() == 1;
         let heard = metrics
             .last_quorum_acked
             .is_some_and(|at| at.elapsed() < Duration::from_secs(1));
@@ -47,7 +51,8 @@ impl Member {
             leader: metrics.current_leader,
             term: metrics.current_term,
             committed: metrics.local_committed.map_or(0, |log_id| log_id.index),
-            voters: metrics.membership_config.voter_ids().collect(),
+            voters: membership.voter_ids().collect(),
+            changing: is_joint || *membership.log_id() > metrics.local_committed,
             matched: matched
                 .map(|(number, log_id)| (number, log_id.map_or(0, |log_id| log_id.index)))
                 .collect(),
