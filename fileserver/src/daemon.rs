@@ -1,5 +1,6 @@
 //! The process: registered in the cell for as long as it runs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use baton_rpc::daemon::Lock;
 use baton_rpc::{FldbClient, Identity, News, renewal};
 use baton_security::{HostTls, Place};
 use baton_types::change::Change;
-use baton_types::record::{Record, Table};
+use baton_types::record::{Key, Record, Table};
 use baton_types::{Address, BootClock, Clock, EntryName, Error, Incarnation, Kind, Result, ServerId};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
@@ -42,7 +43,7 @@ pub async fn run(paths: &Paths, config: &Config) -> Result<()> {
     let mut hang_up = signal(SignalKind::hangup()).map_err(|e| Error::io("signals", e))?;
     let serve = async {
         let registered = register(&client, &me).await?;
-        follow(&client, &me, registered).await
+        follow(&client, &me, registered, paths).await
     };
     let renewing = renewal::keep(&client, &tls, &clock);
     tokio::pin!(serve, renewing);
@@ -115,14 +116,28 @@ async fn register(client: &FldbClient, me: &Me) -> Result<u64> {
 
 /// Hears of every change of servers and aggregates. Another run of this same server ends this one; what
 /// was so before this one registered, and is heard late, does not.
-async fn follow(client: &FldbClient, me: &Me, registered: u64) -> Result<()> {
-    let mut watch = client.watch(&[Table::Server, Table::Aggregate], 0);
+async fn follow(client: &FldbClient, me: &Me, registered: u64, paths: &Paths) -> Result<()> {
+    let mut watch = client.watch(&[Table::Member, Table::Server, Table::Aggregate], 0);
+    let mut members = BTreeMap::new();
     loop {
         let (index, news) = watch.next().await?;
         let records = match news {
             News::Put(records) => records,
-            News::Changed(changed) => changed.put,
-            News::Forget | News::Complete(_) | News::Reached(_) => continue,
+            News::Changed(changed) => {
+                members.retain(|number, _| !changed.gone.contains(&Key::Member(*number)));
+                changed.put
+            }
+            News::Complete(_) | News::Reached(_) => {
+                // A sign of life comes every second, so a file that could not be written is written soon.
+                if let Err(error) = CellFile::learn(paths, client.cell(), members.values()) {
+                    tracing::warn!(%error, "where the members are is not written down");
+                }
+                continue;
+            }
+            News::Forget => {
+                members.clear();
+                continue;
+            }
         };
         for record in records {
             match record {
@@ -135,8 +150,8 @@ async fn follow(client: &FldbClient, me: &Me, registered: u64) -> Result<()> {
                 Record::Aggregate(aggregate) if aggregate.attached.contains(&me.id) => {
                     tracing::info!(index, aggregate = %aggregate.name, epoch = %aggregate.epoch, "aggregate");
                 }
+                Record::Member(member) => drop(members.insert(member.number, member)),
                 Record::Cell(_)
-                | Record::Member(_)
                 | Record::Server(_)
                 | Record::Entry(_)
                 | Record::Aggregate(_)

@@ -92,6 +92,7 @@ pub async fn run(paths: &Paths, config: &Config, snapshot_every: Option<u64>) ->
     tokio::spawn(server.clone().follow_settings());
     tokio::spawn(reconcile(member.clone()));
     tokio::spawn(tick(published.clone()));
+    tokio::spawn(keep_members_known(paths.clone(), published.clone()));
     let start = start(
         member.clone(),
         server.clone(),
@@ -273,6 +274,23 @@ async fn tick(published: Arc<Published>) {
     loop {
         again.tick().await;
         published.tick();
+    }
+}
+
+/// Keeps the machine's file of the cell up to date: commands and daemons here look there first.
+async fn keep_members_known(paths: Paths, published: Arc<Published>) {
+    let mut progress = published.progress();
+    let mut written = Vec::new();
+    while progress.changed().await.is_ok() {
+        let state = published.state();
+        let members: Vec<_> = state.members().cloned().collect();
+        let Some(cell) = state.cell().filter(|_| members != written) else {
+            continue;
+        };
+        match CellFile::learn(&paths, &cell.name, &members) {
+            Ok(_) => written = members,
+            Err(error) => tracing::warn!(%error, "where the members are is not written down"),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use baton_security::Anchor;
+use baton_types::record::Member;
 use baton_types::{Address, CellId, CellName, Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -96,6 +97,24 @@ impl CellFile {
     /// Whatever keeps the file from being written.
     pub fn save(&self, paths: &Paths) -> Result<()> {
         read::save(&paths.cell(&self.cell), self)
+    }
+
+    /// Writes down where the members are now, if that is news, so that the next start finds one whichever is left.
+    ///
+    /// # Errors
+    /// Whatever keeps the file from being read or written.
+    pub fn learn<'a>(paths: &Paths, cell: &CellName, members: impl IntoIterator<Item = &'a Member>) -> Result<bool> {
+        let flservers: Vec<Address> = members
+            .into_iter()
+            .flat_map(|member| &member.addresses)
+            .cloned()
+            .collect();
+        let known = CellFile::load(paths, cell)?;
+        if flservers.is_empty() || flservers == known.flservers {
+            return Ok(false);
+        }
+        CellFile { flservers, ..known }.save(paths)?;
+        Ok(true)
     }
 
     /// Its id.
