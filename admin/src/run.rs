@@ -31,6 +31,7 @@ fn carry_out(program: Program, session: &Session, command: impl Future<Output = 
             runtime.block_on(async {
                 let output = command.await;
                 session.renew().await;
+                session.remember_members();
                 output
             })
         });

@@ -1,20 +1,23 @@
 //! What a command works with: the machine's files, the cell that is meant, and as whom to call it.
 
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use baton_rpc::config::{CellFile, Config, Paths, env};
 use baton_rpc::fldb::{Freshness, Listing, Query};
 use baton_rpc::{FldbClient, Identity};
 use baton_security::{Credential, HostTls, Place};
+use baton_types::record::Table;
 use baton_types::{BootClock, CellName, Clock, Error, Kind, Result};
 
 use crate::grammar::{self, Standard};
 use crate::program::Program;
 
-/// How long a fresh answer is waited for before an older one will do: an election takes two seconds.
+/// How long a quorum is waited for before an older answer will do: an election takes two seconds.
 const FRESH_WITHIN: Duration = Duration::from_secs(4);
+/// How long a list may take: 100,000 filesets are 15 MB, which a line of 2 Mbit/s brings in a minute.
+const LIST_WITHIN: Duration = Duration::from_secs(60);
 
 /// One run of a command.
 pub struct Session {
@@ -25,6 +28,8 @@ pub struct Session {
     pub paths: Paths,
     /// For certificates.
     pub clock: Arc<dyn Clock>,
+    /// The client that was made, for what it has learned.
+    made: OnceLock<FldbClient>,
 }
 
 impl Session {
@@ -35,6 +40,7 @@ impl Session {
             standard,
             paths: Paths::from_env(&env),
             clock: Arc::new(BootClock),
+            made: OnceLock::new(),
         }
     }
 
@@ -72,24 +78,47 @@ impl Session {
     /// A client of the cell that is meant, as whom the options say.
     ///
     /// # Errors
-    /// When the cell is not known, or the identity is there and no good.
+    /// When the cell is not known, or the identity is not there or no good.
     pub fn client(&self) -> Result<FldbClient> {
         let cell = self.cell()?;
-        let identity = match self.standard.identity() {
-            grammar::Identity::Nobody => Identity::Nobody,
-            grammar::Identity::Host => Identity::Host(self.host(&cell)?),
-            grammar::Identity::Caller => self.caller(&cell.cell)?,
-        };
-        FldbClient::new(&cell, identity, &self.clock)
+        FldbClient::new(&cell, self.identity(&cell)?, &self.clock)
     }
 
-    /// Whoever types this; who has no identity of the cell is nobody there.
-    fn caller(&self, cell: &CellName) -> Result<Identity> {
-        match Credential::load(&self.user_place(cell)?) {
-            Ok(credential) => Ok(Identity::User(Arc::new(credential))),
-            Err(e) if e.kind == Kind::NotFound => Ok(Identity::Nobody),
-            Err(e) => Err(e),
+    /// The same, where a caller without an identity is nobody.
+    ///
+    /// # Errors
+    /// When the cell is not known, or the identity is there and no good.
+    pub fn client_or_nobody(&self) -> Result<FldbClient> {
+        let cell = self.cell()?;
+        let identity = match (self.identity(&cell), self.standard.identity()) {
+            (Err(e), grammar::Identity::Caller) if e.kind == Kind::NotFound => Identity::Nobody,
+            (identity, _) => identity?,
+        };
+        let client = FldbClient::new(&cell, identity, &self.clock)?;
+        Ok(self.made.get_or_init(|| client).clone())
+    }
+
+    /// Writes down where the members are, if this command has heard something new of them and the caller may.
+    pub fn remember_members(&self) {
+        let Some(client) = self.made.get() else { return };
+        // Only an improvement: who may not write there still finds the members that are written there.
+        let _ = CellFile::learn(&self.paths, client.cell(), &client.members());
+    }
+
+    fn identity(&self, cell: &CellFile) -> Result<Identity> {
+        match self.standard.identity() {
+            grammar::Identity::Nobody => Ok(Identity::Nobody),
+            grammar::Identity::Host => self.host(cell).map(Identity::Host),
+            grammar::Identity::Caller => self.caller(&cell.cell).map(|caller| Identity::User(Arc::new(caller))),
         }
+    }
+
+    fn caller(&self, cell: &CellName) -> Result<Credential> {
+        let way_out = "get an identity: baton login --invite TOKEN; or ask as nobody: -noauth";
+        Credential::load(&self.user_place(cell)?).map_err(|e| match e.kind {
+            Kind::NotFound => e.remedy(way_out),
+            _ => e,
+        })
     }
 
     fn host(&self, cell: &CellFile) -> Result<Arc<HostTls>> {
@@ -108,20 +137,24 @@ impl Session {
     /// # Errors
     /// As [`FldbClient::list`].
     pub async fn list(&self, client: &FldbClient, query: Query) -> Result<Listing> {
-        match client.within(FRESH_WITHIN).list(&query).await {
-            Err(e) if e.kind == Kind::Unreachable => {
-                let old = Query {
-                    freshness: Freshness::Local,
-                    ..query
-                };
-                // Nobody at all: the first error says more than a second one would.
-                let Ok(listing) = client.within(FRESH_WITHIN).list(&old).await else {
-                    return Err(e);
-                };
-                self.warn(&format!("{e}; what follows may be out of date"));
+        let client = client.within(LIST_WITHIN);
+        let error = match quorum(&client).await {
+            Ok(()) => return client.list(&query).await,
+            Err(e) if e.kind == Kind::Unreachable => e,
+            Err(e) => return Err(e),
+        };
+        let old = Query {
+            freshness: Freshness::Local,
+            ..query
+        };
+        match client.within(FRESH_WITHIN).list(&old).await {
+            // Nobody at all: the first error says more than a second one would.
+            Err(e) if e.kind == Kind::Unreachable => Err(error),
+            Err(e) => Err(e),
+            Ok(listing) => {
+                self.warn(&format!("{error}; what follows may be out of date"));
                 Ok(listing)
             }
-            result => result,
         }
     }
 
@@ -158,4 +191,13 @@ impl Session {
         // Where this cannot be written, there is nobody to tell.
         let _ = writeln!(std::io::stderr().lock(), "{}: {what}", self.program.name());
     }
+}
+
+/// Asks for something small that must be new.
+///
+/// # Errors
+/// `Unreachable` where no quorum answers in time; as [`FldbClient::list`].
+pub async fn quorum(client: &FldbClient) -> Result<()> {
+    let query = Query::tables(&[Table::Cell], Freshness::Linearizable);
+    client.within(FRESH_WITHIN).list(&query).await.map(drop)
 }
