@@ -150,7 +150,7 @@ mod tests {
     fn json_is_one_line_with_its_schema() {
         let output = Output::new("baton.x/1", "text\n", json!({"name": "a\nb"}));
         let line = output.to_json();
-        assert_eq!(line, "{\"name\":\"a\\nb\",\"schema\":\"baton.x/1\"}\n");
+        assert_eq!(line, "{\"schema\":\"baton.x/1\",\"name\":\"a\\nb\"}\n");
         assert_eq!(line.matches('\n').count(), 1);
     }
 

@@ -9,7 +9,7 @@ use crate::session::Session;
 
 /// Asks the cell.
 pub async fn whoami(session: &Session) -> Result<Output> {
-    let client = session.client()?;
+    let client = session.client_or_nobody()?;
     let who = client.who().await?;
     Ok(output(client.cell(), &who))
 }

@@ -1,6 +1,6 @@
 //! `fts status -check`: one line and an exit code, as Nagios wants them of a plugin.
 
-use baton_types::{Error, Kind};
+use baton_types::{EntryName, Error, Kind};
 use serde_json::json;
 
 use super::status::{Health, View};
@@ -30,21 +30,18 @@ fn code(health: Health) -> u8 {
 pub fn output(view: &View) -> Output {
     let (health, advice) = view.advice();
     let (members, answering) = (view.members.len(), view.answers().count());
-    let filesets = view.answers().map(|status| status.filesets).max().unwrap_or(0);
     let says = match health {
-        Health::Well => format!(
-            "leader {}",
-            view.leader().map_or("unknown", |leader| leader.member.as_str())
-        ),
+        Health::Well => format!("leader {}", view.leader().map_or("unknown", EntryName::as_str)),
         Health::Warning | Health::Critical => advice.trim_end_matches('.').to_owned(),
     };
     let line = format!(
         "{}: {answering} of {} answer; {says} | members={members} answering={answering} servers={} aggregates={} \
-         filesets={filesets}",
+         filesets={}",
         view.cell,
         count(members, "member"),
         view.servers.len(),
         view.aggregates.len(),
+        view.filesets(),
     );
     of(word(health), code(health), &line)
 }

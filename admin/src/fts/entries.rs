@@ -20,34 +20,48 @@ use crate::session::Session;
 /// How long the names of addresses are looked up: they are only told besides.
 const NAMES_WITHIN: Duration = Duration::from_secs(1);
 
-/// Makes one.
+/// Makes one. DFS said nothing here, nor after an edit or a deletion; `-verbose` does.
 pub async fn create(session: &Session, words: CrServerEntry) -> Result<Output> {
     let change = Change::CreateServerEntry {
-        address: words.server.clone(),
+        address: words.server,
         principal: words.principal,
         quota: words.quota,
         owner: words.owner,
     };
     let entry = changed(&session.client()?, change).await?;
-    let text = format!("Created server entry {} for {}\n", words.server, entry.principal);
-    Ok(Output::new("baton.fts.crserverentry/1", text, to_json(&entry)))
+    Ok(Output::new(
+        "baton.fts.crserverentry/1",
+        after(session, &entry).await,
+        to_json(&entry),
+    ))
 }
 
-/// Edits one; says nothing, as DFS did.
+/// Edits one.
 pub async fn edit(session: &Session, words: EdServerEntry) -> Result<Output> {
-    let change = Change::EditServerEntry {
+    let entry = changed(&session.client()?, edits(words)).await?;
+    Ok(Output::new(
+        "baton.fts.edserverentry/1",
+        after(session, &entry).await,
+        to_json(&entry),
+    ))
+}
+
+fn edits(words: EdServerEntry) -> Change {
+    Change::EditServerEntry {
         addresses: words.addresses(),
         owner: words.owner(),
         address: words.server,
         principal: words.principal,
         quota: words.quota,
-    };
-    let entry = changed(&session.client()?, change).await?;
-    let text = match session.standard.verbose {
-        true => describe(&entry, &HashMap::new()),
+    }
+}
+
+/// How an entry is after a change, for those who want to hear more.
+async fn after(session: &Session, entry: &ServerEntry) -> String {
+    match session.standard.verbose {
+        true => describe(entry, &resolve(std::slice::from_ref(entry)).await),
         false => String::new(),
-    };
-    Ok(Output::new("baton.fts.edserverentry/1", text, to_json(&entry)))
+    }
 }
 
 async fn changed(client: &FldbClient, change: Change) -> Result<ServerEntry> {
@@ -62,12 +76,15 @@ pub async fn delete(session: &Session, address: Address) -> Result<Output> {
     let change = Change::DeleteServerEntry {
         address: address.clone(),
     };
-    let done = session.client()?.change(change).await?;
-    let text = format!("Deleted server entry {address}\n");
+    session.client()?.change(change).await?;
+    let text = match session.standard.verbose {
+        true => format!("Deleted server entry {address}\n"),
+        false => String::new(),
+    };
     Ok(Output::new(
         "baton.fts.delserverentry/1",
         text,
-        json!({ "address": address, "index": done.index }),
+        json!({ "address": address }),
     ))
 }
 

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use baton_types::record::{Aggregate, Fileset, Record, Server, ServerEntry, Site, VersionState};
-use baton_types::{AggregateId, FilesetId, ServerId};
+use baton_types::record::{Aggregate, EntryLock, Fileset, Record, Server, ServerEntry, Site, VersionState};
+use baton_types::{AggregateId, FilesetId, ServerId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::output::date;
@@ -15,20 +15,24 @@ pub struct Book {
     entries: HashMap<u32, ServerEntry>,
     aggregates: HashMap<AggregateId, Aggregate>,
     servers: HashMap<ServerId, Server>,
-    /// In the order of their names.
+    /// In the order of their names; locks that have ended are no longer in them.
     pub filesets: Vec<Fileset>,
 }
 
 impl Book {
-    /// Sorts records into it.
-    pub fn of(records: Vec<Record>) -> Book {
+    /// Sorts records into it, as they are at this date.
+    pub fn of(records: Vec<Record>, now: Timestamp) -> Book {
         let mut book = Book::default();
         for record in records {
             match record {
                 Record::Entry(entry) => drop(book.entries.insert(entry.number, entry)),
                 Record::Aggregate(aggregate) => drop(book.aggregates.insert(aggregate.id, aggregate)),
                 Record::Server(server) => drop(book.servers.insert(server.id, server)),
-                Record::Fileset(fileset) => book.filesets.push(fileset),
+                Record::Fileset(mut fileset) => {
+                    let holds = |lock: &EntryLock| lock.until > now;
+                    fileset.lock = fileset.lock.filter(holds);
+                    book.filesets.push(fileset);
+                }
                 Record::Cell(_) | Record::Member(_) | Record::Principal(_) => {}
                 Record::Invitation(_) | Record::Event(_) => {}
             }
@@ -121,7 +125,8 @@ impl Book {
 
     /// One fileset's entry.
     pub fn to_json(&self, fileset: &Fileset) -> Value {
-        let version = |id: FilesetId, state| json!({ "id": id.to_string(), "state": state_text(state) });
+        let version =
+            |id: FilesetId, state| json!({ "id": id.to_string(), "number": id.0, "state": state_text(state) });
         let site = |site: &Site| {
             let entry = self.entry(site);
             json!({
@@ -135,10 +140,6 @@ impl Book {
                 "aggregate_id": site.aggregate.to_string(),
             })
         };
-        let lock = fileset
-            .lock
-            .as_ref()
-            .map(|lock| json!({ "holder": lock.holder, "since": date(lock.since), "until": date(lock.until) }));
         json!({
             "name": fileset.name,
             "read_write": version(fileset.id, fileset.rw),
@@ -146,9 +147,14 @@ impl Book {
             "backup": version(fileset.id.backup(), fileset.backup),
             "quota_bytes": fileset.quota_bytes,
             "sites": fileset.sites.iter().map(site).collect::<Vec<_>>(),
-            "lock": lock,
+            "lock": fileset.lock.as_ref().map(lock_json),
         })
     }
+}
+
+/// An administrator's lock.
+pub fn lock_json(lock: &EntryLock) -> Value {
+    json!({ "holder": lock.holder, "since": date(lock.since), "until": date(lock.until) })
 }
 
 /// DFS's word.
@@ -170,8 +176,8 @@ fn versions(site: &Site) -> Vec<&'static str> {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use baton_types::record::{AggregateState, EntryLock};
-    use baton_types::{Address, AggregateName, EntryName, Epoch, FilesetName, PrincipalName, Timestamp};
+    use baton_types::record::AggregateState;
+    use baton_types::{Address, AggregateName, EntryName, Epoch, FilesetName, PrincipalName};
     use uuid::Uuid;
 
     /// A server entry, an aggregate that its server owns, and a fileset there.
@@ -225,7 +231,7 @@ pub mod tests {
 
     #[test]
     fn an_entry_has_the_layout_of_dfs() {
-        let book = Book::of(records());
+        let book = Book::of(records(), Timestamp(0));
         assert_eq!(
             book.print(&book.filesets[0]),
             "user.ito\n\
@@ -239,32 +245,48 @@ pub mod tests {
     }
 
     #[test]
-    fn a_lock_is_told_and_what_is_not_known_is_named_by_its_number() {
-        let mut book = Book::of(records());
-        book.entries.clear();
-        book.filesets[0].lock = Some(EntryLock {
-            holder: PrincipalName::parse("alice").unwrap(),
-            since: Timestamp(1_800_000_000 * 1_000_000_000),
-            until: Timestamp(1_800_028_800 * 1_000_000_000),
-        });
-        let text = book.print(&book.filesets[0]);
+    fn a_lock_is_told_while_it_holds() {
+        let date = |seconds: i64| Timestamp(seconds * 1_000_000_000);
+        let locked = |mut record| {
+            if let Record::Fileset(fileset) = &mut record {
+                fileset.lock = Some(EntryLock {
+                    holder: PrincipalName::parse("alice").unwrap(),
+                    since: date(1_800_000_000),
+                    until: date(1_800_028_800),
+                });
+            }
+            record
+        };
+        let book = |now| Book::of(records().into_iter().map(locked).collect(), now);
+        let (held, over) = (book(date(1_800_028_799)), book(date(1_800_028_800)));
+        let text = held.print(&held.filesets[0]);
         assert!(
             text.contains("locked by alice since 2027-01-15T08:00:00Z, until 2027-01-15T16:00:00Z\n"),
             "{text}"
         );
+        assert_eq!(held.to_json(&held.filesets[0])["lock"]["holder"], "alice");
+        assert!(!over.print(&over.filesets[0]).contains("locked"));
+        assert_eq!(over.to_json(&over.filesets[0])["lock"], Value::Null);
+    }
+
+    #[test]
+    fn a_site_whose_entry_is_not_known_is_named_by_its_number() {
+        let mut book = Book::of(records(), Timestamp(0));
+        book.entries.clear();
+        let text = book.print(&book.filesets[0]);
         assert!(text.contains("\nentry 3 "), "{text}");
     }
 
     #[test]
     fn an_entry_in_json_has_its_fields() {
-        let book = Book::of(records());
+        let book = Book::of(records(), Timestamp(0));
         assert_eq!(
             book.to_json(&book.filesets[0]),
             json!({
                 "name": "user.ito",
-                "read_write": { "id": "0,,1201", "state": "valid" },
-                "read_only": { "id": "0,,1202", "state": "invalid" },
-                "backup": { "id": "0,,1203", "state": "valid" },
+                "read_write": { "id": "0,,1201", "number": 1201, "state": "valid" },
+                "read_only": { "id": "0,,1202", "number": 1202, "state": "invalid" },
+                "backup": { "id": "0,,1203", "number": 1203, "state": "valid" },
                 "quota_bytes": 21_474_836_480_u64,
                 "lock": null,
                 "sites": [{

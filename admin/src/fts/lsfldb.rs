@@ -17,7 +17,16 @@ pub async fn lsfldb(session: &Session, words: LsFldb) -> Result<Output> {
         Some(_) => Asked::One,
         None => Asked::Many,
     };
-    let query = Query {
+    let listing = session.list(&client, query(words)).await?;
+    let book = Book::of(listing.records, session.clock.date());
+    let mut output = output(&book, asked);
+    output.json["cell"] = json!(client.cell());
+    output.json["index"] = json!(listing.index);
+    Ok(output)
+}
+
+fn query(words: LsFldb) -> Query {
+    Query {
         fileset: words.fileset,
         entry: words.server,
         aggregate: words.aggregate,
@@ -26,13 +35,7 @@ pub async fn lsfldb(session: &Session, words: LsFldb) -> Result<Output> {
             &[Table::Entry, Table::Aggregate, Table::Fileset],
             Freshness::Linearizable,
         )
-    };
-    let listing = session.list(&client, query).await?;
-    let book = Book::of(listing.records);
-    let mut output = output(&book, asked);
-    output.json["cell"] = json!(client.cell());
-    output.json["index"] = json!(listing.index);
-    Ok(output)
+    }
 }
 
 /// Totals are of use only under many.
@@ -60,10 +63,51 @@ fn output(book: &Book, asked: Asked) -> Output {
 mod tests {
     use super::super::entry::tests::records;
     use super::*;
+    use crate::grammar::{Fts, Parsed, parse};
+    use crate::program::Program;
+    use baton_types::change::{AggregateRef, FilesetRef};
+    use baton_types::{Address, FilesetId, Timestamp};
+
+    fn asked_by(line: &str) -> Query {
+        match parse(Program::Fts, line.split(' ').map(Into::into).collect()) {
+            Ok(Parsed::Fts(Fts::LsFldb(words), _)) => query(words),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_become_what_is_asked() {
+        let all = asked_by("lsfldb");
+        assert_eq!(all.freshness, Freshness::Linearizable);
+        assert_eq!(all.tables, [Table::Entry, Table::Aggregate, Table::Fileset]);
+        assert_eq!(
+            (&all.fileset, &all.entry, &all.aggregate, all.is_locked),
+            (&None, &None, &None, false)
+        );
+        let some = asked_by("lsfl -s mlserva -a 13 -lock");
+        let server = Address::parse("mlserva").unwrap();
+        assert_eq!(
+            some,
+            Query {
+                entry: Some(server),
+                aggregate: Some(AggregateRef::Number(13)),
+                is_locked: true,
+                ..all.clone()
+            }
+        );
+        let one = asked_by("lsfl 1202");
+        assert_eq!(
+            one,
+            Query {
+                fileset: Some(FilesetRef::Id(FilesetId(1202))),
+                ..all
+            }
+        );
+    }
 
     #[test]
     fn a_list_ends_with_its_totals() {
-        let book = Book::of(records());
+        let book = Book::of(records(), Timestamp(0));
         let text = output(&book, Asked::Many).text;
         assert!(text.starts_with("user.ito\n        readWriteID"), "{text}");
         assert!(text.ends_with("<nil>\n\nTotal FLDB entries: 1; locked: 0\n"), "{text}");

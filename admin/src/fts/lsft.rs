@@ -21,7 +21,7 @@ pub async fn lsft(session: &Session, words: LsFt) -> Result<Output> {
         fileset: Some(fileset),
         ..Query::tables(&tables, Freshness::Linearizable)
     };
-    let book = Book::of(session.list(&client, query).await?.records);
+    let book = Book::of(session.list(&client, query).await?.records, session.clock.date());
     let fileset = book
         .filesets
         .first()
@@ -90,11 +90,7 @@ fn header(book: &Book, fileset: &Fileset) -> String {
         0 => "none".to_owned(),
         bytes => format_bytes(bytes),
     };
-    text + &format!(
-        "    Parent {}   Clone 0,,0   Backup {}\n    quota limit {quota}\n",
-        fileset.id,
-        fileset.id.backup()
-    )
+    text + &format!("    quota limit {quota}\n")
 }
 
 fn aggregate_json(book: &Book, site: &Site) -> Value {
@@ -110,14 +106,14 @@ fn aggregate_json(book: &Book, site: &Site) -> Value {
 mod tests {
     use super::super::entry::tests::records;
     use super::*;
+    use baton_types::Timestamp;
 
     #[test]
     fn a_fileset_is_told_with_its_owner_and_its_entry() {
-        let book = Book::of(records());
+        let book = Book::of(records(), Timestamp(0));
         let output = output(&book, &book.filesets[0]);
         let head = "user.ito 0,,1201 RW   On-line or not: only its file server knows\n    \
              mlserva.example, aggregate lfs03 (ID 13), owned by mlserva under epoch 41\n    \
-             Parent 0,,1201   Clone 0,,0   Backup 0,,1203\n    \
              quota limit 20GiB\n\nuser.ito\n        readWriteID  0,,1201  valid\n";
         assert!(output.text.starts_with(head), "{}", output.text);
         assert_eq!(
@@ -129,7 +125,7 @@ mod tests {
 
     #[test]
     fn one_that_nobody_made_yet_says_so() {
-        let mut book = Book::of(records());
+        let mut book = Book::of(records(), Timestamp(0));
         book.filesets[0].rw = VersionState::Invalid;
         assert!(header(&book, &book.filesets[0]).contains("'invalid' until a file server has made it"));
     }
@@ -144,7 +140,7 @@ mod tests {
         let error = named(&words).unwrap_err();
         assert_eq!(error.kind, Kind::Unsupported);
         assert!(error.to_string().contains("fts lsft -fileset NAME"), "{error}");
-        let book = Book::of(records());
+        let book = Book::of(records(), Timestamp(0));
         let server = Address::parse("elsewhere").unwrap();
         let error = check_server(&book, &book.filesets[0], &server).unwrap_err();
         assert_eq!(

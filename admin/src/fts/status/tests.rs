@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use baton_rpc::fldb::MemberStatus;
 use baton_types::record::Member;
-use baton_types::{AggregateId, AggregateName, EntryName, Epoch, Error, PrincipalName, Timestamp};
+use baton_types::{AggregateId, AggregateName, CellName, EntryName, Epoch, Error};
 use uuid::Uuid;
 
 use super::super::entry;
@@ -17,41 +17,43 @@ fn member(index: usize) -> Member {
     }
 }
 
-/// A cell whose members answer or do not; the first leads if there is a quorum.
+/// A cell whose members answer or do not; the first that does leads if there is a quorum.
 pub fn view(is_answering: &[bool], has_quorum: bool) -> View {
     let members: Vec<Member> = (0..is_answering.len()).map(member).collect();
-    let all: Vec<MemberStatus> = members
-        .iter()
-        .map(|member| MemberStatus {
+    let leader = is_answering.iter().position(|answers| *answers && has_quorum);
+    let all = |is_leader: bool| -> Vec<MemberStatus> {
+        let seen = |(member, is_answering): (&Member, &bool)| MemberStatus {
             member: member.clone(),
             is_voter: true,
-            matched: Some(120),
-            silent: Some(Duration::from_millis(3)),
-        })
-        .collect();
-    let answer = |(member, is_answering): (&Member, &bool)| {
+            matched: is_leader.then_some(120),
+            silent: is_leader.then(|| Duration::from_micros(if *is_answering { 3_000 } else { 192_400_000 })),
+        };
+        members.iter().zip(is_answering).map(seen).collect()
+    };
+    let answer = |(index, (member, is_answering)): (usize, (&Member, &bool))| {
         let target = Target {
             name: Some(member.name.clone()),
             address: member.addresses[0].clone(),
         };
-        let is_leader = member.number == 1 && has_quorum;
         let status = Status {
             member: member.name.clone(),
-            leader: has_quorum.then(|| members[0].name.clone()),
+            leader: leader.map(|leader| members[leader].name.clone()),
             term: 4,
             committed: 120,
-            applied: 120,
-            has_quorum: is_leader,
-            members: all.clone(),
+            applied: 118 + index as u64,
+            has_quorum,
+            members: all(leader == Some(index)),
             filesets: 2,
             watchers: 1,
         };
         let refused = Error::new(Kind::Unreachable, target.to_string()).because("connection refused");
         (target, if *is_answering { Ok(status) } else { Err(refused) })
     };
+    let no_quorum = Error::new(Kind::Unreachable, "location database of example.org").because("no quorum");
     let mut view = View {
         cell: CellName::parse("example.org").unwrap(),
-        members: members.iter().zip(is_answering).map(answer).collect(),
+        no_quorum: (!has_quorum).then_some(no_quorum),
+        members: members.iter().zip(is_answering).enumerate().map(answer).collect(),
         servers: Vec::new(),
         aggregates: Vec::new(),
     };
@@ -65,81 +67,105 @@ pub fn view(is_answering: &[bool], has_quorum: bool) -> View {
     view
 }
 
+/// Changes what the leader, the first member, says of another.
+fn as_leader_sees(view: &mut View, index: usize, change: fn(&mut MemberStatus)) {
+    if let Ok(leader) = &mut view.members[0].1 {
+        change(&mut leader.members[index]);
+    }
+}
+
 #[test]
 fn the_cell_fits_one_screen() {
     let output = output(&view(&[true, true, false], true), Colour::Off);
     assert_eq!(
         output.text,
-        "Cell example.org\n\
-         \n\
-         FLDB: leader fl1, term 4; 2 of 3 members answer; 2 filesets\n\
-         \x20 fl1              127.0.0.11               ok      index 120, leader\n\
-         \x20 fl2              127.0.0.12               ok      index 120\n\
-         \x20 fl3              127.0.0.13               silent  connection refused\n\
-         Servers: 1\n\
-         \x20 mlserva          mlserva.example          registered 2027-01-15T08:00:00Z\n\
-         Aggregates: 1\n\
-         \x20 lfs03            exported by mlserva under epoch 41; attached to mlserva\n\
-         \n\
+        "FLDB   leader fl1 (term 4)   members fl1 ok, fl2 ok, fl3 silent 3m12s   commit 120   filesets 2\n\
+         SERVER   ADDRESSES        AGGR(OWNED/ATTACHED)  REGISTERED\n\
+         mlserva  mlserva.example  1/1                   2027-01-15T08:00:00Z\n\
+         AGGR   ID  OWNER    EPOCH  STATE     ATTACHED\n\
+         lfs03  13  mlserva  41     exported  mlserva\n\
+         ! fl3 (127.0.0.13): connection refused\n\
          Start flserver on fl3; one failure more would stop all changes.\n"
     );
     assert_eq!(output.exit, 0, "a warning is no failure of the command");
 }
 
 #[test]
+fn without_a_quorum_it_says_so_and_shows_what_it_has() {
+    let output = output(&view(&[false, true, false], false), Colour::On);
+    let head =
+        "FLDB   \u{1b}[31mno quorum\u{1b}[0m   members fl1 \u{1b}[31msilent\u{1b}[0m, fl2 \u{1b}[32mok\u{1b}[0m, ";
+    assert!(output.text.starts_with(head), "{}", output.text);
+    assert!(output.text.contains("\nlfs03  13"), "{}", output.text);
+    let advice = "No quorum, so nothing can be changed: start flserver on fl1 or fl3.\n";
+    assert!(output.text.ends_with(advice), "{}", output.text);
+    assert_eq!(output.json["has_quorum"], false);
+    assert_eq!(output.json["leader"], Value::Null);
+}
+
+#[test]
 fn advice_is_for_what_is_worst() {
-    let advice = |view: &View| {
-        let (health, text) = view.advice();
-        (health, text)
-    };
-    let said = |answering: &[bool], has_quorum| advice(&view(answering, has_quorum));
-    assert_eq!(
-        said(&[true, true, true], true),
-        (Health::Well, "All is well.".to_owned())
-    );
-    assert_eq!(said(&[true; 3], false).0, Health::Critical);
-    assert!(said(&[true; 3], false).1.contains("an election is under way"));
+    let said = |answering: &[bool], has_quorum| view(answering, has_quorum).advice();
+    assert_eq!(said(&[true; 3], true), (Health::Well, "All is well.".to_owned()));
+    let (health, text) = said(&[true; 3], false);
+    assert_eq!(health, Health::Critical);
+    assert!(text.ends_with("look at the network between them."), "{text}");
     let (health, text) = said(&[true, false, false], false);
     assert_eq!(health, Health::Critical);
     assert!(text.ends_with("start flserver on fl2 or fl3."), "{text}");
-    let (health, text) = said(&[true, true, true, true, false], true);
-    assert_eq!((health, text.as_str()), (Health::Warning, "Start flserver on fl5."));
+    let (health, text) = said(&[false, true, true, true, true], true);
+    assert_eq!((health, text.as_str()), (Health::Warning, "Start flserver on fl1."));
     assert!(said(&[true], true).1.starts_with("One disk holds"));
     assert!(said(&[true; 2], true).1.starts_with("Two members stop"));
-
-    let mut learning = view(&[true; 3], true);
-    if let Ok(leader) = &mut learning.members[0].1 {
-        leader.members[2].is_voter = false;
-    }
-    assert_eq!(
-        advice(&learning),
-        (Health::Warning, "Wait for fl3 to catch up.".to_owned())
-    );
     let mut bare = view(&[true; 3], true);
     bare.servers.clear();
-    assert!(advice(&bare).1.starts_with("No file server"));
+    assert!(bare.advice().1.starts_with("No file server"));
+}
+
+#[test]
+fn the_leader_knows_who_learns_and_who_is_cut_off() {
+    let mut view = view(&[true; 3], true);
+    as_leader_sees(&mut view, 2, |member| member.is_voter = false);
+    let wait = "Wait for fl3 to catch up.".to_owned();
+    assert_eq!(view.advice(), (Health::Warning, wait));
+    as_leader_sees(&mut view, 1, |member| member.silent = Some(Duration::from_secs(61)));
+    let look = "Look at the network between fl1 and fl2.".to_owned();
+    assert_eq!(view.advice(), (Health::Warning, look));
+    let text = members(&view, Colour::Off);
+    assert!(
+        text.contains("members fl1 ok, fl2 cut off 1m1s, fl3 learning   commit"),
+        "{text}"
+    );
 }
 
 #[test]
 fn status_in_json_has_its_fields() {
     let json = output(&view(&[true, false, true], true), Colour::On).json;
     assert_eq!(
-        (&json["health"], &json["leader"], &json["term"]),
-        (&json!("warning"), &json!("fl1"), &json!(4))
+        (&json["health"], &json["leader"], &json["term"], &json["filesets"]),
+        (&json!("warning"), &json!("fl1"), &json!(4), &json!(2))
     );
     assert_eq!(
         json["members"][1],
         json!({
-            "name": "fl2", "address": "127.0.0.12", "is_answering": false, "is_leader": false, "index": null,
-            "watchers": null, "error": "fl2 (127.0.0.12): connection refused", "is_unreachable": true,
+            "name": "fl2", "address": "127.0.0.12", "condition": "silent", "silent_micros": 192_400_000,
+            "is_leader": false, "is_voter": true, "applied": null, "watchers": null,
+            "error": "fl2 (127.0.0.12): connection refused",
         })
     );
-    assert_eq!(json["servers"][0]["name"], "mlserva");
+    assert_eq!(
+        json["servers"][0],
+        json!({
+            "id": "00000000-0000-0000-0000-000000000007", "name": "mlserva", "principal": "hosts/mlserva",
+            "addresses": ["mlserva.example"], "registered": "2027-01-15T08:00:00Z",
+            "aggregates_owned": 1, "aggregates_attached": 1,
+        })
+    );
     assert_eq!(
         json["aggregates"][0],
         json!({
-            "id": "00000000-0000-0000-0000-000000000008", "name": "lfs03", "number": 13, "state": "exported",
-            "owner": "mlserva", "epoch": 41, "attached": ["mlserva"],
+            "id": "00000000-0000-0000-0000-000000000008", "name": "lfs03", "number": 13, "owner": "mlserva",
+            "epoch": 41, "state": "exported", "attached": ["mlserva"],
         })
     );
 }
@@ -156,10 +182,9 @@ fn an_aggregate_without_an_owner_is_detached() {
         epoch: Epoch(3),
         state: AggregateState::Detached,
     }];
-    view.servers[0].principal = PrincipalName::parse("hosts/mlserva").unwrap();
-    view.servers[0].registered = Timestamp(0);
     assert_eq!(
         aggregates(&view),
-        "Aggregates: 1\n  lfs04            detached; attached to mlserva 00000000-0000-0000-0000-000000000005\n"
+        "AGGR   ID  OWNER  EPOCH  STATE     ATTACHED\n\
+         lfs04  14  -      3      detached  mlserva 00000000-0000-0000-0000-000000000005\n"
     );
 }
