@@ -81,7 +81,7 @@ impl Session {
     /// When the cell is not known, or the identity is not there or no good.
     pub fn client(&self) -> Result<FldbClient> {
         let cell = self.cell()?;
-        FldbClient::new(&cell, self.identity(&cell)?, &self.clock)
+        self.call(&cell, self.identity(&cell)?)
     }
 
     /// The same, where a caller without an identity is nobody.
@@ -94,7 +94,11 @@ impl Session {
             (Err(e), grammar::Identity::Caller) if e.kind == Kind::NotFound => Identity::Nobody,
             (identity, _) => identity?,
         };
-        let client = FldbClient::new(&cell, identity, &self.clock)?;
+        self.call(&cell, identity)
+    }
+
+    fn call(&self, cell: &CellFile, identity: Identity) -> Result<FldbClient> {
+        let client = FldbClient::new(cell, identity, &self.clock)?;
         Ok(self.made.get_or_init(|| client).clone())
     }
 
@@ -114,9 +118,10 @@ impl Session {
     }
 
     fn caller(&self, cell: &CellName) -> Result<Credential> {
-        let way_out = "get an identity: baton login --invite TOKEN; or ask as nobody: -noauth";
         Credential::load(&self.user_place(cell)?).map_err(|e| match e.kind {
-            Kind::NotFound => e.remedy(way_out),
+            Kind::NotFound => Error::new(Kind::NotFound, format!("your identity in {cell}"))
+                .because(format!("{} is not there", e.on))
+                .remedy("get one: baton login --invite TOKEN; or ask as nobody: -noauth"),
             _ => e,
         })
     }

@@ -87,13 +87,16 @@ fn events_of(records: Vec<Record>) -> Vec<Event> {
 }
 
 fn line(event: &Event) -> String {
-    format!(
-        "{}  {:<20}  {}: {}\n",
-        date(event.date),
-        event.by,
-        printable(&event.what),
-        printable(&event.on)
-    )
+    format!("{}  {:<20}  {}\n", date(event.date), event.by, sentence(event))
+}
+
+/// `create fileset` of `fileset user.ito` is told as `create fileset user.ito`.
+fn sentence(event: &Event) -> String {
+    let (what, on) = (printable(&event.what), printable(&event.on));
+    match what.split_once(' ').filter(|(_, noun)| on.starts_with(noun)) {
+        Some((verb, _)) => format!("{verb} {on}"),
+        None => format!("{what} {on}"),
+    }
 }
 
 fn to_json(event: &Event) -> Value {
@@ -116,8 +119,14 @@ mod tests {
         };
         assert_eq!(
             line(&event),
-            "2027-01-15T08:00:00Z  alice                 create fileset: fileset user.ito\\u{1b}[2J\n"
+            "2027-01-15T08:00:00Z  alice                 create fileset user.ito\\u{1b}[2J\n"
         );
+        let set = Event {
+            what: "set".to_owned(),
+            on: "lock-lifetime = 4h".to_owned(),
+            ..event.clone()
+        };
+        assert_eq!(sentence(&set), "set lock-lifetime = 4h");
         let json = json_line(SCHEMA, &to_json(&event));
         assert_eq!(json.matches('\n').count(), 1);
         assert!(json.contains("\"schema\":\"baton.fts.event/1\""), "{json}");
