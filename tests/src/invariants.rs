@@ -6,14 +6,16 @@
 //! | file | holds |
 //! |---|---|
 //! | `agreed` | one index, one command, one state, whoever applied it |
+//! | `answers_grow` | a session's later change is done at a later index |
 //! | `applied_grows` | within a life, what is applied only grows |
-//! | `i01_one_owner` | an epoch of an aggregate has one owner, and epochs only grow |
+//! | `i01_one_owner` | an aggregate's owner changes only with a greater epoch, and no epoch is granted twice |
 //! | `i06_done_once` | what was acknowledged is done, once, with the answer that was given |
 //! | `one_leader` | a term has one leader |
 //! | `reads` | a linearizable read sees all that was acknowledged before it |
 //! | `watchers` | a watcher misses nothing |
 
 pub mod agreed;
+pub mod answers_grow;
 pub mod applied_grows;
 pub mod i01_one_owner;
 pub mod i06_done_once;

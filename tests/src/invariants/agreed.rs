@@ -10,11 +10,21 @@ use baton_types::record::Changed;
 
 use super::Verdict;
 
+/// What a command makes of a state.
+pub type Apply = fn(&mut Fldb, Committed) -> Vec<Action>;
+
 /// The commands that were applied, and where they lead.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Agreed {
     steps: Vec<Step>,
     nothing: Fldb,
+    apply: Apply,
+}
+
+impl Default for Agreed {
+    fn default() -> Agreed {
+        Agreed::new(Fldb::default(), |state, committed| state.step(0, committed))
+    }
 }
 
 /// What one index did.
@@ -33,6 +43,15 @@ pub struct Step {
 }
 
 impl Agreed {
+    /// Begins at `nothing`; whoever shows that another oracle bites says how commands are applied besides.
+    pub fn new(nothing: Fldb, apply: Apply) -> Agreed {
+        Agreed {
+            steps: Vec::new(),
+            nothing,
+            apply,
+        }
+    }
+
     /// `who` applied `committed`, made in `term`. Returns the step if nobody had before.
     ///
     /// # Errors
@@ -76,7 +95,7 @@ impl Agreed {
             answer: None,
             state: self.state(self.head()).unwrap_or(&self.nothing).clone(),
         };
-        for action in step.state.step(0, committed.clone()) {
+        for action in (self.apply)(&mut step.state, committed.clone()) {
             match action {
                 Action::Answer { index, outcome, .. } => step.answer = Some((index, outcome)),
                 Action::Changed(changed) => step.changed = changed,
@@ -106,6 +125,21 @@ impl Agreed {
         match index {
             0 => Some(&self.nothing),
             index => self.at(index).map(|step| &step.state),
+        }
+    }
+
+    /// `actions` are what followed from the index at `who`.
+    ///
+    /// # Errors
+    /// Something else followed from it elsewhere.
+    pub fn same_actions(&self, who: &str, index: u64, actions: &[Action]) -> Verdict {
+        let is_same = |step: &Step, action: &Action| match action {
+            Action::Answer { index, outcome, .. } => step.answer.as_ref() == Some(&(*index, outcome.clone())),
+            Action::Changed(changed) => step.changed == *changed,
+        };
+        match self.at(index) {
+            Some(step) if actions.iter().all(|action| is_same(step, action)) => Ok(()),
+            agreed => Err(format!("{who} made {actions:?} of index {index}, others {agreed:?}")),
         }
     }
 
@@ -177,5 +211,18 @@ mod tests {
         assert!(agreed.same("fl2", &other).is_err());
         other.step(0, Committed::Nothing(3));
         assert!(agreed.same("fl2", &other).unwrap_err().contains("nobody applied"));
+    }
+
+    #[test]
+    fn other_actions_are_noticed() {
+        let mut agreed = Agreed::default();
+        agreed.applied("fl1", 1, &genesis(1)).unwrap();
+        agreed.applied("fl1", 1, &set(2, 1, "one")).unwrap();
+        let mut state = agreed.state(1).unwrap().clone();
+        let actions = state.step(0, set(2, 1, "one"));
+        assert_eq!(agreed.same_actions("fl2", 2, &actions), Ok(()));
+        for other in &actions {
+            assert!(agreed.same_actions("fl2", 1, std::slice::from_ref(other)).is_err());
+        }
     }
 }

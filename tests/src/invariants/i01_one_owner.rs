@@ -1,24 +1,48 @@
-//! I1: an epoch of an aggregate has one owner, and epochs only grow.
+//! I1: an aggregate's owner changes only with a greater epoch, and no epoch is granted twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use baton_types::change::Change;
 
 use baton_types::record::{Aggregate, Changed, Record};
 use baton_types::{AggregateId, Epoch, ServerId};
 
 use super::Verdict;
+use super::agreed::Step;
 
-/// What was ever granted.
+/// What was ever granted, and how each aggregate stands.
 #[derive(Debug, Default)]
 pub struct OneOwner {
-    epochs: BTreeMap<AggregateId, Epoch>,
-    owners: BTreeMap<(AggregateId, Epoch), ServerId>,
+    granted: BTreeSet<(AggregateId, Epoch)>,
+    last: BTreeMap<AggregateId, (Option<ServerId>, Epoch)>,
 }
 
 impl OneOwner {
+    /// One index's step, in the order of the log.
+    ///
+    /// # Errors
+    /// As [`OneOwner::changed`], or a claim that got an epoch which was granted before, be it to the same server.
+    pub fn applied(&mut self, step: &Step) -> Verdict {
+        let claimed = matches!(&step.proposal, Some(p) if matches!(p.change, Change::Claim { .. }));
+        for record in step.changed.put.iter().filter(|_| claimed) {
+            if let Record::Aggregate(Aggregate { id, name, epoch, .. }) = record
+                && !self.granted.insert((*id, *epoch))
+            {
+                return Err(format!("epoch {epoch} of aggregate {name} was granted twice"));
+            }
+        }
+        self.changed(&step.changed)
+    }
+
+    /// How many epochs were granted.
+    pub fn granted(&self) -> usize {
+        self.granted.len()
+    }
+
     /// The changes of one index, in the order of the log.
     ///
     /// # Errors
-    /// A second owner of an epoch, or an epoch that is not newer.
+    /// A new owner under an old epoch, or an epoch that went back.
     pub fn changed(&mut self, changed: &Changed) -> Verdict {
         for record in &changed.put {
             if let Record::Aggregate(aggregate) = record {
@@ -32,22 +56,16 @@ impl OneOwner {
         let Aggregate {
             id, name, epoch, owner, ..
         } = aggregate;
-        let newest = self.epochs.entry(*id).or_default();
-        if epoch < newest {
-            return Err(format!("aggregate {name} went from epoch {newest} back to {epoch}"));
+        let (last_owner, last_epoch) = self.last.insert(*id, (*owner, *epoch)).unwrap_or_default();
+        if *epoch < last_epoch {
+            return Err(format!("aggregate {name} went from epoch {last_epoch} back to {epoch}"));
         }
-        *newest = *epoch;
-        let Some(owner) = owner else { return Ok(()) };
-        if *epoch == Epoch::NONE {
-            return Err(format!("aggregate {name} has an owner without an epoch"));
+        match owner {
+            Some(owner) if last_owner != Some(*owner) && *epoch == last_epoch => {
+                Err(format!("aggregate {name} came to {owner} under the old epoch {epoch}"))
+            }
+            Some(_) | None => Ok(()),
         }
-        let first = *self.owners.entry((*id, *epoch)).or_insert(*owner);
-        if first != *owner {
-            return Err(format!(
-                "aggregate {name} has two owners under epoch {epoch}: {first} and {owner}"
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -77,13 +95,30 @@ mod tests {
 
     #[test]
     fn second_owner_and_old_epoch_are_noticed() {
-        let mut owners = OneOwner::default();
-        owners.changed(&owned(None, 0)).unwrap();
-        owners.changed(&owned(Some(7), 1)).unwrap();
-        owners.changed(&owned(None, 1)).unwrap();
-        assert!(owners.changed(&owned(Some(8), 1)).unwrap_err().contains("two owners"));
-        owners.changed(&owned(Some(8), 2)).unwrap();
-        assert!(owners.changed(&owned(Some(7), 1)).unwrap_err().contains("back to 1"));
-        assert!(OneOwner::default().changed(&owned(Some(7), 0)).is_err());
+        let after = |steps: &[(Option<u128>, u64)]| {
+            let mut owners = OneOwner::default();
+            steps
+                .iter()
+                .try_for_each(|(owner, epoch)| owners.changed(&owned(*owner, *epoch)))
+        };
+        assert_eq!(
+            after(&[
+                (None, 0),
+                (Some(7), 1),
+                (Some(7), 1),
+                (None, 1),
+                (Some(8), 2),
+                (Some(7), 3)
+            ]),
+            Ok(())
+        );
+        for wrong in [
+            &[(Some(7), 1), (Some(8), 1)][..],
+            &[(Some(7), 1), (None, 1), (Some(7), 1)],
+            &[(Some(7), 0)],
+        ] {
+            assert!(after(wrong).unwrap_err().contains("under the old epoch"));
+        }
+        assert!(after(&[(Some(7), 2), (Some(8), 1)]).unwrap_err().contains("back to 1"));
     }
 }

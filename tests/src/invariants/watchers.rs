@@ -17,6 +17,8 @@ pub struct Watcher {
     copy: BTreeMap<Key, Record>,
     /// The copy is the state as of this index; none while the whole is on its way.
     index: Option<u64>,
+    /// The highest index it ever heard of.
+    heard: u64,
 }
 
 impl Watcher {
@@ -26,6 +28,7 @@ impl Watcher {
             tables,
             copy: BTreeMap::new(),
             index: None,
+            heard: 0,
         }
     }
 
@@ -50,10 +53,12 @@ impl Watcher {
                 Ok(())
             }
             News::Complete(index) => {
+                self.not_back(index)?;
                 self.index = Some(index);
                 self.is_whole(agreed)
             }
             News::Changed(changed) => {
+                self.not_back(changed.index)?;
                 self.nothing_missed(changed.index - 1, agreed)?;
                 let said = agreed.at(changed.index).map(|step| cut(&step.changed, self.tables));
                 if said.as_ref() != Some(&changed) {
@@ -66,7 +71,10 @@ impl Watcher {
                 }
                 Ok(())
             }
-            News::Reached(index) => self.nothing_missed(index, agreed),
+            News::Reached(index) => {
+                self.not_back(index)?;
+                self.nothing_missed(index, agreed)
+            }
         }
     }
 
@@ -89,6 +97,18 @@ impl Watcher {
                 wanted.get(key)
             )),
         }
+    }
+
+    /// What it hears only grows, whatever member it hears it from.
+    fn not_back(&mut self, index: u64) -> Verdict {
+        if index < self.heard {
+            return Err(format!(
+                "a watcher that had heard up to {} was taken back to {index}",
+                self.heard
+            ));
+        }
+        self.heard = index;
+        Ok(())
     }
 
     fn put(&mut self, records: Vec<Record>) {
@@ -189,6 +209,19 @@ mod tests {
                 .unwrap_err()
                 .contains("the log says")
         );
+    }
+
+    #[test]
+    fn step_back_is_noticed() {
+        let agreed = agreed();
+        let mut watcher = watcher(&agreed);
+        let changed = agreed.at(2).unwrap().changed.clone();
+        watcher.hears(News::Changed(changed), &agreed).unwrap();
+        let whole = records(agreed.state(1).unwrap(), Tables::ALL).into_values().collect();
+        watcher.hears(News::Forget, &agreed).unwrap();
+        watcher.hears(News::Put(whole), &agreed).unwrap();
+        let error = watcher.hears(News::Complete(1), &agreed).unwrap_err();
+        assert!(error.contains("taken back to 1"), "{error}");
     }
 
     #[test]
