@@ -1,5 +1,4 @@
 //! Carrying out what was parsed: a command makes an [`Output`], and it is printed here.
-// fts (and session, output) is being finished by one engineer, baton by another.
 
 use std::process::ExitCode;
 
