@@ -89,7 +89,6 @@ pub async fn run(paths: &Paths, config: &Config, snapshot_every: Option<u64>) ->
             })
             .await?;
     }
-    tokio::spawn(server.clone().follow_settings());
     tokio::spawn(reconcile(member.clone()));
     tokio::spawn(tick(published.clone()));
     tokio::spawn(keep_members_known(paths.clone(), published.clone()));

@@ -36,6 +36,7 @@ use baton_types::change::Who;
 use baton_types::limits::{AUTH_TOKEN_BYTES_MAX, FLDB_MESSAGE_BYTES_MAX, RAFT_MESSAGE_BYTES_MAX};
 use baton_types::record::Table;
 use baton_types::{Clock, EntryName, Error, Kind, PrincipalName, Result};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -68,6 +69,8 @@ pub struct Server {
     /// For certificates and logins.
     pub clock: Arc<dyn Clock>,
     gate: Arc<Gate>,
+    /// What the gate offers.
+    offered: Mutex<Vec<String>>,
     /// The log has been read to its end: others than members are answered.
     open: AtomicBool,
 }
@@ -85,7 +88,7 @@ impl Server {
         let published = member.published().clone();
         let admit: Admit = Box::new(move |identity: &Identity| enabled(&published, &identity.principal));
         let gate = Arc::new(Gate::new(Vec::new(), admit, clock.clone()));
-        let server = Server {
+        Arc::new(Server {
             member,
             name,
             anchor,
@@ -93,10 +96,9 @@ impl Server {
             founders,
             clock,
             gate,
+            offered: Mutex::new(Vec::new()),
             open: AtomicBool::new(false),
-        };
-        server.offer(&["cert".to_owned()]);
-        Arc::new(server)
+        })
     }
 
     /// Answers others than members from now on.
@@ -134,16 +136,14 @@ impl Server {
             .map_err(|e| Error::new(Kind::Io, "location database").because(e.to_string()))
     }
 
-    /// Keeps the mechanisms on offer those that the cell's settings name.
-    pub async fn follow_settings(self: Arc<Self>) {
-        let mut progress = self.published().progress();
-        let mut offered = vec!["cert".to_owned()];
-        while progress.changed().await.is_ok() {
-            let wanted = self.published().state().cell().map(|cell| cell.auth.clone());
-            if let Some(wanted) = wanted.filter(|wanted| *wanted != offered) {
-                self.offer(&wanted);
-                offered = wanted;
-            }
+    /// Puts the mechanisms on offer that the cell's settings name now.
+    fn offer_as_set(&self) {
+        let state = self.published().state();
+        let Some(cell) = state.cell() else { return };
+        let mut offered = self.offered.lock();
+        if *offered != cell.auth {
+            self.offer(&cell.auth);
+            offered.clone_from(&cell.auth);
         }
     }
 

@@ -35,6 +35,7 @@ impl v1::session_server::Session for Server {
         let connection = self.connection(&request)?;
         let ask = request.into_inner();
         let peer = connection.peer.address;
+        self.offer_as_set();
         // A mechanism may read files or ask somebody: not on a thread that others wait for.
         let login = move || connection.callers.login(&ask.mech, ask.conversation, &ask.token);
         let joined = tokio::task::spawn_blocking(login).await;
