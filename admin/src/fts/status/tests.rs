@@ -1,3 +1,5 @@
+//! Views of a cell in all its states, on a screen, in JSON and in one sentence.
+
 use std::time::Duration;
 
 use baton_rpc::fldb::MemberStatus;
