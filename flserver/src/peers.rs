@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use baton_proto::v1::raft_client::RaftClient;
@@ -48,12 +49,32 @@ struct Slot {
     live: Mutex<Option<Connection>>,
     /// Held by the one who dials.
     dialling: tokio::sync::Mutex<()>,
+    /// It did not answer last time. Told when it changes, and not twenty times a second.
+    silent: AtomicBool,
+}
+
+impl Slot {
+    fn heard(&self, peer: &Peer) {
+        if self.silent.swap(false, Ordering::Relaxed) {
+            tracing::info!(%peer, "member answers again");
+        }
+    }
+
+    fn not_heard(&self, peer: &Peer, error: &Error) {
+        if !self.silent.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%peer, %error, "member does not answer");
+        }
+    }
 }
 
 impl Peers {
     /// Dials as this machine, from `source` if given.
     pub fn new(tls: Arc<HostTls>, source: Option<IpAddr>) -> Peers {
-        Peers { tls, source, slots: Arc::default() }
+        Peers {
+            tls,
+            source,
+            slots: Arc::default(),
+        }
     }
 
     fn slot(&self, peer: &Peer) -> Arc<Slot> {
@@ -71,13 +92,22 @@ impl Peers {
             return Ok(live);
         }
         let name = EntryName::parse(&peer.name)?;
-        let target = |address: &baton_types::Address| Target { name: Some(name.clone()), address: address.clone() };
+        let target = |address: &baton_types::Address| Target {
+            name: Some(name.clone()),
+            address: address.clone(),
+        };
         let targets: Vec<Target> = peer.addresses.iter().map(target).collect();
         let dialer = Dialer::new(self.tls.client(Protocol::Control), self.source, PORT_FLDB);
-        let connection = dialer.first(&targets, Instant::now() + DIAL).await.map_err(|failures| {
-            let why: Vec<String> = failures.iter().map(|(target, error)| format!("{target}: {error}")).collect();
-            Error::new(Kind::Unreachable, format!("member {name}")).because(why.join("; "))
-        })?;
+        let connection = dialer
+            .first(&targets, Instant::now() + DIAL)
+            .await
+            .map_err(|failures| {
+                let why: Vec<String> = failures
+                    .iter()
+                    .map(|(target, error)| format!("{target}: {error}"))
+                    .collect();
+                Error::new(Kind::Unreachable, format!("member {name}")).because(why.join("; "))
+            })?;
         *slot.live.lock() = Some(connection.clone());
         Ok(connection)
     }
@@ -104,7 +134,10 @@ impl Peers {
         if failure_of(status).is_none() {
             self.slot(peer).live.lock().take();
         }
-        Error { on: format!("member {peer}"), ..from_status(status) }
+        Error {
+            on: format!("member {peer}"),
+            ..from_status(status)
+        }
     }
 
     async fn ask_once(self, peer: Peer, request: Request, message: Vec<u8>, deadline: Duration) -> Result<Vec<u8>> {
@@ -120,7 +153,8 @@ impl Peers {
                 Request::Forward => client.forward(message).await,
             }
         };
-        let late = |_| Error::new(Kind::TimedOut, format!("member {peer}")).because(format!("no answer in {deadline:?}"));
+        let late =
+            |_| Error::new(Kind::TimedOut, format!("member {peer}")).because(format!("no answer in {deadline:?}"));
         let answer = timeout(deadline, answer).await.map_err(late)?;
         let answer = answer.and_then(|answer| body(answer.into_inner()));
         answer.map_err(|status| self.failed(&peer, &status))
@@ -142,8 +176,27 @@ impl Peers {
 }
 
 impl Wire for Peers {
-    fn ask(&self, to: &Peer, request: Request, body: Vec<u8>, deadline: Duration) -> BoxFuture<'static, Result<Vec<u8>>> {
-        self.clone().ask_once(to.clone(), request, body, deadline).boxed()
+    fn ask(
+        &self,
+        to: &Peer,
+        request: Request,
+        body: Vec<u8>,
+        deadline: Duration,
+    ) -> BoxFuture<'static, Result<Vec<u8>>> {
+        let (peers, peer) = (self.clone(), to.clone());
+        async move {
+            let slot = peers.slot(&peer);
+            let answer = peers.ask_once(peer.clone(), request, body, deadline).await;
+            match &answer {
+                Ok(_) => slot.heard(&peer),
+                Err(error) if matches!(error.kind, Kind::Unreachable | Kind::TimedOut) => {
+                    slot.not_heard(&peer, error);
+                }
+                Err(_) => {}
+            }
+            answer
+        }
+        .boxed()
     }
 
     fn append(
@@ -162,10 +215,18 @@ impl Wire for Peers {
                 }
             }
         });
-        self.clone().open_appends(to.clone(), ReceiverStream::new(receive), deadline).boxed()
+        self.clone()
+            .open_appends(to.clone(), ReceiverStream::new(receive), deadline)
+            .boxed()
     }
 
-    fn snapshot(&self, to: &Peer, head: Vec<u8>, data: Vec<u8>, deadline: Duration) -> BoxFuture<'static, Result<Vec<u8>>> {
+    fn snapshot(
+        &self,
+        to: &Peer,
+        head: Vec<u8>,
+        data: Vec<u8>,
+        deadline: Duration,
+    ) -> BoxFuture<'static, Result<Vec<u8>>> {
         let (peers, peer) = (self.clone(), to.clone());
         async move {
             let mut client = peers.client(&peer, deadline).await?;
@@ -179,11 +240,17 @@ impl Wire for Peers {
 }
 
 fn pieces(head: Vec<u8>, data: Vec<u8>) -> impl Iterator<Item = SnapshotPiece> + Send {
-    let head = std::iter::once(SnapshotPiece { head: Some(envelope(head)), data: Vec::new() });
+    let head = std::iter::once(SnapshotPiece {
+        head: Some(envelope(head)),
+        data: Vec::new(),
+    });
     let count = data.len().div_ceil(CHUNK_BYTES_MAX);
     let piece = move |n: usize| {
         let end = data.len().min((n + 1) * CHUNK_BYTES_MAX);
-        SnapshotPiece { head: None::<Envelope>, data: data[n * CHUNK_BYTES_MAX..end].to_vec() }
+        SnapshotPiece {
+            head: None::<Envelope>,
+            data: data[n * CHUNK_BYTES_MAX..end].to_vec(),
+        }
     };
     head.chain((0..count).map(piece))
 }
