@@ -122,11 +122,11 @@ impl Watcher {
             return Err(format!("a watcher without a state was taken to index {index}"));
         };
         let wanted = |changed: &&Changed| !changed.put.is_empty() || !changed.gone.is_empty();
-        let changes = agreed
+        let mut changes = agreed
             .between(before, index)
             .iter()
             .map(|step| cut(&step.changed, self.tables));
-        match changes.filter(|changed| wanted(&changed)).next() {
+        match changes.find(|changed| wanted(&changed)) {
             Some(missed) => Err(format!(
                 "a watcher that had heard up to {before} and then {index} missed {missed:?}"
             )),

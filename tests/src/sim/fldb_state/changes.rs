@@ -21,6 +21,10 @@ fn of<T: FromStr<Err = Error>>(text: &str) -> T {
     text.parse().expect("the simulation's own names are good")
 }
 
+fn one_of<T: FromStr<Err = Error>>(seed: &mut Seed, names: &[&str]) -> T {
+    of(names[seed.index(names.len())])
+}
+
 fn server_id(number: u64) -> ServerId {
     ServerId(Uuid::from_u128(u128::from(number)))
 }
@@ -163,11 +167,11 @@ fn number_of(server: ServerId) -> u64 {
 /// Mostly the run that is registered.
 fn incarnation(seed: &mut Seed, state: &Fldb, server: ServerId) -> Incarnation {
     let guess = run(seed.between(1, RUNS));
-    let registered = all(state, Table::Server).into_iter().filter_map(|record| match record {
+    let registered = all(state, Table::Server).into_iter().find_map(|record| match record {
         Record::Server(known) if known.id == server => known.incarnation,
         _ => None,
     });
-    registered.last().filter(|_| seed.chance(800)).unwrap_or(guess)
+    registered.filter(|_| seed.chance(800)).unwrap_or(guess)
 }
 
 /// All records of a table.
@@ -246,8 +250,8 @@ fn place_of(state: &Fldb, site: &Site) -> Option<(Address, AggregateRef)> {
 }
 
 fn entry_change(seed: &mut Seed) -> Change {
-    let address = of(*seed.pick(&["fs1", "fs2", "fs3", "dummy"]));
-    let other = of(*seed.pick(&["fs1", "fs2", "dummy", "fs9"]));
+    let address = one_of(seed, &["fs1", "fs2", "fs3", "dummy"]);
+    let other = one_of(seed, &["fs1", "fs2", "dummy", "fs9"]);
     match seed.below(4) {
         0 => Change::CreateServerEntry {
             address,
@@ -276,7 +280,7 @@ fn registry_change(seed: &mut Seed) -> (Who, Change) {
     let change = match seed.below(6) {
         0 => new_principal(&name, Vec::new()),
         1 => Change::EditPrincipal {
-            name: of(*seed.pick(&["fred", "alice", "p0", "p1"])),
+            name: one_of(seed, &["fred", "alice", "p0", "p1"]),
             create: None,
             groups: seed.chance(300).then(Vec::new),
             disabled: Some(seed.chance(300)),

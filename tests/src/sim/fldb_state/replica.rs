@@ -27,6 +27,9 @@ const DATE_OFF_MAX: u64 = 10_000;
 /// Nanoseconds of date in a microsecond of the simulation: locks and invitations end within a history.
 const DATE_SCALE: u64 = 10_000_000;
 
+/// Whole states are compared at every so many indexes; what follows from an entry, at each.
+const COMPARED_EVERY: u64 = 8;
+
 /// One member.
 pub(super) struct Replica {
     pub state: Fldb,
@@ -144,7 +147,7 @@ impl World {
         let at = &mut self.replicas[replica];
         let actions = (habit.apply())(&mut at.state, habit.taken(replica, committed));
         self.oracles.agreed.same_actions(&name(replica), index, &actions)?;
-        if index % 8 == 0 {
+        if index.is_multiple_of(COMPARED_EVERY) {
             self.oracles
                 .agreed
                 .same(&name(replica), &self.replicas[replica].state)?;
