@@ -21,6 +21,8 @@ mod network;
 mod probe;
 mod snapshots;
 mod status;
+#[cfg(test)]
+mod suite;
 mod types;
 mod wire;
 
@@ -56,8 +58,9 @@ pub use wire::{Request, Wire};
 /// The format of what members say to each other.
 pub const MESSAGE_FORMAT: u32 = FORMAT;
 
-/// What to log unless told otherwise: the library tells its whole life at `info`.
-pub const LOG_FILTER: &str = "info,openraft=warn";
+/// What to log unless told otherwise: at `info` the library tells its whole life, at `warn` every heartbeat that
+/// was not heard, twenty a second. That a member is silent is told once, by who dials it.
+pub const LOG_FILTER: &str = "info,openraft=error";
 
 /// How long to wait before asking for a leader again.
 const RETRY: Duration = Duration::from_millis(25);

@@ -382,7 +382,7 @@ impl RaftLogStorage<Config> for Log {
         {
             let mut known = self.known.lock();
             known.forget_where(|index| index >= from);
-            known.last = last;
+            known.last = known.last.min(last);
         }
         self.written(|done| Job::Truncate(from, done)).await?;
         // Only now: until here appends were under way whose end would have counted what is gone.

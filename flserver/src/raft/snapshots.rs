@@ -99,3 +99,47 @@ impl Snapshots {
         self.work.run(load).await.map_err(to_io)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryDisk;
+
+    fn meta(index: u64) -> SnapshotMeta {
+        SnapshotMeta {
+            last_log_id: Some(openraft::testing::log_id::<super::super::types::Config>(1, 1, index)),
+            ..SnapshotMeta::default()
+        }
+    }
+
+    async fn save(snapshots: &Snapshots, index: u64, data: u8) -> io::Result<Snapshot> {
+        snapshots.save(&meta(index), move || vec![data]).await
+    }
+
+    #[tokio::test]
+    async fn older_one_never_replaces_a_newer_one() {
+        let snapshots = Snapshots::new(Arc::new(MemoryDisk::new().open()), Work::Here(Duration::ZERO));
+        save(&snapshots, 9, 9).await.unwrap();
+        assert_eq!(
+            save(&snapshots, 5, 5).await.unwrap().snapshot,
+            [5],
+            "its builder has it nevertheless"
+        );
+        assert_eq!(snapshots.load().await.unwrap().unwrap().snapshot, [9]);
+        save(&snapshots, 10, 10).await.unwrap();
+        assert_eq!(snapshots.load().await.unwrap().unwrap().snapshot, [10]);
+    }
+
+    #[tokio::test]
+    async fn the_one_read_at_the_start_is_not_written_again() {
+        let disk = MemoryDisk::new();
+        save(&Snapshots::new(Arc::new(disk.open()), Work::Here(Duration::ZERO)), 9, 9)
+            .await
+            .unwrap();
+        let snapshots = Snapshots::new(Arc::new(disk.open()), Work::Here(Duration::ZERO));
+        snapshots.load().await.unwrap();
+        disk.fail_after(0, Kind::Io);
+        save(&snapshots, 9, 9).await.unwrap();
+        assert!(save(&snapshots, 10, 10).await.is_err());
+    }
+}
