@@ -32,6 +32,11 @@ pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|_| FIRST.take().unwrap_or_else(|| "panicked without a word".to_owned()))
 }
 
+/// The first panic within [`caught`] that somebody else caught and kept to himself: a runtime, of one of its tasks.
+pub fn swallowed() -> Option<String> {
+    FIRST.take()
+}
+
 fn remember(info: &PanicHookInfo<'_>) {
     let what = info.payload_as_str().unwrap_or("panicked");
     let place = info
@@ -70,6 +75,15 @@ mod tests {
             panic!("the cause");
         });
         assert!(said.unwrap_err().starts_with("the cause"));
+    }
+
+    #[test]
+    fn panic_that_a_runtime_swallowed_is_not_lost() {
+        let swallowed = caught(|| {
+            let _ = panic::catch_unwind(|| panic!("in a task"));
+            swallowed()
+        });
+        assert!(swallowed.unwrap().unwrap().starts_with("in a task ("));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The simulations that can be asked for by name.
 
-use super::{Trace, Violation, toy};
+use super::{Trace, Violation, fldb, fldb_state, toy};
 
 /// A kind of history.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,16 @@ pub struct Simulation {
 
 /// All of them.
 pub const SIMULATIONS: &[Simulation] = &[
+    Simulation {
+        name: "fldb",
+        about: "the location database with its real Raft: members, clients, watchers",
+        history: fldb::history,
+    },
+    Simulation {
+        name: "fldb-state",
+        about: "its state machine and watchers alone, under an agreed list",
+        history: fldb_state::history,
+    },
     Simulation {
         name: "toy",
         about: "a register on three replicas: the scheduler's own proof",

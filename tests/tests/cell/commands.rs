@@ -17,15 +17,31 @@ async fn commands_say_what_is_wrong_and_change_nothing() -> Result<()> {
         let typed: Vec<&str> = line.split(' ').collect();
         cell.fts(&typed)?.refused(code, words).map(drop)
     };
-    refused(1, "lsfldb -cell nowhere.example", &["cell nowhere.example", "this machine knows cell.example", "baton join TOKEN"])?;
+    refused(
+        1,
+        "lsfldb -cell nowhere.example",
+        &[
+            "cell nowhere.example",
+            "this machine knows cell.example",
+            "baton join TOKEN",
+        ],
+    )?;
     let long = "x".repeat(103);
     refused(2, &format!("create {long} fs1 lfs01"), &["103 bytes, 102 at most"])?;
     refused(2, "create user/ito fs1 lfs01", &["user/ito"])?;
     refused(2, "create user.backup fs1 lfs01", &["user.backup"])?;
-    refused(2, "crserverentry bad/host hosts/fs1", &["not a host name or IP address"])?;
+    refused(
+        2,
+        "crserverentry bad/host hosts/fs1",
+        &["not a host name or IP address"],
+    )?;
     refused(2, "frobnicate", &["frobnicate"])?;
 
-    refused(1, "create user.ito fs1 lfs01", &["fileset user.ito", "it is fileset 0,,"])?;
+    refused(
+        1,
+        "create user.ito fs1 lfs01",
+        &["fileset user.ito", "it is fileset 0,,"],
+    )?;
     refused(1, "create user.abe fs9 lfs01", &["fs9"])?;
     refused(1, "create user.abe fs1 lfs99", &["aggregate lfs99"])?;
     refused(1, "delete 0,,999999 fs1 lfs01", &["fileset 0,,999999"])?;
@@ -33,15 +49,27 @@ async fn commands_say_what_is_wrong_and_change_nothing() -> Result<()> {
     refused(1, "lock nothing", &["fileset nothing"])?;
     refused(1, "unlock user.ito", &["fileset user.ito", "not locked"])?;
     refused(1, "lsserverentry fs9", &["fs9"])?;
-    refused(1, "crserverentry fs8 hosts/fs8", &["principal hosts/fs8", "the registry does not know it"])?;
-    refused(1, "cell set colour blue", &["setting 'colour'", "there are: description"])?;
+    refused(
+        1,
+        "crserverentry fs8 hosts/fs8",
+        &["principal hosts/fs8", "the registry does not know it"],
+    )?;
+    refused(
+        1,
+        "cell set colour blue",
+        &["setting 'colour'", "there are: description"],
+    )?;
     refused(1, "cell set lock-lifetime 1s", &["outside"])?;
 
     let entry = ["crserverentry", "fs7", "hosts/fs1"];
     cell.fts(&entry)?.done()?;
-    cell.fts(&entry)?.refused(1, &["address fs7", "it belongs to server entry fs7"])?;
+    cell.fts(&entry)?
+        .refused(1, &["address fs7", "it belongs to server entry fs7"])?;
     cell.fts(&["delserverentry", "fs7"])?.done()?;
-    ensure!(cell.fts(&["lsfldb"])?.done()? == before, "a refused command changed something");
+    ensure!(
+        cell.fts(&["lsfldb"])?.done()? == before,
+        "a refused command changed something"
+    );
     cell.down()
 }
 
@@ -73,9 +101,14 @@ async fn members_judge_for_themselves_what_they_are_sent() -> Result<()> {
     }
     let error = change(&talk, None).await.expect_err("no change");
     ensure!(error.reason == "no change in it", "{error}");
-    let ids = Wire::LockFileset(v1::LockFileset { fileset: b"0,,0".to_vec() });
+    let ids = Wire::LockFileset(v1::LockFileset {
+        fileset: b"0,,0".to_vec(),
+    });
     let error = change(&talk, Some(ids)).await.expect_err("no fileset has it");
-    ensure!(error.kind == Kind::Invalid && error.reason == "no fileset has the id 0", "{error}");
+    ensure!(
+        error.kind == Kind::Invalid && error.reason == "no fileset has the id 0",
+        "{error}"
+    );
     let own_call = Wire::UseInvitation(v1::UseInvitation {
         secret_hash: vec![0; 32],
         public_key_hash: vec![0; 32],
@@ -86,7 +119,9 @@ async fn members_judge_for_themselves_what_they_are_sent() -> Result<()> {
 
     // A session must be one, and its changes count up.
     for (session, sequence, kind) in [(vec![0; 15], 1, Kind::Invalid), (vec![0; 16], 0, Kind::SessionLost)] {
-        let error = change_in(&talk, session, sequence, Some(create(b"user.ito"))).await.expect_err("no session");
+        let error = change_in(&talk, session, sequence, Some(create(b"user.ito")))
+            .await
+            .expect_err("no session");
         ensure!(error.kind == kind, "{error}");
     }
     let unknown = talk.lookup("user.ito").await.expect_err("nothing of all this was done");
@@ -96,7 +131,9 @@ async fn members_judge_for_themselves_what_they_are_sent() -> Result<()> {
     let again = change_in(&talk, session.clone(), 1, Some(create(b"user.ito"))).await?;
     ensure!(first == again, "sent twice, it is answered twice and done once");
     change_in(&talk, session.clone(), 2, Some(create(b"user.abe"))).await?;
-    let late = change_in(&talk, session, 1, Some(create(b"user.ito"))).await.expect_err("its answer is forgotten");
+    let late = change_in(&talk, session, 1, Some(create(b"user.ito")))
+        .await
+        .expect_err("its answer is forgotten");
     ensure!(late.kind == Kind::SessionLost, "{late}");
     cell.down()
 }
@@ -105,7 +142,12 @@ async fn change(talk: &Talk, change: Option<Wire>) -> Result<v1::ChangeReply, Er
     change_in(talk, ChangeSession(rand::random()).0.to_vec(), 1, change).await
 }
 
-async fn change_in(talk: &Talk, session: Vec<u8>, sequence: u32, change: Option<Wire>) -> Result<v1::ChangeReply, Error> {
+async fn change_in(
+    talk: &Talk,
+    session: Vec<u8>,
+    sequence: u32,
+    change: Option<Wire>,
+) -> Result<v1::ChangeReply, Error> {
     let request = v1::ChangeRequest {
         caller: talk.caller,
         session,
@@ -114,9 +156,14 @@ async fn change_in(talk: &Talk, session: Vec<u8>, sequence: u32, change: Option<
         change: Some(v1::Change { change }),
     };
     let request = match request.change {
-        Some(v1::Change { change: None }) => v1::ChangeRequest { change: None, ..request },
+        Some(v1::Change { change: None }) => v1::ChangeRequest {
+            change: None,
+            ..request
+        },
         Some(_) | None => request,
     };
     let reply = talk.connection.fldb().change(request).await;
-    reply.map(tonic::Response::into_inner).map_err(|status| from_status(&status))
+    reply
+        .map(tonic::Response::into_inner)
+        .map_err(|status| from_status(&status))
 }

@@ -23,7 +23,10 @@ impl Disk {
         std::fs::rename(&at, &before)?;
         std::fs::create_dir(&at)?;
         let path = at.to_str().context("no text")?;
-        run("mount", &["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "baton", path])?;
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "baton", path],
+        )?;
         let disk = Disk { at };
         for entry in std::fs::read_dir(&before)? {
             let entry = entry?;

@@ -14,7 +14,9 @@ struct Folder {
 
 impl Folder {
     fn new() -> Folder {
-        Folder { at: std::env::temp_dir().join(format!("baton-{:016x}", rand::random::<u64>())) }
+        Folder {
+            at: std::env::temp_dir().join(format!("baton-{:016x}", rand::random::<u64>())),
+        }
     }
 
     fn cell(&self, words: &[&str]) -> Result<Output> {
@@ -61,21 +63,36 @@ async fn cell_of_the_harness_lives_until_it_is_taken_down() -> Result<()> {
     done(folder.cell(&["up", "--flservers", "1", "--servers", "2", "--aggregates", "2"])?)?;
     let said = failed(&folder.cell(&["up"])?)?;
     ensure!(said.contains("is there already"), "{said}");
-    let entries = typed(&folder.at, "fts lsserverentry -all; fts create user.ito fs2 lfs02; fts lsfldb user.ito")?;
-    ensure!(entries.contains("hosts/fs1") && entries.contains("hosts/fs2") && entries.contains("user.ito"), "{entries}");
+    let entries = typed(
+        &folder.at,
+        "fts lsserverentry -all; fts create user.ito fs2 lfs02; fts lsfldb user.ito",
+    )?;
+    ensure!(
+        entries.contains("hosts/fs1") && entries.contains("hosts/fs2") && entries.contains("user.ito"),
+        "{entries}"
+    );
     let said = failed(&folder.cell(&["remount", "1"])?)?;
     ensure!(said.contains("this version mounts nothing"), "{said}");
     let said = failed(&folder.cell(&["kill", "fl7"])?)?;
-    ensure!(said.contains("no machine is called fl7; there are desk, fl1, fs1, fs2"), "{said}");
+    ensure!(
+        said.contains("no machine is called fl7; there are desk, fl1, fs1, fs2"),
+        "{said}"
+    );
 
     done(folder.cell(&["stop", "fl1"])?)?;
-    ensure!(done(folder.cell(&["status"])?)?.contains("is stopped"), "fl1 is not stopped");
+    ensure!(
+        done(folder.cell(&["status"])?)?.contains("is stopped"),
+        "fl1 is not stopped"
+    );
     done(folder.cell(&["cont", "fl1"])?)?;
     done(folder.cell(&["kill", "fl1"])?)?;
     let said = failed(&folder.cell(&["kill", "fl1"])?)?;
     ensure!(said.contains("fl1 does not run"), "{said}");
     done(folder.cell(&["restart", "fl1"])?)?;
-    ensure!(typed(&folder.at, "fts lsfldb user.ito")?.contains("user.ito"), "fl1 forgot user.ito");
+    ensure!(
+        typed(&folder.at, "fts lsfldb user.ito")?.contains("user.ito"),
+        "fl1 forgot user.ito"
+    );
 
     // A number that went to somebody else since is nobody of this cell.
     let cell = Cell::open(&folder.at)?;
@@ -96,10 +113,16 @@ async fn cell_of_the_harness_lives_until_it_is_taken_down() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failed_test_keeps_its_logs_and_no_process() -> Result<()> {
     let cell = Cell::builder().flservers(1).start().await?;
-    let (places, process) = (cell.places().clone(), cell.process("fl1").context("fl1 does not run")?.pid());
+    let (places, process) = (
+        cell.places().clone(),
+        cell.process("fl1").context("fl1 does not run")?.pid(),
+    );
     let kept = cell.kept_logs();
     drop(cell); // as a test that returns early does
-    ensure!(fs::read_to_string(kept.join("fl1.log"))?.contains("serving"), "the log is not kept");
+    ensure!(
+        fs::read_to_string(kept.join("fl1.log"))?.contains("serving"),
+        "the log is not kept"
+    );
     ensure!(!Path::new(&format!("/proc/{process}")).exists(), "fl1 runs still");
     ensure!(!places.directory().exists(), "the directory is left");
     fs::remove_dir_all(kept)?;
@@ -112,7 +135,10 @@ async fn daemon_that_ended_by_itself_fails_the_test() -> Result<()> {
     let kept = cell.kept_logs();
     let process = cell.process("fl1").context("fl1 does not run")?.pid();
     done(Command::new("kill").args(["-9", &process.to_string()]).output()?)?;
-    cell.wait("fl1 has ended", async || (!cell.process("fl1")?.is_running()).then_some(())).await?;
+    cell.wait("fl1 has ended", async || {
+        (!cell.process("fl1")?.is_running()).then_some(())
+    })
+    .await?;
     let error = cell.down().expect_err("fl1 ended").to_string();
     ensure!(error.contains("ended by themselves: fl1"), "{error}");
     fs::remove_dir_all(kept)?;
@@ -124,7 +150,13 @@ fn demo_counts_and_leaves_nothing() -> Result<()> {
     let folder = Folder::new();
     let mut demo = Command::new(env!("CARGO_BIN_EXE_harness"));
     let said = done(demo.args(["demo", "--once", "--dir"]).arg(&folder.at).output()?)?;
-    for words in ["baton cell create", "kill -9", "the longest that one of them waited", "0 done twice, 0 missed", "removed"] {
+    for words in [
+        "baton cell create",
+        "kill -9",
+        "the longest that one of them waited",
+        "0 done twice, 0 missed",
+        "removed",
+    ] {
         ensure!(said.contains(words), "'{words}' was not said:\n{said}");
     }
     ensure!(!said.contains('\u{1b}'), "colours where there is no terminal");

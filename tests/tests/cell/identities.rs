@@ -13,25 +13,37 @@ use baton_types::{Kind, Result as Answer};
 async fn token_is_good_once_and_for_its_own_cell() -> Result<()> {
     let cell = Cell::builder().flservers(1).start().await?;
     let token = cell.invite(&["--user", "alice"])?;
-    cell.seat("desk", "alice").baton(&["login", "--invite", &token])?.done()?;
+    cell.seat("desk", "alice")
+        .baton(&["login", "--invite", &token])?
+        .done()?;
     // Somebody else with the same token, and the same person again.
     let used = ["it is used up: a token is good for one key", "baton cell invite"];
-    cell.seat("desk", "mallory").baton(&["login", "--invite", &token])?.refused(1, &used)?;
+    cell.seat("desk", "mallory")
+        .baton(&["login", "--invite", &token])?
+        .refused(1, &used)?;
     let again = cell.invite(&["--user", "alice"])?;
-    cell.seat("desk", "alice").baton(&["login", "--invite", &again])?.refused(1, &["there is a certificate already"])?;
+    cell.seat("desk", "alice")
+        .baton(&["login", "--invite", &again])?
+        .refused(1, &["there is a certificate already"])?;
 
     // One letter changed, and a word that is no token.
     let other = if token.ends_with('a') { 'b' } else { 'a' };
     let changed: String = token.chars().take(token.chars().count() - 1).chain([other]).collect();
     let mallory = cell.seat("desk", "mallory");
-    mallory.baton(&["login", "--invite", &changed])?.refused(1, &["token"])?;
-    mallory.baton(&["login", "--invite", "please"])?.refused(1, &["token"])?;
+    mallory
+        .baton(&["login", "--invite", &changed])?
+        .refused(1, &["token"])?;
+    mallory
+        .baton(&["login", "--invite", "please"])?
+        .refused(1, &["token"])?;
 
     // Another cell of the same name at the same addresses would have another key: the token pins it.
     let stranger = Cell::builder().flservers(1).start().await?;
     let token = stranger.invite(&["--user", "alice"])?;
     stranger.down()?;
-    mallory.baton(&["login", "--invite", &token])?.refused(5, &["nobody answers"])?;
+    mallory
+        .baton(&["login", "--invite", &token])?
+        .refused(5, &["nobody answers"])?;
     cell.seat("desk", "alice").baton(&["whoami"])?.done()?;
     cell.down()
 }
@@ -41,19 +53,27 @@ async fn machine_speaks_for_its_people_only_where_it_is_marked() -> Result<()> {
     let cell = Cell::builder().flservers(1).servers(1).aggregates(1).start().await?;
     cell.add_user("alice", &["fileset-admin"])?;
 
-    let error = assert(&cell, As::Machine("fs1"), "alice").await.expect_err("not on offer in this cell");
-    ensure!(error.reason.contains("host-trust") && error.remedy.contains("cert"), "{error}");
+    let error = assert(&cell, As::Machine("fs1"), "alice")
+        .await
+        .expect_err("not on offer in this cell");
+    ensure!(
+        error.reason.contains("host-trust") && error.remedy.contains("cert"),
+        "{error}"
+    );
     cell.fts(&["cell", "set", "auth", "cert,host-trust"])?.done()?;
 
     let unmarked = "hosts/fs1 is not marked";
     let error = cell
         .wait("host-trust is on offer", async || {
-            let error = assert(&cell, As::Machine("fs1"), "alice").await.expect_err("not marked");
+            let error = assert(&cell, As::Machine("fs1"), "alice")
+                .await
+                .expect_err("not marked");
             (!error.remedy.contains("cert")).then_some(error)
         })
         .await?;
     ensure!(error.kind == Kind::Denied, "{unmarked}: {error:?}");
-    cell.baton(&["cell", "principal", "hosts/fs1", "--may-assert-users", "on"])?.done()?;
+    cell.baton(&["cell", "principal", "hosts/fs1", "--may-assert-users", "on"])?
+        .done()?;
 
     let alice = assert(&cell, As::Machine("fs1"), "alice").await?;
     let found = alice.lookup("nothing").await.expect_err("there is no such fileset");
@@ -61,10 +81,18 @@ async fn machine_speaks_for_its_people_only_where_it_is_marked() -> Result<()> {
     // Alice may by her certificate, and not by a machine's word; nor may the administrator.
     for person in ["alice", "admin"] {
         let talk = assert(&cell, As::Machine("fs1"), person).await?;
-        let error = talk.change(creation("by.word")).await.expect_err("no administration by a machine's word");
-        ensure!(error.kind == Kind::Denied && error.reason == "a login by host-trust does not administrate", "{error:?}");
+        let error = talk
+            .change(creation("by.word"))
+            .await
+            .expect_err("no administration by a machine's word");
+        ensure!(
+            error.kind == Kind::Denied && error.reason == "a login by host-trust does not administrate",
+            "{error:?}"
+        );
     }
-    cell.seat("desk", "alice").fts(&["create", "by.certificate", "fs1", "lfs01"])?.done()?;
+    cell.seat("desk", "alice")
+        .fts(&["create", "by.certificate", "fs1", "lfs01"])?
+        .done()?;
 
     // Without a machine's certificate there is no word to be taken, and root needs a mark of its own.
     let error = assert(&cell, As::Nobody, "alice").await.expect_err("no machine");
@@ -85,5 +113,9 @@ async fn assert(cell: &Cell, machine: As<'_>, person: &str) -> Answer<Talk> {
 }
 
 fn ids(uid: u32) -> UnixIds {
-    UnixIds { uid, gid: uid, groups: Vec::new() }
+    UnixIds {
+        uid,
+        gid: uid,
+        groups: Vec::new(),
+    }
 }

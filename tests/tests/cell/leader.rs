@@ -29,7 +29,10 @@ async fn leader_killed_under_a_stream_of_changes() -> Result<()> {
     let verdict = load.finish(&cell).await?;
     verdict.check()?;
     ensure!(verdict.doubtful.is_empty(), "callers without an answer: {verdict:?}");
-    ensure!(verdict.wholes == 1, "the watch began anew instead of going on: {verdict:?}");
+    ensure!(
+        verdict.wholes == 1,
+        "the watch began anew instead of going on: {verdict:?}"
+    );
     cell.down()
 }
 
@@ -65,7 +68,9 @@ async fn stopped_leader_is_replaced_and_comes_back_as_a_follower() -> Result<()>
     let term = cell.status(&leader).await?.term;
     cell.stop(&leader)?;
     let successor = cell
-        .wait("another leader", async || cell.leader().await.filter(|successor| *successor != leader))
+        .wait("another leader", async || {
+            cell.leader().await.filter(|successor| *successor != leader)
+        })
         .await?;
     load.go_on(&cell, CHANGES).await?;
     cell.cont(&leader)?;

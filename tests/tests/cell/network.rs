@@ -35,7 +35,9 @@ struct Bystander {
 
 impl Bystander {
     async fn new(cell: &Cell) -> Result<Bystander> {
-        Ok(Bystander { talk: cell.talk("fl1", As::User("admin")).await? })
+        Ok(Bystander {
+            talk: cell.talk("fl1", As::User("admin")).await?,
+        })
     }
 
     /// Its own connection works still, and newcomers are let in.
@@ -52,7 +54,10 @@ async fn logged(cell: &Cell, words: &[&str]) -> Result<()> {
     let what = format!("the log says {}", words.join(" and "));
     cell.wait(&what, async || {
         let lines = cell.log_end("fl1", 50);
-        lines.iter().any(|line| words.iter().all(|word| line.contains(word))).then_some(())
+        lines
+            .iter()
+            .any(|line| words.iter().all(|word| line.contains(word)))
+            .then_some(())
     })
     .await
 }
@@ -64,13 +69,30 @@ async fn strangers_are_turned_away_with_a_word_each() -> Result<()> {
 
     let (plain, from) = wire::tcp(&cell, "fl1", 101).await?;
     say(plain, b"GET / HTTP/1.1\r\nHost: fl1\r\n\r\n").await;
-    logged(&cell, &[&from.to_string(), "it does not speak TLS; check the address and the port"]).await?;
+    logged(
+        &cell,
+        &[
+            &from.to_string(),
+            "it does not speak TLS; check the address and the port",
+        ],
+    )
+    .await?;
     bystander.is_served(&cell).await?;
 
     let (plain, from) = wire::tcp(&cell, "fl1", 102).await?;
     let heard = say(plain, PREFACE).await;
-    ensure!(frames(&heard).iter().all(|(kind, _)| *kind != 4), "plain HTTP/2 was answered with settings: {heard:?}");
-    logged(&cell, &[&from.to_string(), "it does not speak TLS; check the address and the port"]).await?;
+    ensure!(
+        frames(&heard).iter().all(|(kind, _)| *kind != 4),
+        "plain HTTP/2 was answered with settings: {heard:?}"
+    );
+    logged(
+        &cell,
+        &[
+            &from.to_string(),
+            "it does not speak TLS; check the address and the port",
+        ],
+    )
+    .await?;
     bystander.is_served(&cell).await?;
 
     let (old, from) = wire::tcp(&cell, "fl1", 103).await?;
@@ -111,20 +133,37 @@ async fn garbage_within_tls_ends_only_its_own_connection() -> Result<()> {
     // A good beginning, then a frame that says it is 16 MiB long.
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     let huge = [0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1];
-    let heard = say(wire::tls(&cell, "fl1", &nobody).await?.stream, &[PREFACE, &settings, &huge].concat()).await;
+    let heard = say(
+        wire::tls(&cell, "fl1", &nobody).await?.stream,
+        &[PREFACE, &settings, &huge].concat(),
+    )
+    .await;
     let last = frames(&heard).into_iter().find(|(kind, _)| *kind == GOAWAY);
-    ensure!(last.is_some_and(|(_, payload)| payload.get(7) == Some(&FRAME_SIZE_ERROR)), "{:?}", frames(&heard));
+    ensure!(
+        last.is_some_and(|(_, payload)| payload.get(7) == Some(&FRAME_SIZE_ERROR)),
+        "{:?}",
+        frames(&heard)
+    );
     bystander.is_served(&cell).await?;
 
     // Headers that do not decode.
     let headers = [&[0, 0, 4, 1, 4, 0, 0, 0, 1], [0xff; 4].as_slice()].concat();
-    let heard = say(wire::tls(&cell, "fl1", &nobody).await?.stream, &[PREFACE, &settings, &headers].concat()).await;
-    ensure!(frames(&heard).iter().any(|(kind, _)| *kind == GOAWAY), "{:?}", frames(&heard));
+    let heard = say(
+        wire::tls(&cell, "fl1", &nobody).await?.stream,
+        &[PREFACE, &settings, &headers].concat(),
+    )
+    .await;
+    ensure!(
+        frames(&heard).iter().any(|(kind, _)| *kind == GOAWAY),
+        "{:?}",
+        frames(&heard)
+    );
     bystander.is_served(&cell).await?;
 
     // A connection that is dropped in the middle of a frame.
     let mut torn = wire::tls(&cell, "fl1", &nobody).await?.stream;
-    torn.write_all(&[PREFACE, &settings, &[0, 64, 0, 0, 0]].concat()).await?;
+    torn.write_all(&[PREFACE, &settings, &[0, 64, 0, 0, 0]].concat())
+        .await?;
     drop(torn);
     bystander.is_served(&cell).await?;
     cell.down()
@@ -136,7 +175,10 @@ async fn calls_that_are_too_early_or_too_large_are_refused() -> Result<()> {
     let bystander = Bystander::new(&cell).await?;
 
     let mut early = FldbClient::new(grpc(&cell, "fl1").await?);
-    let status = early.status(v1::StatusRequest { caller: 0 }).await.expect_err("nobody has greeted");
+    let status = early
+        .status(v1::StatusRequest { caller: 0 })
+        .await
+        .expect_err("nobody has greeted");
     let error = failure_of(&status).expect("the server says why");
     ensure!(
         error.kind == Kind::Version && error.reason == "every connection begins with Greet: versions and features",
@@ -146,22 +188,36 @@ async fn calls_that_are_too_early_or_too_large_are_refused() -> Result<()> {
 
     // Unknown to each other: the answer names both ranges.
     let mut stranger = v1::session_client::SessionClient::new(grpc(&cell, "fl1").await?);
-    let newer = v1::Hello { oldest: 1_000, newest: 1_001, features: 0 };
+    let newer = v1::Hello {
+        oldest: 1_000,
+        newest: 1_001,
+        features: 0,
+    };
     let status = stranger.greet(newer).await.expect_err("no common version");
     let error = from_status(&status);
-    ensure!(error.kind == Kind::Version && error.reason.contains("1000 to 1001"), "{error}");
+    ensure!(
+        error.kind == Kind::Version && error.reason.contains("1000 to 1001"),
+        "{error}"
+    );
 
     let talk = cell.talk("fl1", As::User("admin")).await?;
     let name = vec![b'x'; 1 << 20];
     let mut large = FldbClient::new(talk.connection.grpc());
-    let request = v1::LookupRequest { caller: talk.caller, what: Some(v1::lookup_request::What::Name(name)) };
+    let request = v1::LookupRequest {
+        caller: talk.caller,
+        what: Some(v1::lookup_request::What::Name(name)),
+    };
     let status = large.lookup(request).await.expect_err("a megabyte of name");
     ensure!(
         status.code() == tonic::Code::OutOfRange && status.message().contains(&FLDB_MESSAGE_BYTES_MAX.to_string()),
         "{status:?}"
     );
     // The connection itself goes on, and so do the others.
-    ensure!(talk.lookup("nothing").await.is_err_and(|error| error.kind == Kind::NotFound));
+    ensure!(
+        talk.lookup("nothing")
+            .await
+            .is_err_and(|error| error.kind == Kind::NotFound)
+    );
     bystander.is_served(&cell).await?;
 
     // Bytes that are no message.
@@ -169,7 +225,12 @@ async fn calls_that_are_too_early_or_too_large_are_refused() -> Result<()> {
     raw.ready().await?;
     let codec = tonic_prost::ProstCodec::<v1::Change, v1::LookupReply>::default();
     let path = tonic::codegen::http::uri::PathAndQuery::from_static("/baton.v1.Fldb/Lookup");
-    let body = v1::Change { change: Some(v1::change::Change::SetCell(v1::SetCell { key: "\u{7f}".repeat(99), value: String::new() })) };
+    let body = v1::Change {
+        change: Some(v1::change::Change::SetCell(v1::SetCell {
+            key: "\u{7f}".repeat(99),
+            value: String::new(),
+        })),
+    };
     let outcome = raw.unary(tonic::Request::new(body), path, codec).await;
     ensure!(outcome.is_err(), "another message's bytes were taken for a lookup");
     bystander.is_served(&cell).await?;
@@ -184,30 +245,54 @@ async fn identities_of_other_cells_and_of_yesterday_prove_nothing() -> Result<()
     let stranger = Authority::create(&CellName::parse(cell.name())?, CellId::random(), now)?;
     let here = Authority::load(&cell.places().root("fl1").join("etc/baton/pki"))?;
     let yesterday = Timestamp(now.0 - 2 * 86_400 * 1_000_000_000); // for a day: it ended yesterday
-    let host = Subject::Host { name: EntryName::parse("fl1")?, server: None };
+    let host = Subject::Host {
+        name: EntryName::parse("fl1")?,
+        server: None,
+    };
     let user = Subject::User("admin".parse()?);
 
     // A machine of a cell that has our name and another authority.
     let foreign = issue(&stranger, &host, now)?;
-    refused_machine(&cell, &foreign, Kind::Denied, "it does not know the authority of this machine's certificate").await?;
+    refused_machine(
+        &cell,
+        &foreign,
+        Kind::Denied,
+        "it does not know the authority of this machine's certificate",
+    )
+    .await?;
     bystander.is_served(&cell).await?;
 
     // And the other way round: our server, to one who believes the other authority.
     let theirs = ClientTls::anonymous(stranger.anchor(), Wire::Control, &Cell::clock())?;
     let error = wire::tls(&cell, "fl1", &theirs).await.expect_err("another authority");
     let error = error.downcast_ref::<Error>().expect("one of ours");
-    ensure!(error.kind == Kind::Denied && error.reason == "not made by this cell's authority", "{error}");
+    ensure!(
+        error.kind == Kind::Denied && error.reason == "not made by this cell's authority",
+        "{error}"
+    );
 
     let expired = issue(&here, &host, yesterday)?;
-    refused_machine(&cell, &expired, Kind::Expired, "it says that this machine's certificate is over").await?;
+    refused_machine(
+        &cell,
+        &expired,
+        Kind::Expired,
+        "it says that this machine's certificate is over",
+    )
+    .await?;
     bystander.is_served(&cell).await?;
 
     let foreign = issue(&stranger, &user, now)?;
     let error = refused_login(&cell, foreign).await?;
-    ensure!(error.kind == Kind::Denied && error.reason == "not made by this cell's authority", "{error:?}");
+    ensure!(
+        error.kind == Kind::Denied && error.reason == "not made by this cell's authority",
+        "{error:?}"
+    );
     let expired = issue(&here, &user, yesterday)?;
     let error = refused_login(&cell, expired).await?;
-    ensure!(error.kind == Kind::Expired && error.reason.starts_with("expired at"), "{error:?}");
+    ensure!(
+        error.kind == Kind::Expired && error.reason.starts_with("expired at"),
+        "{error:?}"
+    );
     bystander.is_served(&cell).await?;
 
     // Commands say the same: a person's old certificate, and a file that leads to another cell.
@@ -232,13 +317,19 @@ async fn refused_machine(cell: &Cell, own: &Credential, kind: Kind, why: &str) -
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13])?;
     let key = own.key().to_pem();
-    let mut config = builder
-        .with_root_certificates(roots)
-        .with_client_auth_cert(vec![own.certificate().clone()], PrivateKeyDer::from_pem_slice(key.as_bytes())?)?;
+    let mut config = builder.with_root_certificates(roots).with_client_auth_cert(
+        vec![own.certificate().clone()],
+        PrivateKeyDer::from_pem_slice(key.as_bytes())?,
+    )?;
     config.alpn_protocols = vec![Wire::Control.alpn().to_vec()];
     let (tcp, _) = wire::tcp(cell, "fl1", 111).await?;
-    let mut stream = TlsConnector::from(Arc::new(config)).connect("fl1".try_into()?, tcp).await?;
-    let error = stream.read_to_end(&mut Vec::new()).await.expect_err("a certificate that proves nothing");
+    let mut stream = TlsConnector::from(Arc::new(config))
+        .connect("fl1".try_into()?, tcp)
+        .await?;
+    let error = stream
+        .read_to_end(&mut Vec::new())
+        .await
+        .expect_err("a certificate that proves nothing");
     let error = explain_io("fl1", error);
     ensure!(error.kind == kind && error.reason.starts_with(why), "{error:?}");
     Ok(())
@@ -247,5 +338,9 @@ async fn refused_machine(cell: &Cell, own: &Credential, kind: Kind, why: &str) -
 async fn refused_login(cell: &Cell, own: Credential) -> Result<Error> {
     let talk = cell.talk("fl1", As::Nobody).await?;
     let initiator: Arc<dyn Initiator> = Arc::new(CertInitiator::new(Arc::new(own)));
-    Ok(talk.connection.login(&initiator).await.expect_err("a certificate that proves nothing"))
+    Ok(talk
+        .connection
+        .login(&initiator)
+        .await
+        .expect_err("a certificate that proves nothing"))
 }

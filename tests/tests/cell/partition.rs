@@ -19,13 +19,29 @@ struct Links;
 impl Links {
     fn new() -> Result<Links> {
         run("nft", &["add", "table", "inet", "baton"])?;
-        run("nft", &["add", "chain", "inet", "baton", "cut", "{ type filter hook output priority 0; }"])?;
+        run(
+            "nft",
+            &[
+                "add",
+                "chain",
+                "inet",
+                "baton",
+                "cut",
+                "{ type filter hook output priority 0; }",
+            ],
+        )?;
         Ok(Links)
     }
 
     /// Nothing gets from `source` to `target` any more; the other way is open.
     fn cut(&self, source: &str, target: &str) -> Result<()> {
-        run("nft", &["add", "rule", "inet", "baton", "cut", "ip", "saddr", source, "ip", "daddr", target, "drop"]).map(drop)
+        run(
+            "nft",
+            &[
+                "add", "rule", "inet", "baton", "cut", "ip", "saddr", source, "ip", "daddr", target, "drop",
+            ],
+        )
+        .map(drop)
     }
 
     /// Nothing gets from one to the other any more, nor back.
@@ -50,7 +66,10 @@ fn address(cell: &Cell, member: &str) -> Result<String> {
 }
 
 fn others(cell: &Cell, member: &str) -> Vec<String> {
-    cell.members_that_run().into_iter().filter(|other| other != member).collect()
+    cell.members_that_run()
+        .into_iter()
+        .filter(|other| other != member)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,13 +104,18 @@ async fn leader_in_the_minority_is_replaced_and_decides_nothing() -> Result<()> 
     ensure!(found.fileset.is_some(), "a lookup needs no quorum");
     let refused = minority.change(creation("of.the.minority")).await;
     ensure!(
-        refused.as_ref().is_err_and(|e| e.kind == Kind::Unreachable && e.to_string().contains("no quorum")),
+        refused
+            .as_ref()
+            .is_err_and(|e| e.kind == Kind::Unreachable && e.to_string().contains("no quorum")),
         "{refused:?}"
     );
     cell.fts(&["lock", "w1.1"])?.refused(5, &["no quorum"])?;
     let listed = cell.fts(&["lsfldb", "w1.1"])?;
     ensure!(listed.code == 0 && listed.stdout.contains("w1.1"), "{listed}");
-    ensure!(listed.stderr.contains("no quorum"), "that the list may be old was not said: {listed}");
+    ensure!(
+        listed.stderr.contains("no quorum"),
+        "that the list may be old was not said: {listed}"
+    );
 
     links.heal()?;
     cell.wait_for_all().await?;
@@ -130,7 +154,10 @@ async fn member_cut_off_and_back_does_not_unseat_the_leader() -> Result<()> {
     load.go_on(&cell, CHANGES).await?;
 
     let status = cell.status(&leader).await?;
-    ensure!(status.has_quorum && status.term == term, "{leader} led in term {term}, and now: {status:?}");
+    ensure!(
+        status.has_quorum && status.term == term,
+        "{leader} led in term {term}, and now: {status:?}"
+    );
     let verdict = load.finish(&cell).await?;
     verdict.check()?;
     ensure!(verdict.doubtful.is_empty(), "callers without an answer: {verdict:?}");

@@ -3,6 +3,8 @@
 //! The last line counts: `N histories, 0 violations`. A violation is printed with the end of its history and with
 //! the command that shows it again, and the program exits 1.
 
+#[cfg(test)]
+mod fldb;
 mod getrandom;
 
 use std::io::{IsTerminal, Write};
