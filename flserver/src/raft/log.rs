@@ -402,3 +402,44 @@ impl RaftLogStorage<Config> for Log {
         self.written(|done| Job::Purge(log_id.index, mark, done)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use openraft::entry::RaftEntry;
+    use openraft::testing::log_id;
+
+    use super::super::types::Command;
+    use super::*;
+    use crate::store::MemoryDisk;
+
+    /// Forty entries of which twenty go into a message.
+    const COUNT: u64 = 40;
+
+    fn entry(index: u64) -> Entry {
+        let body = vec![7; READ_BYTES_MAX / 20 - 64];
+        let format = Command::FORMAT;
+        Entry::new_normal(log_id::<Config>(1, 1, index), Command { format, body })
+    }
+
+    async fn lengths(log: &mut Log) -> (usize, usize) {
+        let limited = log.limited_get_log_entries(5, COUNT).await.unwrap();
+        assert_eq!(limited.first().map(|entry| entry.log_id.index), Some(5));
+        let whole = log.try_get_log_entries(0..COUNT).await.unwrap();
+        assert!(whole.iter().map(|entry| entry.log_id.index).eq(0..COUNT));
+        (limited.len(), whole.len())
+    }
+
+    #[tokio::test]
+    async fn message_is_bounded_by_bytes_from_memory_and_from_the_disk() {
+        let disk = MemoryDisk::new();
+        let store = Arc::new(disk.open());
+        let (mut log, mut writer) = Log::open(store.clone()).unwrap();
+        log.append((0..COUNT).map(entry), IOFlushed::noop()).await.unwrap();
+        assert_eq!(lengths(&mut log).await, (20, 40), "before anything is written");
+        let pending = writer.next().await.unwrap();
+        let written = store.commit(&pending.batch);
+        pending.finish(&written);
+        let (mut log, _writer) = Log::open(Arc::new(disk.open())).unwrap();
+        assert_eq!(lengths(&mut log).await, (20, 40), "read back");
+    }
+}

@@ -16,12 +16,16 @@ pub enum Heard<'a> {
     Installed(u64),
 }
 
+/// Called from within the state machine, before anybody else hears of it.
+#[cfg(feature = "testing")]
+pub type Listener = Arc<dyn Fn(Heard<'_>) + Send + Sync>;
+
 /// Where a test listens in.
 #[derive(Clone, Default)]
 pub struct Probe {
-    /// Called from within the state machine, before anybody else hears of it.
+    /// Who listens.
     #[cfg(feature = "testing")]
-    pub heard: Option<Arc<dyn Fn(Heard<'_>) + Send + Sync>>,
+    pub heard: Option<Listener>,
     /// Lets a restarted leader lead on without a vote, as the library would by default: that this loses
     /// agreement is for a test to show.
     #[cfg(feature = "testing")]
@@ -49,7 +53,6 @@ impl Probe {
 
 #[cfg(not(feature = "testing"))]
 impl Probe {
-    #[expect(clippy::unused_self, reason = "heard by tests alone")]
     pub(super) fn applied(&self, _: LogId, _: &Committed) {}
 
     pub(super) fn installed(&self, _: u64) {}
