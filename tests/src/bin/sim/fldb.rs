@@ -1,20 +1,21 @@
 //! Tests of the simulation `fldb`. They are here because only this program seeds what the libraries draw.
 
+use std::ops::Range;
+
 use baton_flserver::store::Lie;
 use baton_tests::sim::fldb::{Disks, Restart, history_of, leader_with_an_unsynced_entry, second_candidate};
 use baton_tests::sim::registry::{self, Simulation};
-use baton_tests::sim::runner;
-use baton_tests::sim::{Trace, Violation};
+use baton_tests::sim::{Trace, Violation, runner};
 
-/// What the histories of these seeds found.
-fn found(seeds: std::ops::Range<u64>, history: fn(u64) -> Result<Trace, Violation>) -> Vec<Violation> {
+/// What the histories of these seeds found, in a sentence each.
+fn found(seeds: Range<u64>, history: fn(u64) -> Result<Trace, Violation>) -> Vec<String> {
     let simulation = Simulation {
         name: "test",
         about: "a test",
         history,
     };
-    let violations = seeds.filter_map(|seed| runner::history(&simulation, seed, 40).err());
-    violations.collect()
+    let violations = seeds.filter_map(|seed| runner::history(&simulation, seed, 0).err());
+    violations.map(|violation| violation.what).collect()
 }
 
 #[test]
@@ -29,36 +30,31 @@ fn same_seed_gives_the_same_trace() {
 
 #[test]
 fn regression_log_id_reused_after_restart() {
-    let voted = found(0..20, |seed| leader_with_an_unsynced_entry(seed, Restart::Voted));
-    assert_eq!(voted, []);
-    let leads_on = found(0..20, |seed| leader_with_an_unsynced_entry(seed, Restart::LeadsOn));
-    for v in &leads_on {
-        println!("{}", v.what)
-    }
+    let none: [String; 0] = [];
+    assert_eq!(
+        found(0..60, |seed| leader_with_an_unsynced_entry(seed, Restart::Voted)),
+        none
+    );
+    // Under half of these seeds the power cut takes the entry; where it does not, there is nothing to reuse.
+    let reused = found(0..20, |seed| leader_with_an_unsynced_entry(seed, Restart::LeadsOn));
+    assert!(reused.len() >= 5, "{reused:?}");
     assert!(
-        leads_on
-            .iter()
-            .any(|violation| violation.what.starts_with("two commands at index"))
+        reused.iter().all(|what| what.starts_with("two commands at index")),
+        "{reused:?}"
     );
 }
 
 #[test]
 fn a_forgotten_vote_is_caught() {
-    let honest = found(0..10, |seed| second_candidate(seed, Disks::Honest));
-    for v in &honest {
-        println!("{v}")
-    }
-    assert_eq!(honest, []);
-    let forgotten = found(0..10, |seed| second_candidate(seed, Disks::ForgetVotes));
-    for v in &forgotten {
-        println!("{}", v.what)
-    }
+    let none: [String; 0] = [];
+    assert_eq!(found(0..20, |seed| second_candidate(seed, Disks::Honest)), none);
+    // Where the first candidate needs a second term, the two lead in different ones, and all is well.
+    let forgotten = found(0..20, |seed| second_candidate(seed, Disks::ForgetVotes));
+    assert!(forgotten.len() >= 10, "{forgotten:?}");
     assert!(
-        forgotten
-            .iter()
-            .all(|violation| violation.what.starts_with("two leaders in term"))
+        forgotten.iter().all(|what| what.starts_with("two leaders in term")),
+        "{forgotten:?}"
     );
-    assert_eq!(forgotten.len(), 10);
 }
 
 #[test]
@@ -66,8 +62,11 @@ fn a_store_that_loses_a_synced_entry_is_caught() {
     let lost = found(0..40, |seed| {
         history_of(seed, |plan| plan.with_lie(Lie::LosesLastEntry))
     });
-    for v in &lost {
-        println!("{}", v.what)
-    }
-    assert!(lost.len() >= 20);
+    // Many histories have no crash, or one that costs an entry which nobody had acknowledged.
+    assert!(lost.len() >= 15, "{lost:?}");
+    // The library notices some of it, and a start that finds a hole; what both miss, the oracles see.
+    assert!(
+        lost.iter().any(|what| what.starts_with("two commands at index")),
+        "{lost:?}"
+    );
 }

@@ -205,7 +205,10 @@ impl World {
             if let Err(error) = &staged
                 && error.kind == Kind::Invalid
             {
-                self.check(Err(format!("{} was told to write what no log can hold: {error}", Shown(number))));
+                self.check(Err(format!(
+                    "{} was told to write what no log can hold: {error}",
+                    Shown(number)
+                )));
             }
             pending.finish(&staged.and_then(|()| store.sync()));
         }
