@@ -4,6 +4,9 @@
 //! its watchers. What is not: time (paused, it jumps to the next timer), the wire, the disks, and everything above
 //! the wire. After the last fault all must come to one end, and at every step all oracles must agree.
 //!
+//! A seed decides a history only in the program `sim`, which answers the libraries' calls for randomness itself;
+//! the order in which the runtime wakes tasks is seeded here.
+//!
 //! | file | is |
 //! |---|---|
 //! | `fldb/plan.rs` | what kind of history it is |
@@ -151,7 +154,7 @@ impl World {
     async fn settled(&self, end: Instant) -> Result<(), String> {
         while let Err(why) = self.is_settled() {
             if Instant::now() >= end {
-                return Err(format!("long after the last fault {why}"));
+                return Err(format!("it took too long: {why}"));
             }
             sleep(LOOK).await;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use baton_types::change::{Change, Who};
 use baton_types::record::{InvitationKind, Record};
 use baton_types::{CellId, CellName, EntryName, Error, Kind, PrincipalName, Result};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::changes::administrator;
@@ -48,7 +48,7 @@ impl World {
         let Some((number, when)) = self.plan.lost else {
             return Ok(());
         };
-        sleep_until(self.moment(when)).await;
+        sleep(Duration::from_micros(when)).await;
         // A group that is not whole yet may not survive the loss of one, whatever anybody does.
         while !self.is_whole() {
             sleep(Duration::from_millis(5)).await;

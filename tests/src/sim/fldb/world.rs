@@ -1,7 +1,7 @@
 //! `World`: what all parts of a history share: time, network, machines, oracles, and the record of what happened.
 //!
-//! Everything runs on one thread, so the locks are never waited for; none is held while something else is awaited
-//! or another one taken.
+//! Everything runs on one thread, so no lock is ever waited for, and none is held while something is awaited. Where
+//! one is taken under another it is in this order: oracle, hosts, seed, network, record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -89,6 +89,7 @@ impl World {
         Duration::from_micros(self.draw(|seed| seed.between(low, high)))
     }
 
+    /// Looks at the links, or changes them.
     pub fn network<T>(&self, change: impl FnOnce(&mut Network) -> T) -> T {
         change(&mut self.network.lock())
     }
@@ -124,7 +125,7 @@ impl World {
         }
     }
 
-    /// The history ends here with this.
+    /// What went wrong, with the record so far.
     pub fn violation(&self, what: String) -> Violation {
         self.trace.lock().violation(what)
     }
@@ -177,6 +178,7 @@ impl World {
         leaders.max_by_key(|number| self.running(*number).map(|(_, member)| member.status().term))
     }
 
+    /// True if this member says that it leads.
     pub fn leads(&self, number: u64) -> bool {
         let running = self.running(number);
         running.is_some_and(|(_, member)| member.status().leader == Some(number))
