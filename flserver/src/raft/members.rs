@@ -35,10 +35,12 @@ impl Member {
     /// What Raft says; the step is tried again at the next call.
     pub async fn reconcile(&self, records: &[record::Member]) -> Result<()> {
         let metrics = self.raft.metrics().borrow_watched().clone();
-        if metrics.current_leader != Some(self.number) || records.is_empty() {
+        let voters = metrics.membership_config.get_joint_config();
+        // A leader that was taken out leads on for a moment; the next steps are its successor's.
+        let may_step = voters.iter().any(|voters| voters.contains(&self.number));
+        if metrics.current_leader != Some(self.number) || !may_step || records.is_empty() {
             return Ok(());
         }
-        let voters = metrics.membership_config.get_joint_config();
         let last = metrics.last_log_index.unwrap_or_default();
         let matched = metrics.replication.unwrap_or_default();
         let is_close = |number: &u64| {
