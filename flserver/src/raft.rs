@@ -39,6 +39,7 @@ use futures::{FutureExt, StreamExt};
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::{ReadPolicy, SnapshotPolicy};
+use parking_lot::Mutex;
 use prost::Message;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -119,6 +120,8 @@ pub struct Member {
     wire: Arc<dyn Wire>,
     published: Arc<Published>,
     clock: Arc<dyn Clock>,
+    /// When a leader was heard last.
+    heard: Arc<Mutex<Instant>>,
 }
 
 impl Member {
@@ -157,6 +160,7 @@ impl Member {
             wire: parts.wire,
             published: parts.published,
             clock: parts.clock,
+            heard: Arc::new(Mutex::new(Instant::now())),
         })
     }
 
@@ -278,13 +282,16 @@ impl Member {
         match request {
             Request::Vote => encode(&self.raft.vote(decode(&body)?).await.map_err(|e| stopped(&e))?),
             Request::PreVote => encode(&self.raft.pre_vote(decode(&body)?).await.map_err(|e| stopped(&e))?),
-            Request::Append => encode(
-                &self
-                    .raft
-                    .append_entries(decode(&body)?)
-                    .await
-                    .map_err(|e| stopped(&e))?,
-            ),
+            Request::Append => {
+                *self.heard.lock() = Instant::now();
+                encode(
+                    &self
+                        .raft
+                        .append_entries(decode(&body)?)
+                        .await
+                        .map_err(|e| stopped(&e))?,
+                )
+            }
             Request::TransferLeader => encode(
                 &self
                     .raft

@@ -45,6 +45,12 @@ struct Account {
     longest: Duration,
 }
 
+impl Account {
+    fn wrote(&self, name: &str) -> bool {
+        self.acknowledged.contains(name) || self.doubtful.iter().any(|doubtful| doubtful == name)
+    }
+}
+
 /// What the watcher was told.
 #[derive(Debug, Default)]
 struct Seen {
@@ -158,7 +164,7 @@ impl Load {
         Ok(Verdict {
             acknowledged: account.acknowledged.len(),
             found: account.acknowledged.intersection(&names).count(),
-            twice: twice(&events, &seen),
+            twice: twice(&events, &seen, &account),
             doubtful: account.doubtful.clone(),
             refused: account.refused.clone(),
             missed: account.acknowledged.len() - account.acknowledged.iter().filter(is_seen).count(),
@@ -295,8 +301,8 @@ fn fileset(record: Record) -> Option<(FilesetId, Fileset)> {
     }
 }
 
-/// Names under which something happened more than once, by the events and by the watch.
-fn twice(events: &[Record], seen: &Seen) -> Vec<String> {
+/// Names of the writers under which something happened more than once, by the events and by the watch.
+fn twice(events: &[Record], seen: &Seen, account: &Account) -> Vec<String> {
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
     for event in events {
         if let Record::Event(event) = event
@@ -309,7 +315,7 @@ fn twice(events: &[Record], seen: &Seen) -> Vec<String> {
     let mut twice: Vec<String> = counts
         .into_iter()
         .chain(noticed)
-        .filter(|(_, count)| *count > 1)
+        .filter(|(name, count)| *count > 1 && account.wrote(name))
         .map(|(name, _)| name.to_owned())
         .collect();
     twice.sort();

@@ -8,6 +8,9 @@ use openraft::async_runtime::WatchReceiver;
 
 use super::{Member, Peer};
 
+/// A leader of whom nothing was heard for so long is no leader: twenty of its heartbeats, three elections.
+const SILENT: Duration = Duration::from_secs(1);
+
 /// How one member sees the group.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
@@ -46,9 +49,12 @@ impl Member {
         let heard = metrics
             .last_quorum_acked
             .is_some_and(|at| at.elapsed() < Duration::from_secs(1));
+        // A member that is cut off asks before it raises the term, and so never forgets its leader by itself.
+        let is_heard = |leader: &u64| *leader == self.number || self.heard.lock().elapsed() < SILENT;
+        let leader = metrics.current_leader.filter(is_heard);
         Status {
             number: self.number,
-            leader: metrics.current_leader,
+            leader,
             term: metrics.current_term,
             committed: metrics.local_committed.map_or(0, |log_id| log_id.index),
             voters: membership.voter_ids().collect(),
@@ -57,7 +63,7 @@ impl Member {
                 .map(|(number, log_id)| (number, log_id.map_or(0, |log_id| log_id.index)))
                 .collect(),
             silent: silent.collect(),
-            quorum: match metrics.current_leader {
+            quorum: match leader {
                 // Alone, it is the quorum; a leader of others must have heard from them.
                 Some(leader) if leader == self.number => alone || heard,
                 Some(_) => true,

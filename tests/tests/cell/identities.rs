@@ -32,10 +32,10 @@ async fn token_is_good_once_and_for_its_own_cell() -> Result<()> {
     let mallory = cell.seat("desk", "mallory");
     mallory
         .baton(&["login", "--invite", &changed])?
-        .refused(1, &["token"])?;
+        .refused(1, &["invitation", "copied wrongly"])?;
     mallory
         .baton(&["login", "--invite", "please"])?
-        .refused(1, &["token"])?;
+        .refused(1, &["invitation"])?;
 
     // Another cell of the same name at the same addresses would have another key: the token pins it.
     let stranger = Cell::builder().flservers(1).start().await?;
@@ -57,7 +57,7 @@ async fn machine_speaks_for_its_people_only_where_it_is_marked() -> Result<()> {
         .await
         .expect_err("not on offer in this cell");
     ensure!(
-        error.reason.contains("host-trust") && error.remedy.contains("cert"),
+        error.on.contains("host-trust") && error.to_string().contains("it offers cert"),
         "{error}"
     );
     cell.fts(&["cell", "set", "auth", "cert,host-trust"])?.done()?;
@@ -68,7 +68,7 @@ async fn machine_speaks_for_its_people_only_where_it_is_marked() -> Result<()> {
             let error = assert(&cell, As::Machine("fs1"), "alice")
                 .await
                 .expect_err("not marked");
-            (!error.remedy.contains("cert")).then_some(error)
+            (!error.to_string().contains("it offers cert")).then_some(error)
         })
         .await?;
     ensure!(error.kind == Kind::Denied, "{unmarked}: {error:?}");

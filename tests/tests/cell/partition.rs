@@ -78,6 +78,7 @@ async fn leader_in_the_minority_is_replaced_and_decides_nothing() -> Result<()> 
         return Ok(());
     }
     let (cell, links) = cell().await?;
+    cell.fts(&["create", "spare", "fs1", "lfs01"])?.done()?;
     let load = Load::start(&cell, 2)?;
     load.go_on(&cell, CHANGES).await?;
 
@@ -109,7 +110,7 @@ async fn leader_in_the_minority_is_replaced_and_decides_nothing() -> Result<()> 
             .is_err_and(|e| e.kind == Kind::Unreachable && e.to_string().contains("no quorum")),
         "{refused:?}"
     );
-    cell.fts(&["lock", "w1.1"])?.refused(5, &["no quorum"])?;
+    cell.fts(&["lock", "spare"])?.refused(5, &["no quorum"])?;
     let listed = cell.fts(&["lsfldb", "w1.1"])?;
     ensure!(listed.code == 0 && listed.stdout.contains("w1.1"), "{listed}");
     ensure!(
@@ -120,8 +121,8 @@ async fn leader_in_the_minority_is_replaced_and_decides_nothing() -> Result<()> 
     links.heal()?;
     cell.wait_for_all().await?;
     load.go_on(&cell, CHANGES).await?;
-    cell.fts(&["lock", "w1.1"])?.done()?;
-    cell.fts(&["unlock", "w1.1"])?.done()?;
+    cell.fts(&["lock", "spare"])?.done()?;
+    cell.fts(&["unlock", "spare"])?.done()?;
     let verdict = load.finish(&cell).await?;
     verdict.check()?;
     ensure!(verdict.doubtful.is_empty(), "callers without an answer: {verdict:?}");
