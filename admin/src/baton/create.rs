@@ -41,7 +41,7 @@ pub async fn create(session: &Session, words: CreateCell) -> Result<Output> {
     let plan = Plan::new(session, words)?;
     plan.check(session)?;
     let cell = plan.make(session)?;
-    let mut text = plan.made(session, &cell);
+    let mut text = plan.made(&cell);
     if is_started {
         let log = start(session, &cell).await?;
         text += &format!("flserver runs; its log is {}.\n", log.display());
@@ -155,13 +155,12 @@ impl Plan {
         Credential::new(authority.anchor().clone(), certificate, key)
     }
 
-    fn made(&self, session: &Session, cell: &CellFile) -> String {
+    fn made(&self, cell: &CellFile) -> String {
         let addresses: Vec<_> = self.addresses.iter().map(Address::to_string).collect();
         format!(
             "Made the cell {} ({}).\n\
              Its first member is this machine, {}, found at {}.\n\
              Its first administrator is {}, uid {}; the identity is in {}.\n\
-             Other machines need {}; 'baton join' writes it there.\n\
              \n\
              The authority's key is {}.\n\
              Who has it can be anybody in the cell; without it nobody new can come in.\n\
@@ -174,7 +173,6 @@ impl Plan {
             self.administrator,
             self.administrator_id,
             self.user_place.directory().display(),
-            session.paths.cell(&self.cell).display(),
             self.authority_key().display(),
         )
     }

@@ -18,12 +18,12 @@ pub enum Origin {
 }
 
 /// One setting of this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
     /// As in `baton.toml`: `table.key`.
     pub key: &'static str,
     /// As in `baton.toml`; `None` where there is none.
-    pub value: Option<String>,
+    pub value: Option<toml::Value>,
     /// Why it is so.
     pub origin: Origin,
 }
@@ -48,7 +48,7 @@ impl Config {
         };
         let setting = |key: &&'static str| Setting {
             key,
-            value: find(&values, key).map(ToString::to_string),
+            value: find(&values, key).cloned(),
             origin: origin(key),
         };
         Ok(KEYS.iter().map(setting).collect())

@@ -62,8 +62,8 @@ fn settings_say_where_they_come_from() {
     let is = |key: &str, value: &str, origin: &Origin| {
         let setting = settings.iter().find(|setting| setting.key == key).unwrap();
         assert_eq!(
-            (setting.value.as_deref(), &setting.origin),
-            (Some(value), origin),
+            (setting.value.as_ref().map(ToString::to_string), &setting.origin),
+            (Some(value.to_owned()), origin),
             "{key}"
         );
     };
