@@ -156,8 +156,8 @@ where
 {
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
-    for client in clients.iter().cloned() {
-        let call = call.clone();
+    for client in clients {
+        let (client, call) = (client.clone(), call.clone());
         tasks.spawn(async move {
             let mut each = Vec::new();
             while let Some(took) = call(client.clone()).await? {
