@@ -76,10 +76,10 @@ pub fn hello_of_tls12() -> Vec<u8> {
     hello.push(0); // no session
     hello.extend([0, 2, 0xc0, 0x2b]); // ECDHE-ECDSA-AES128-GCM-SHA256
     hello.extend([1, 0]); // no compression
-    hello.extend(u16::try_from(extensions.len()).unwrap().to_be_bytes());
+    hello.extend(u16::try_from(extensions.len()).expect("a hello is short").to_be_bytes());
     hello.extend(extensions);
-    let length = u32::try_from(hello.len()).unwrap().to_be_bytes();
+    let length = u32::try_from(hello.len()).expect("a hello is short").to_be_bytes();
     let handshake = [&[1, length[1], length[2], length[3]], hello.as_slice()].concat();
-    let length = u16::try_from(handshake.len()).unwrap().to_be_bytes();
+    let length = u16::try_from(handshake.len()).expect("a hello is short").to_be_bytes();
     [&[22, 3, 1, length[0], length[1]], handshake.as_slice()].concat()
 }
