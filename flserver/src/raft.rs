@@ -41,7 +41,7 @@ use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError,
 use openraft::{ReadPolicy, SnapshotPolicy};
 use parking_lot::Mutex;
 use prost::Message;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::publish::Published;
 use crate::store::LogStore;
@@ -265,6 +265,15 @@ impl Member {
             .await
     }
 
+    /// Gives watchers a sign of life, if within `at_most` this member knows all that the group knows. One that is
+    /// cut off, or was taken out, is silent: those who watch it are better off elsewhere.
+    pub async fn tick(&self, at_most: Duration) {
+        let caught_up = async { self.published.reached(self.read_index(at_most).await?).await };
+        if let Ok(Ok(())) = timeout(at_most, caught_up).await {
+            self.published.tick();
+        }
+    }
+
     async fn read_index_here(&self) -> Result<u64, Refusal> {
         match self.raft.get_read_log_id(ReadPolicy::ReadIndex).await {
             Ok((read, _)) => Ok(read.index()),
@@ -367,7 +376,7 @@ impl Member {
                 while metrics.borrow_watched().current_leader == Some(self.number) && metrics.changed().await.is_ok() {}
             };
             // The others elect one by themselves if this takes longer.
-            drop(tokio::time::timeout(Duration::from_secs(1), moved).await);
+            drop(timeout(Duration::from_secs(1), moved).await);
         }
     }
 

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use baton_flserver::store::Lie;
-use baton_tests::sim::fldb::{Disks, Restart, history_of, leader_with_an_unsynced_entry, second_candidate};
+use baton_tests::sim::fldb::{
+    Disks, Restart, history_of, leader_with_an_unsynced_entry, retired_leader, second_candidate,
+};
 use baton_tests::sim::registry::{self, Simulation};
 use baton_tests::sim::{Trace, Violation, runner};
 
@@ -42,6 +44,12 @@ fn regression_log_id_reused_after_restart() {
         reused.iter().all(|what| what.starts_with("two commands at index")),
         "{reused:?}"
     );
+}
+
+#[test]
+fn regression_retired_leader_changes_the_membership() {
+    let none: [String; 0] = [];
+    assert_eq!(found(0..20, retired_leader), none);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::changes::administrator;
 use super::client::Session;
 use super::host::{address, peer};
-use super::plan::Growth;
+use super::plan::{Growth, Leaving};
 use super::world::{Shown, World};
 
 /// The administrator among the clients.
@@ -40,12 +40,12 @@ impl World {
         session.change(Who::Database, genesis).await.map(drop)
     }
 
-    /// Brings the group to its size, and replaces the member that the plan loses.
+    /// Brings the group to its size, and replaces the member that leaves.
     pub async fn administrate(self: Arc<World>, mut session: Session) -> Result<()> {
         if self.plan.growth == Growth::UnderFaults {
             self.grow(&mut session).await?;
         }
-        let Some((number, when)) = self.plan.lost else {
+        let Some((number, when, leaving)) = self.plan.leaves else {
             return Ok(());
         };
         sleep(Duration::from_micros(when)).await;
@@ -53,7 +53,9 @@ impl World {
         while !self.is_whole() {
             sleep(Duration::from_millis(5)).await;
         }
-        self.lose(number);
+        if leaving == Leaving::Lost {
+            self.lose(number);
+        }
         let name = EntryName::parse(&Shown(number).to_string())?;
         session.change(administrator()?, Change::RemoveMember { name }).await?;
         self.join(&mut session).await
@@ -77,7 +79,7 @@ impl World {
     }
 
     /// Invites one more member, and starts it.
-    async fn join(self: &Arc<World>, session: &mut Session) -> Result<()> {
+    pub async fn join(self: &Arc<World>, session: &mut Session) -> Result<()> {
         let number = self.hosts.lock().keys().max().map_or(1, |last| last + 1);
         let name = EntryName::parse(&Shown(number).to_string())?;
         loop {

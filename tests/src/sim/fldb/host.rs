@@ -20,8 +20,10 @@ use crate::sim::Seed;
 const SYNC_MICROS: (Time, Time) = (200, 3_000);
 /// Time to write a snapshot, in microseconds: long enough that something happens meanwhile.
 const SNAPSHOT_MICROS: (Time, Time) = (500, 60_000);
-/// Between two signs of life to watchers, and two looks at the membership.
-const TICK: Duration = Duration::from_millis(50);
+/// Between two signs of life to watchers.
+const TICK: Duration = Duration::from_millis(100);
+/// Between two looks at the membership.
+const LOOK: Duration = Duration::from_millis(50);
 /// A step of the membership that takes longer is left to whoever leads then.
 const STEP: Duration = Duration::from_secs(1);
 /// Most that a machine's date is off: a day.
@@ -150,12 +152,11 @@ impl World {
 
     /// One life of a member, from its start to its failure.
     async fn live(self: Arc<World>, number: u64, life: u64, store: Arc<MemoryStore>, timing: Timing) {
-        let published = Arc::new(Published::default());
         let parts = Parts {
             number,
             store: store.clone(),
             wire: Arc::new(SimWire::new(self.clone(), number, life)),
-            published: published.clone(),
+            published: Arc::new(Published::default()),
             clock: Arc::new(HostClock {
                 world: self.clone(),
                 number,
@@ -180,7 +181,8 @@ impl World {
         if let Some(host) = self.hosts.lock().get_mut(&number) {
             host.member = Some(member.clone());
         }
-        tokio::spawn(self.clone().keep(number, life, member.clone(), published));
+        tokio::spawn(self.clone().tick(number, life, member.clone()));
+        tokio::spawn(self.clone().reconcile(number, life, member.clone()));
         let error = member.failed().await;
         self.failed(number, life, &error);
     }
@@ -214,14 +216,21 @@ impl World {
         }
     }
 
-    /// What a daemon does besides: signs of life to watchers, and membership as the records say.
-    async fn keep(self: Arc<World>, number: u64, life: u64, member: Member, published: Arc<Published>) {
+    /// Signs of life to watchers.
+    async fn tick(self: Arc<World>, number: u64, life: u64, member: Member) {
         while self.is_alive(number, life) {
-            published.tick();
-            let records: Vec<_> = published.state().members().cloned().collect();
+            member.tick(TICK).await;
+            sleep(TICK).await;
+        }
+    }
+
+    /// Membership as the records say.
+    async fn reconcile(self: Arc<World>, number: u64, life: u64, member: Member) {
+        while self.is_alive(number, life) {
+            let records: Vec<_> = member.published().state().members().cloned().collect();
             // What could not be done is done at the next look, here or elsewhere.
             let _ = timeout(STEP, member.reconcile(&records)).await;
-            sleep(TICK).await;
+            sleep(LOOK).await;
         }
     }
 

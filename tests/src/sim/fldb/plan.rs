@@ -15,8 +15,8 @@ pub struct Plan {
     pub(super) members: u64,
     /// Whether it has them all before anything breaks.
     pub(super) growth: Growth,
-    /// A member whose machine burns down, and when; another one takes its place.
-    pub(super) lost: Option<(u64, Time)>,
+    /// A member that leaves, and when; another one takes its place.
+    pub(super) leaves: Option<(u64, Time, Leaving)>,
     /// When the leader hands over on purpose.
     pub(super) hand_overs: Vec<Time>,
     /// What goes wrong besides.
@@ -36,13 +36,22 @@ pub(super) enum Growth {
     UnderFaults,
 }
 
+/// How a member leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// Its machine burns down first.
+    Lost,
+    /// It is taken out of the group while it runs, and goes on running.
+    Retired,
+}
+
 impl Plan {
     /// A group of `members`, and nothing goes wrong.
     pub(super) fn calm(members: u64) -> Plan {
         Plan {
             members,
             growth: Growth::Calm,
-            lost: None,
+            leaves: None,
             hand_overs: Vec::new(),
             afflictions: Vec::new(),
             snapshot_every: 1_000,
@@ -65,9 +74,10 @@ impl Plan {
             } else {
                 Growth::Calm
             },
-            lost: seed
-                .chance(150)
-                .then(|| (seed.between(2, members), seed.below(FAULTS_UNTIL / 2))),
+            leaves: seed.chance(200).then(|| {
+                let leaving = *seed.pick(&[Leaving::Lost, Leaving::Lost, Leaving::Retired]);
+                (seed.between(2, members), seed.below(FAULTS_UNTIL / 2), leaving)
+            }),
             hand_overs: (0..seed.below(3)).map(|_| seed.below(FAULTS_UNTIL)).collect(),
             afflictions: targets.afflictions(seed, FAULTS_UNTIL),
             snapshot_every: seed.between(10, 100),

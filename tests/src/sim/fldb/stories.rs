@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use baton_flserver::store::Lie;
-use baton_types::change::Change;
+use baton_types::change::{Change, Who};
+use baton_types::{EntryName, Error, PrincipalName};
 use tokio::time::{Instant, sleep};
 
 use super::admin::ADMINISTRATOR;
 use super::changes::administrator;
 use super::client::Session;
-use super::host::{Host, State};
+use super::host::{Host, State, address};
 use super::plan::Plan;
-use super::world::World;
+use super::world::{Shown, World};
 use super::{SETTLED_WITHIN, told};
 use crate::sim::{Seed, Trace, Violation};
 
@@ -96,6 +97,41 @@ async fn second_vote(world: Arc<World>) -> Result<(), String> {
     sleep(LONG).await;
     world.muted.lock().clear();
     world.together(first, &[voter, second]);
+    world.settled(Instant::now() + SETTLED_WITHIN).await
+}
+
+/// The leader is taken out of the group while it runs, and another member comes at once.
+///
+/// # Errors
+/// What an oracle found.
+pub fn retired_leader(number: u64) -> Result<Trace, Violation> {
+    told(number, Plan::calm(3), Seed::new(number), |world| {
+        Box::pin(retired(world))
+    })
+}
+
+async fn retired(world: Arc<World>) -> Result<(), String> {
+    let mut session = grown(&world).await?;
+    let leader = world.leader().ok_or("nobody leads")?;
+    let heir = (1..=3).find(|number| *number != leader).ok_or("nobody else is there")?;
+    let told = async {
+        // The only one who can issue certificates cannot leave.
+        let name = EntryName::parse(&Shown(heir).to_string())?;
+        let announced = Change::AnnounceMember {
+            name: name.clone(),
+            addresses: address(heir).into_iter().collect(),
+            issuer: true,
+        };
+        let itself = Who::Host {
+            name: PrincipalName::host(&name),
+            server: None,
+        };
+        session.change(itself, announced).await?;
+        let name = EntryName::parse(&Shown(leader).to_string())?;
+        session.change(administrator()?, Change::RemoveMember { name }).await?;
+        world.join(&mut session).await
+    };
+    told.await.map_err(|e: Error| e.to_string())?;
     world.settled(Instant::now() + SETTLED_WITHIN).await
 }
 
