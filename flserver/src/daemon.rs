@@ -90,7 +90,7 @@ pub async fn run(paths: &Paths, config: &Config, snapshot_every: Option<u64>) ->
             .await?;
     }
     tokio::spawn(reconcile(member.clone()));
-    tokio::spawn(tick(published.clone()));
+    tokio::spawn(tick(member.clone()));
     tokio::spawn(keep_members_known(paths.clone(), published.clone()));
     let start = start(
         member.clone(),
@@ -268,11 +268,11 @@ async fn reconcile(member: Member) {
     }
 }
 
-async fn tick(published: Arc<Published>) {
+async fn tick(member: Member) {
     let mut again = interval(TICK);
     loop {
         again.tick().await;
-        published.tick();
+        member.tick(TICK).await;
     }
 }
 

@@ -331,8 +331,10 @@ impl Member {
 
     /// Answers a stream of appends, each in its turn.
     pub fn answer_appends(&self, appends: BoxStream<'static, Vec<u8>>) -> BoxStream<'static, Result<Vec<u8>>> {
+        let heard = self.heard.clone();
         // What does not decode ends the stream; its sender opens another.
         let appends = appends
+            .inspect(move |_| *heard.lock() = Instant::now())
             .map(|body| decode(&body).ok())
             .take_while(|rpc| futures::future::ready(rpc.is_some()));
         let answers = self.raft.stream_append(appends.filter_map(futures::future::ready));

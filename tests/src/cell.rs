@@ -24,6 +24,8 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use baton_rpc::Connection;
+use parking_lot::Mutex;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +75,8 @@ pub struct Cell {
     show: Show,
     /// By machine; a daemon that is here is meant to run.
     processes: BTreeMap<String, Process>,
+    /// To members that were asked how they are.
+    connections: Mutex<BTreeMap<String, Connection>>,
     /// For whom it was made.
     test: String,
     end: End,
@@ -102,6 +106,7 @@ impl Cell {
             life: Life::Free,
             show: Show::Nothing,
             processes: BTreeMap::new(),
+            connections: Mutex::default(),
             test: String::new(),
             end: End::None,
         };

@@ -36,7 +36,12 @@ impl Trail {
     }
 
     fn add(&mut self, target: Target, error: Error, is_reached: bool) {
-        self.tried.retain(|tried| !is_same(&tried.target, &target));
+        let before = self.tried.extract_if(.., |tried| is_same(&tried.target, &target));
+        // That time ran out says less than what it had said itself.
+        let error = match before.last() {
+            Some(before) if before.is_reached && error.kind == Kind::TimedOut => before.error,
+            _ => error,
+        };
         self.tried.push(Tried {
             target,
             error,

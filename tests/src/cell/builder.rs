@@ -8,6 +8,7 @@ use baton_rpc::fldb::{Freshness, Query};
 use baton_types::change::Change;
 use baton_types::record::{Record, Table};
 use baton_types::{AggregateId, AggregateName};
+use parking_lot::Mutex;
 
 use super::environment::link_programs;
 use super::isolation::test_name;
@@ -154,6 +155,7 @@ impl Builder {
             life: self.life,
             show: self.show,
             processes: BTreeMap::new(),
+            connections: Mutex::default(),
             test,
             end: End::Failure,
         })

@@ -47,7 +47,7 @@ pub fn isolated(test: &str) -> Result<bool> {
         .arg(own)
         .args(["--exact", test, "--nocapture", "--test-threads", "1"]);
     let output = inner
-        .env(INSIDE, "1")
+        .env(INSIDE, test)
         .stdin(Stdio::null())
         .output()
         .context("setpriv does not start")?;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 
@@ -54,6 +55,7 @@ fn find_or_build() -> Result<PathBuf> {
         folder = folder.parent().context("this program is in no build folder")?;
     }
     if PROGRAMS.iter().all(|(name, _)| folder.join(name).is_file()) {
+        warn_of_older(folder);
         return Ok(folder.to_owned());
     }
     build(folder)?;
@@ -67,6 +69,34 @@ fn find_or_build() -> Result<PathBuf> {
         );
     }
     Ok(folder.to_owned())
+}
+
+/// A program that is older than its own sources is tested all the same; whoever wonders at the result is told.
+fn warn_of_older(folder: &Path) {
+    for (name, package) in PROGRAMS {
+        let crate_folder = package.trim_start_matches("baton-");
+        let sources = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .join(crate_folder)
+            .join("src");
+        let built = folder.join(name).metadata().and_then(|program| program.modified());
+        if built.is_ok_and(|built| newest(&sources) > Some(built)) {
+            eprintln!(
+                "note: {name} is older than {crate_folder}/src; to build it anew: cargo build --workspace --bins"
+            );
+        }
+    }
+}
+
+/// When something under `folder` was last written; tests are no part of a program.
+fn newest(folder: &Path) -> Option<SystemTime> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let entries = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with("tests"));
+    entries
+        .filter_map(|entry| match entry.file_type().ok()?.is_dir() {
+            true => newest(&entry.path()),
+            false => entry.metadata().ok()?.modified().ok(),
+        })
+        .max()
 }
 
 /// Two processes that come here at once wait for each other at cargo's own lock.

@@ -14,12 +14,12 @@ use baton_security::auth::cert::CertInitiator;
 use baton_security::{ClientTls, Credential, HostTls, Place, Wire};
 use baton_types::change::{Change, ChangeSession};
 use baton_types::{Address, BootClock, CellName, Clock, EntryName, Error};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Cell, builder};
 
-/// How long a member that is meant to answer may take to greet.
-const GREETING_MAX: Duration = Duration::from_secs(5);
+/// How long a member that is meant to answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// On whose behalf to talk.
 #[derive(Clone, Copy, Debug)]
@@ -175,7 +175,7 @@ impl Cell {
             address: Address::parse(&address)?,
         };
         let dialer = Dialer::new(self.tls(who)?, self.source(), PORT_FLDB);
-        let connection = dialer.connect(&target, Instant::now() + GREETING_MAX).await?;
+        let connection = dialer.connect(&target, Instant::now() + ANSWER_MAX).await?;
         let caller = match who {
             As::Nobody | As::Machine(_) => 0,
             As::User(name) => {
@@ -188,12 +188,31 @@ impl Cell {
 
     /// How the member called `member` sees the group.
     ///
+    /// It is asked on one connection as long as that holds: a member turns away who connects all the time.
+    ///
     /// # Errors
     /// When it does not answer.
     pub async fn status(&self, member: &str) -> Result<Status> {
-        let talk = self.talk(member, As::Nobody).await?;
-        let ask = talk.connection.fldb().status(v1::StatusRequest { caller: 0 }).await;
-        Ok(ask.map_err(|status| from_status(&status))?.into_inner().try_into()?)
+        let kept = self.connections.lock().get(member).cloned();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => self.talk(member, As::Nobody).await?.connection,
+        };
+        let asked = timeout(ANSWER_MAX, connection.fldb().status(v1::StatusRequest { caller: 0 })).await;
+        let status = asked
+            .context("it does not answer")
+            .and_then(|reply| Ok(reply.map_err(|status| from_status(&status))?));
+        let mut connections = self.connections.lock();
+        match status {
+            Ok(status) => {
+                connections.insert(member.to_owned(), connection);
+                Ok(status.into_inner().try_into()?)
+            }
+            Err(error) => {
+                connections.remove(member);
+                Err(error)
+            }
+        }
     }
 
     /// The leader, if a member of whom a quorum was heard says who it is.

@@ -46,7 +46,7 @@ use admin::ADMINISTRATOR;
 use client::Session;
 pub use plan::Plan;
 use plan::{FAULTS_UNTIL, Growth};
-pub use stories::{Disks, Restart, leader_with_an_unsynced_entry, retired_leader, second_candidate};
+pub use stories::{Disks, Restart, leader_with_an_unsynced_entry, power_cut, retired_leader, second_candidate};
 use watcher::WatchClient;
 use world::{Phase, Shown, World};
 

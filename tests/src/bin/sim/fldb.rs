@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use baton_flserver::store::Lie;
 use baton_tests::sim::fldb::{
-    Disks, Restart, history_of, leader_with_an_unsynced_entry, retired_leader, second_candidate,
+    Disks, Restart, history_of, leader_with_an_unsynced_entry, power_cut, retired_leader, second_candidate,
 };
 use baton_tests::sim::registry::{self, Simulation};
 use baton_tests::sim::{Trace, Violation, runner};
@@ -56,25 +56,23 @@ fn regression_retired_leader_changes_the_membership() {
 fn a_forgotten_vote_is_caught() {
     let none: [String; 0] = [];
     assert_eq!(found(0..20, |seed| second_candidate(seed, Disks::Honest)), none);
-    // Where the first candidate needs a second term, the two lead in different ones, and all is well.
+    // Where the first candidate needs another term, the two lead in different ones, and all is well.
     let forgotten = found(0..20, |seed| second_candidate(seed, Disks::ForgetVotes));
-    assert!(forgotten.len() >= 10, "{forgotten:?}");
-    assert!(
-        forgotten.iter().all(|what| what.starts_with("two leaders in term")),
-        "{forgotten:?}"
-    );
+    let leaders = forgotten.iter().filter(|what| what.starts_with("two leaders in term"));
+    assert!(leaders.count() >= 10, "{forgotten:?}");
 }
 
 #[test]
 fn a_store_that_loses_a_synced_entry_is_caught() {
+    let none: [String; 0] = [];
+    assert_eq!(found(0..20, |seed| power_cut(seed, Disks::Honest)), none);
+    // Where not all disks had the entry yet, the library may notice first that a follower went back.
+    let lost = found(0..20, |seed| power_cut(seed, Disks::LoseEntries));
+    let commands = lost.iter().filter(|what| what.starts_with("two commands at index"));
+    assert!(commands.count() >= 10, "{lost:?}");
+    // In drawn histories, of which many have no crash, or one that costs an entry which nobody needed.
     let lost = found(0..40, |seed| {
         history_of(seed, |plan| plan.with_lie(Lie::LosesLastEntry))
     });
-    // Many histories have no crash, or one that costs an entry which nobody had acknowledged.
     assert!(lost.len() >= 15, "{lost:?}");
-    // The library notices some of it, and a start that finds a hole; what both miss, the oracles see.
-    assert!(
-        lost.iter().any(|what| what.starts_with("two commands at index")),
-        "{lost:?}"
-    );
 }

@@ -59,6 +59,18 @@ pub enum Disks {
     Honest,
     /// They forget their member's vote at each crash.
     ForgetVotes,
+    /// They lose the last entry that they had promised to keep.
+    LoseEntries,
+}
+
+impl Disks {
+    fn plan(self) -> Plan {
+        match self {
+            Disks::Honest => Plan::calm(3),
+            Disks::ForgetVotes => Plan::calm(3).with_lie(Lie::ForgetsVote),
+            Disks::LoseEntries => Plan::calm(3).with_lie(Lie::LosesLastEntry),
+        }
+    }
 }
 
 /// A member votes, crashes, and is asked by another candidate of the same term.
@@ -66,11 +78,9 @@ pub enum Disks {
 /// # Errors
 /// What an oracle found.
 pub fn second_candidate(number: u64, disks: Disks) -> Result<Trace, Violation> {
-    let plan = match disks {
-        Disks::Honest => Plan::calm(3),
-        Disks::ForgetVotes => Plan::calm(3).with_lie(Lie::ForgetsVote),
-    };
-    told(number, plan, Seed::new(number), |world| Box::pin(second_vote(world)))
+    told(number, disks.plan(), Seed::new(number), |world| {
+        Box::pin(second_vote(world))
+    })
 }
 
 async fn second_vote(world: Arc<World>) -> Result<(), String> {
@@ -97,6 +107,29 @@ async fn second_vote(world: Arc<World>) -> Result<(), String> {
     sleep(LONG).await;
     world.muted.lock().clear();
     world.together(first, &[voter, second]);
+    world.settled(Instant::now() + SETTLED_WITHIN).await
+}
+
+/// The power of all members fails at once, when a change was just acknowledged.
+///
+/// # Errors
+/// What an oracle found.
+pub fn power_cut(number: u64, disks: Disks) -> Result<Trace, Violation> {
+    told(number, disks.plan(), Seed::new(number), |world| {
+        Box::pin(all_at_once(world))
+    })
+}
+
+async fn all_at_once(world: Arc<World>) -> Result<(), String> {
+    let mut session = grown(&world).await?;
+    describe(&mut session, "before the power cut").await?;
+    for number in 1..=3 {
+        world.crash(number, State::Down);
+    }
+    for number in 1..=3 {
+        world.begin(number);
+    }
+    describe(&mut session, "after the power cut").await?;
     world.settled(Instant::now() + SETTLED_WITHIN).await
 }
 
