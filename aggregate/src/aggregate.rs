@@ -1,0 +1,1 @@
+//! An aggregate from its label to its service.

@@ -1,0 +1,1 @@
+//! Memory that a device can be read into and written from.

@@ -1,0 +1,1 @@
+//! Checkpoints: layers become nodes, and a root says so.

@@ -1,0 +1,1 @@
+//! The device under an aggregate: a few operations, and what they promise.

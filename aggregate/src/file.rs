@@ -1,0 +1,1 @@
+//! A file's bytes: extents, inline files, checksums.

@@ -1,0 +1,1 @@
+//! A fileset: the operations on its names, attributes and links.

@@ -1,0 +1,1 @@
+//! What lies on the disk, byte by byte: each structure once, each decoder total.

@@ -1,0 +1,1 @@
+//! The log: records gathered into batches, written, flushed, looked, told.

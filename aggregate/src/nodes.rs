@@ -1,0 +1,1 @@
+//! Verified blocks of the device, by way of one cache.

@@ -1,0 +1,1 @@
+//! Recovery: one root and a bounded log become layers (I12).

@@ -1,0 +1,1 @@
+//! Salvage: what is wrong with an aggregate, and its files without a cell.

@@ -1,0 +1,1 @@
+//! Segments, reserves and frees: which block may be written.

@@ -1,0 +1,1 @@
+//! A change being made to one fileset, and its place in history.

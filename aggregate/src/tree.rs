@@ -1,0 +1,1 @@
+//! The B+tree: nodes, layers over them, and the merge of both.
