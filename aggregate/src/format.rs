@@ -1,1 +1,37 @@
 //! What lies on the disk, byte by byte: each structure once, each decoder total.
+//!
+//! Values are little-endian, keys big-endian. A decoder gives a value or an error, whatever the bytes:
+//! `Damaged` for what contradicts itself, `Version` for what only a newer Baton can know. It never panics,
+//! and allocates no more than the input's own size class. The bytes are drawn in `docs/aggregate.md`.
+
+mod attributes;
+mod batch;
+mod bitmap;
+mod checksum;
+mod geometry;
+mod item;
+mod key;
+mod label;
+mod place;
+mod pointer;
+mod record;
+mod root;
+mod slot;
+
+pub use attributes::Attributes;
+pub use batch::BatchHeader;
+pub use bitmap::Bitmap;
+pub use checksum::Checksum;
+pub use geometry::{Geometry, RootPlace};
+pub use item::{
+    ClientState, EXTENT_BIRTH_AT, EXTENT_BLOCKS_MAX, Extent, FileKind, FilesetHeader, FilesetKind, FilesetUsage,
+    HashKey, MountPoint, NameEntry, Pending, SegmentPhase, SegmentState, SessionHeader, VnodeRange, XattrEntry,
+    XattrValue, name_hash,
+};
+pub use key::{KEY_BYTES, Key, KeyKind};
+pub use label::{Features, Label};
+pub use place::{BLOCK_BYTES, Block, Lsn, Segment, SegmentClass};
+pub use pointer::{POINTER_BYTES, Pointer};
+pub use record::{Free, ITEM_BYTES_MAX, RESULT_BYTES_MAX, Record, RecordKind, VALUE_BYTES_MAX};
+pub use root::{History, Inherited, OpenSegment, Piece, Root, RootKind};
+pub use slot::{Slot, SlotState};

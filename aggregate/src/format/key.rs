@@ -1,0 +1,222 @@
+//! Keys: what an item belongs to, what it is, and which one.
+//!
+//! One shape for every tree: object, kind, sub, big-endian, so that keys compare as their bytes do.
+
+use baton_types::{ClientId, FilesetId, Vnode};
+
+use crate::format::{Block, Lsn, Segment, SegmentClass};
+
+/// A key as it is encoded.
+pub const KEY_BYTES: usize = 17;
+
+/// The place of an item in its tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The thing the item belongs to: a vnode, a fileset, a session, a segment ….
+    pub object: u64,
+    /// What the item says about it.
+    pub kind: KeyKind,
+    /// Which of several.
+    pub sub: u64,
+}
+
+macro_rules! key_kinds {
+    ($($(#[$doc:meta])* $name:ident = $number:literal;)*) => {
+        /// What an item is. Numbers are on the disk: added, never changed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum KeyKind { $($(#[$doc])* $name = $number,)* }
+
+        impl KeyKind {
+            /// Every kind, in the order of their numbers.
+            pub const ALL: &'static [KeyKind] = &[$(KeyKind::$name,)*];
+
+            /// The kind with this number.
+            pub fn from_number(number: u8) -> Option<KeyKind> {
+                match number { $($number => Some(KeyKind::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+key_kinds! {
+    /// File tree: a vnode's attributes; sub 0.
+    Attributes = 1;
+    /// File tree: the entries of a directory whose names have the hash sub.
+    Name = 2;
+    /// File tree: the extended attributes of a vnode whose names have the hash sub.
+    Xattr = 3;
+    /// File tree: object 0, sub = ACL id.
+    Acl = 4;
+    /// File tree: up to 64 blocks of a file from block sub on.
+    Extent = 5;
+    /// File tree: a small file's bytes, or a symbolic link's target; sub 0.
+    Inline = 6;
+    /// File tree: object 0, sub = a vnode without a name that is still open.
+    Orphan = 7;
+    /// File tree: the fileset a mount point leads to; sub 0.
+    MountPoint = 8;
+
+    /// System tree: a fileset; sub 0.
+    FilesetHeader = 32;
+    /// System tree: object 0, the filesets whose names have the hash sub.
+    FilesetName = 33;
+    /// System tree: the tree of a fileset (sub 0). Merges alone write it.
+    FilesetTree = 34;
+    /// System tree: what a fileset uses; sub 0. Merges alone write it.
+    FilesetUsage = 35;
+    /// System tree: a session; sub 0.
+    SessionHeader = 40;
+    /// System tree: the last sequence number of a session's stream sub.
+    Stream = 41;
+    /// System tree: a session's answer to stream (upper half of sub) and sequence (lower half).
+    Reply = 42;
+    /// System tree: the vnode numbers a session may give to what it makes in fileset sub.
+    VnodeRange = 43;
+    /// System tree: a client, object and sub being the halves of its id.
+    Client = 44;
+    /// System tree: a fileset, and the clients whose ids have the hash sub that hold something in it.
+    Hold = 45;
+    /// System tree: a fileset's snapshot at lsn sub.
+    Snapshot = 46;
+    /// System tree: a bucket of a dead list.
+    DeadBucket = 47;
+    /// System tree: a piece of a bucket. Merges alone write it.
+    DeadChunk = 48;
+    /// System tree: how far background work has come.
+    Cursor = 49;
+
+    /// Space tree: what a segment is and which of its blocks are used; sub 0.
+    SegmentState = 64;
+    /// Space tree: object class, sub segment: a closed segment with room.
+    Room = 65;
+    /// Space tree: object epoch, sub segment: not to be reused before that epoch is proven gone.
+    Quarantine = 66;
+
+    /// List of pending frees: object is the first block; sub 0.
+    Pending = 80;
+}
+
+impl Key {
+    /// Before every key that an item has.
+    pub const FIRST: Key = Key::new(0, KeyKind::Attributes, 0);
+    /// After every key that an item has.
+    pub const LAST: Key = Key::new(u64::MAX, KeyKind::Pending, u64::MAX);
+
+    /// The key of these three.
+    pub const fn new(object: u64, kind: KeyKind, sub: u64) -> Key {
+        Key { object, kind, sub }
+    }
+
+    /// A vnode's attributes.
+    pub fn attributes(vnode: Vnode) -> Key {
+        Key::new(vnode.number(), KeyKind::Attributes, 0)
+    }
+
+    /// The names of a directory with this hash.
+    pub fn name(directory: Vnode, hash: u64) -> Key {
+        Key::new(directory.number(), KeyKind::Name, hash)
+    }
+
+    /// The extended attributes of a vnode with this hash.
+    pub fn xattr(vnode: Vnode, hash: u64) -> Key {
+        Key::new(vnode.number(), KeyKind::Xattr, hash)
+    }
+
+    /// The extent of a file that begins at its block number `first`.
+    pub fn extent(vnode: Vnode, first: u64) -> Key {
+        Key::new(vnode.number(), KeyKind::Extent, first)
+    }
+
+    /// A small file's bytes, or a symbolic link's target.
+    pub fn inline(vnode: Vnode) -> Key {
+        Key::new(vnode.number(), KeyKind::Inline, 0)
+    }
+
+    /// A vnode without a name that is still open.
+    pub fn orphan(vnode: Vnode) -> Key {
+        Key::new(0, KeyKind::Orphan, vnode.number())
+    }
+
+    /// Where a mount point leads.
+    pub fn mount_point(vnode: Vnode) -> Key {
+        Key::new(vnode.number(), KeyKind::MountPoint, 0)
+    }
+
+    /// A fileset.
+    pub fn fileset_header(fileset: FilesetId) -> Key {
+        Key::new(fileset.0, KeyKind::FilesetHeader, 0)
+    }
+
+    /// The filesets whose names have this hash.
+    pub fn fileset_name(hash: u64) -> Key {
+        Key::new(0, KeyKind::FilesetName, hash)
+    }
+
+    /// The tree of a fileset.
+    pub fn fileset_tree(fileset: FilesetId) -> Key {
+        Key::new(fileset.0, KeyKind::FilesetTree, 0)
+    }
+
+    /// What a fileset uses.
+    pub fn fileset_usage(fileset: FilesetId) -> Key {
+        Key::new(fileset.0, KeyKind::FilesetUsage, 0)
+    }
+
+    /// A session.
+    pub fn session(session: u64) -> Key {
+        Key::new(session, KeyKind::SessionHeader, 0)
+    }
+
+    /// A stream of a session.
+    pub fn stream(session: u64, stream: u16) -> Key {
+        Key::new(session, KeyKind::Stream, u64::from(stream))
+    }
+
+    /// The answer to one operation of a session.
+    pub fn reply(session: u64, stream: u16, sequence: u32) -> Key {
+        Key::new(session, KeyKind::Reply, u64::from(stream) << 32 | u64::from(sequence))
+    }
+
+    /// The vnode numbers a session may give out in a fileset.
+    pub fn vnode_range(session: u64, fileset: FilesetId) -> Key {
+        Key::new(session, KeyKind::VnodeRange, fileset.0)
+    }
+
+    /// A client.
+    pub fn client(client: ClientId) -> Key {
+        let (high, low) = client.0.as_u64_pair();
+        Key::new(high, KeyKind::Client, low)
+    }
+
+    /// The holders of something in a fileset among whom `client` is: all whose ids end alike.
+    pub fn hold(fileset: FilesetId, client: ClientId) -> Key {
+        let (_, low) = client.0.as_u64_pair();
+        Key::new(fileset.0, KeyKind::Hold, low)
+    }
+
+    /// What a segment is.
+    pub fn segment(segment: Segment) -> Key {
+        Key::new(u64::from(segment.0), KeyKind::SegmentState, 0)
+    }
+
+    /// A closed segment with room.
+    pub fn room(class: SegmentClass, segment: Segment) -> Key {
+        Key::new(class as u64, KeyKind::Room, u64::from(segment.0))
+    }
+
+    /// A segment in the quarantine of an epoch.
+    pub fn quarantine(epoch: baton_types::Epoch, segment: Segment) -> Key {
+        Key::new(epoch.0, KeyKind::Quarantine, u64::from(segment.0))
+    }
+
+    /// A snapshot.
+    pub fn snapshot(fileset: FilesetId, lsn: Lsn) -> Key {
+        Key::new(fileset.0, KeyKind::Snapshot, lsn.0)
+    }
+
+    /// A pending free.
+    pub fn pending(block: Block) -> Key {
+        Key::new(block.0, KeyKind::Pending, 0)
+    }
+}
