@@ -1,0 +1,127 @@
+use tempfile::NamedTempFile;
+
+use super::*;
+use crate::buffer::Buffer;
+
+const LEN: u64 = 4 << 20;
+
+fn image(len: u64) -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    file.as_file().set_len(len).unwrap();
+    file
+}
+
+fn device() -> (NamedTempFile, FileDevice) {
+    let file = image(LEN);
+    let device = FileDevice::open(file.path(), Access::Write).unwrap();
+    (file, device)
+}
+
+/// More writes than a ring holds, so that it is used again within one submit.
+fn many_writes_are_read_back(device: &FileDevice) {
+    let bytes: Vec<Buffer> = (0..100u8).map(|index| Buffer::padded(&[index; 5000])).collect();
+    let at = |index: usize| (99 - index as u64) * 16384;
+    let writes: Vec<Write> = (0..100)
+        .map(|index| Write {
+            offset: at(index),
+            bytes: &bytes[index],
+        })
+        .collect();
+    device.submit(&writes).unwrap();
+    device.flush().unwrap();
+    let mut read = Buffer::zeroed(8192);
+    for (index, bytes) in bytes.iter().enumerate() {
+        device.read(at(index), &mut read).unwrap();
+        assert_eq!(read[..], bytes[..], "write {index}");
+    }
+}
+
+#[test]
+fn many_writes_at_once_are_read_back() {
+    many_writes_are_read_back(&device().1);
+}
+
+#[test]
+fn many_writes_without_a_ring_are_read_back() {
+    let (_file, device) = device();
+    device.rings.refused.store(true, Ordering::Relaxed);
+    many_writes_are_read_back(&device);
+}
+
+#[test]
+fn discarded_room_leaves_the_file() {
+    use std::os::unix::fs::MetadataExt;
+    let (file, device) = device();
+    device
+        .submit(&[Write {
+            offset: 0,
+            bytes: &Buffer::padded(&[1; 1 << 20]),
+        }])
+        .unwrap();
+    device.flush().unwrap();
+    let before = file.as_file().metadata().unwrap().blocks();
+    device.discard(0, 1 << 20).unwrap();
+    let after = file.as_file().metadata().unwrap();
+    assert!(after.blocks() < before, "{} blocks, {before} before", after.blocks());
+    assert_eq!(after.len(), LEN);
+}
+
+/// A descriptor that cannot write stands for a disk that fails: every write of it does, by `pwrite` and by ring.
+#[test]
+fn first_failed_write_is_named_and_ends_all_others() {
+    for count in [1, 3] {
+        let (file, mut device) = device();
+        let whole = std::mem::replace(&mut device.file, File::open(file.path()).unwrap());
+        let bytes = Buffer::zeroed(4096);
+        let writes: Vec<Write> = (1..=count)
+            .map(|i| Write {
+                offset: i * 4096,
+                bytes: &bytes,
+            })
+            .collect();
+        let error = device.submit(&writes).unwrap_err();
+        assert_eq!(error.kind, Kind::Io);
+        let text = format!(
+            "device {}, write of 4096 bytes at 4096: Bad file descriptor",
+            file.path().display()
+        );
+        assert!(error.to_string().starts_with(&text), "{error}");
+
+        device.file = whole;
+        let error = device.submit(&writes).unwrap_err();
+        assert!(
+            error.reason.contains("not written any more") && error.reason.contains("at 4096"),
+            "{error}"
+        );
+        assert_eq!(device.flush().unwrap_err().kind, Kind::Io);
+        assert_eq!(device.discard(0, 4096).unwrap_err().kind, Kind::Io);
+        device.read(0, &mut Buffer::zeroed(4096)).unwrap();
+    }
+}
+
+#[test]
+fn file_that_shrank_is_an_error_not_a_hang() {
+    let (file, device) = device();
+    file.as_file().set_len(4096).unwrap();
+    let error = device.read(0, &mut Buffer::zeroed(8192)).unwrap_err();
+    assert!(error.to_string().contains("ends there now"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_a_device_is_refused() {
+    let reason = |path: &Path| FileDevice::open(path, Access::Write).map(drop).unwrap_err().to_string();
+    let empty = image(0);
+    assert!(reason(empty.path()).ends_with("it is empty"));
+    assert!(reason(Path::new("/nowhere/at/all")).contains("No such file"));
+    assert!(!reason(Path::new("/dev/null")).is_empty());
+    let device = FileDevice::open(image(8192).path(), Access::Read).unwrap();
+    assert_eq!(device.len(), 8192);
+    assert!(
+        device
+            .submit(&[Write {
+                offset: 0,
+                bytes: &Buffer::zeroed(4096)
+            }])
+            .is_err()
+    );
+}
