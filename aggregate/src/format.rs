@@ -33,5 +33,5 @@ pub use label::{Features, Label};
 pub use place::{BLOCK_BYTES, Block, Lsn, Segment, SegmentClass};
 pub use pointer::{POINTER_BYTES, Pointer};
 pub use record::{Free, ITEM_BYTES_MAX, RESULT_BYTES_MAX, Record, RecordKind, VALUE_BYTES_MAX};
-pub use root::{History, Inherited, OpenSegment, Piece, Root, RootKind};
+pub use root::{History, Inherited, OpenSegment, Piece, Root, RootKind, RootName};
 pub use slot::{Slot, SlotState};

@@ -1,8 +1,25 @@
 //! A root: all that recovery needs before the log. An epoch's first root is its seal.
 
+use std::fmt;
+
 use baton_types::{AggregateId, Epoch, ServerId};
 
 use crate::format::{Bitmap, Checksum, Lsn, Pointer, Segment, SegmentClass};
+
+/// Which root: later epochs and later numbers are newer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RootName {
+    /// Whose it is.
+    pub epoch: Epoch,
+    /// Its number in the epoch; the seal is 0.
+    pub seq: u64,
+}
+
+impl fmt::Display for RootName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "root {} of epoch {}", self.seq, self.epoch)
+    }
+}
 
 /// One state of an aggregate, whole, and the log that leads on from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +60,16 @@ pub struct Root {
     pub quarantine: Vec<Epoch>,
     /// The last epochs that served.
     pub history: Vec<History>,
+}
+
+impl Root {
+    /// Which it is.
+    pub fn name(&self) -> RootName {
+        RootName {
+            epoch: self.epoch,
+            seq: self.seq,
+        }
+    }
 }
 
 /// Why a root was written.

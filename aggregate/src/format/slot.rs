@@ -3,6 +3,8 @@
 use baton_types::{AggregateId, Epoch, Incarnation, ServerId, Timestamp};
 use uuid::Uuid;
 
+use crate::format::RootName;
+
 /// What an epoch says of itself in its place of the ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
@@ -20,6 +22,10 @@ pub struct Slot {
     pub principal: String,
     /// How far it has come.
     pub state: SlotState,
+    /// The newest root known to have had its look: its own, or while it is claimed an older epoch's.
+    ///
+    /// Recovery begins with no root older than the one before this, whichever slot it finds it in.
+    pub root: RootName,
     /// Rises with every beat.
     pub beat: u64,
     /// Wall time of that beat; for people only.
@@ -32,10 +38,7 @@ pub enum SlotState {
     /// It is reading.
     Claimed,
     /// It serves.
-    Own {
-        /// Its newest root that had its look.
-        seq: u64,
-    },
+    Own,
     /// It has given up: nothing of it is in flight.
     Detached,
 }
