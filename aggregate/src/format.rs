@@ -24,11 +24,11 @@ pub use bitmap::Bitmap;
 pub use checksum::Checksum;
 pub use geometry::{Geometry, RootPlace};
 pub use item::{
-    ClientState, EXTENT_BIRTH_AT, EXTENT_BLOCKS_MAX, Extent, FileKind, FilesetHeader, FilesetKind, FilesetUsage,
-    HashKey, MountPoint, NameEntry, Pending, SegmentPhase, SegmentState, SessionHeader, VnodeRange, XattrEntry,
-    XattrValue, name_hash,
+    ClientState, EXTENT_BIRTH_AT, EXTENT_BLOCKS_MAX, Extent, FileKind, FilesetEntry, FilesetHeader, FilesetKind,
+    FilesetUsage, HashKey, MODE_TYPE, MountPoint, NAME_HASH_FIRST, NameEntry, Orphan, Pending, SegmentPhase,
+    SegmentState, SessionHeader, VnodeRange, XattrEntry, name_hash,
 };
-pub use key::{KEY_BYTES, Key, KeyKind};
+pub use key::{KEY_BYTES, Key, KeyKind, PIECES_MAX};
 pub use label::{Features, Label};
 pub use place::{BLOCK_BYTES, Block, Lsn, Segment, SegmentClass};
 pub use pointer::{POINTER_BYTES, Pointer};

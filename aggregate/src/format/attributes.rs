@@ -5,7 +5,7 @@ use baton_types::{Timestamp, Vnode};
 /// What `stat` tells, and a little more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attributes {
-    /// Type and permission bits, as in `st_mode`.
+    /// Type ([`FileKind::mode`](crate::format::FileKind::mode)) and permission bits, as in `st_mode`.
     pub mode: u32,
     /// Owner.
     pub uid: u32,

@@ -2,14 +2,16 @@
 
 mod extent;
 mod name;
+mod orphan;
 mod segment;
 mod session;
 mod system;
 mod xattr;
 
 pub use extent::{EXTENT_BIRTH_AT, EXTENT_BLOCKS_MAX, Extent};
-pub use name::{FileKind, HashKey, MountPoint, NameEntry, name_hash};
+pub use name::{FileKind, HashKey, MODE_TYPE, MountPoint, NAME_HASH_FIRST, NameEntry, name_hash};
+pub use orphan::Orphan;
 pub use segment::{Pending, SegmentPhase, SegmentState};
 pub use session::{ClientState, SessionHeader, VnodeRange};
-pub use system::{FilesetHeader, FilesetKind, FilesetUsage};
-pub use xattr::{XattrEntry, XattrValue};
+pub use system::{FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage};
+pub use xattr::XattrEntry;

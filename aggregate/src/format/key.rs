@@ -9,6 +9,10 @@ use crate::format::{Block, Lsn, Segment, SegmentClass};
 /// A key as it is encoded.
 pub const KEY_BYTES: usize = 17;
 
+/// Pieces that a value longer than an item is cut into, at most: their number is the low bits of `sub`.
+/// So all extended attributes of one vnode (1 MiB) fit, even if their names had one hash.
+pub const PIECES_MAX: u64 = 1 << 10;
+
 /// The place of an item in its tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
@@ -44,13 +48,13 @@ key_kinds! {
     Attributes = 1;
     /// File tree: the entries of a directory whose names have the hash sub.
     Name = 2;
-    /// File tree: the extended attributes of a vnode whose names have the hash sub.
+    /// File tree: a piece (low bits of sub) of the extended attributes of a vnode whose names have the hash above them.
     Xattr = 3;
-    /// File tree: object 0, sub = ACL id.
+    /// File tree: object 0, a piece (low bits of sub) of the ACL whose id is above them.
     Acl = 4;
     /// File tree: up to 64 blocks of a file from block sub on.
     Extent = 5;
-    /// File tree: a small file's bytes, or a symbolic link's target; sub 0.
+    /// File tree: a small file's bytes (sub 0), or a piece of a symbolic link's target.
     Inline = 6;
     /// File tree: object 0, sub = a vnode without a name that is still open.
     Orphan = 7;
@@ -118,9 +122,14 @@ impl Key {
         Key::new(directory.number(), KeyKind::Name, hash)
     }
 
-    /// The extended attributes of a vnode with this hash.
+    /// The first piece of the extended attributes of a vnode with this hash, of which the upper bits go.
     pub fn xattr(vnode: Vnode, hash: u64) -> Key {
-        Key::new(vnode.number(), KeyKind::Xattr, hash)
+        Key::new(vnode.number(), KeyKind::Xattr, hash.wrapping_mul(PIECES_MAX))
+    }
+
+    /// The first piece of an ACL.
+    pub fn acl(id: u32) -> Key {
+        Key::new(0, KeyKind::Acl, u64::from(id) * PIECES_MAX)
     }
 
     /// The extent of a file that begins at its block number `first`.
@@ -128,7 +137,7 @@ impl Key {
         Key::new(vnode.number(), KeyKind::Extent, first)
     }
 
-    /// A small file's bytes, or a symbolic link's target.
+    /// A small file's bytes, or the first piece of a symbolic link's target.
     pub fn inline(vnode: Vnode) -> Key {
         Key::new(vnode.number(), KeyKind::Inline, 0)
     }

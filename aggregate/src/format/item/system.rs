@@ -1,6 +1,6 @@
 //! What the system tree says of a fileset.
 
-use baton_types::{FilesetName, Timestamp};
+use baton_types::{FilesetId, FilesetName, Timestamp};
 
 use crate::format::{HashKey, Lsn};
 
@@ -39,6 +39,16 @@ pub enum FilesetKind {
     Replica = 2,
     /// Hidden, and being taken apart.
     Deleting = 3,
+}
+
+/// One fileset in the list of names. The item holds all of one hash; hidden ones stand behind all others, in items
+/// whose sub has the top bit set over their id, so that the work of taking them apart finds them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilesetEntry {
+    /// Which.
+    pub fileset: FilesetId,
+    /// Its name, or the last it had.
+    pub name: FilesetName,
 }
 
 /// What a fileset uses.
