@@ -1,6 +1,10 @@
 //! A vnode's attributes: 112 bytes, in every tree the most frequent value.
 
-use baton_types::{Timestamp, Vnode};
+use baton_types::{Result, Timestamp, Vnode};
+use zerocopy::little_endian::{I64, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::format::reader::{Reader, zeros};
 
 /// What `stat` tells, and a little more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,4 +41,91 @@ pub struct Attributes {
     pub acl: u32,
     /// None is known yet, so 0.
     pub flags: u32,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Layout {
+    mode: U32,
+    uid: U32,
+    gid: U32,
+    links: U32,
+    size: U64,
+    blocks: U64,
+    data_version: U64,
+    unique: U64,
+    accessed: I64,
+    modified: I64,
+    changed: I64,
+    created: I64,
+    parent: U64,
+    device: U64,
+    acl: U32,
+    flags: U32,
+    zero: [u8; 8],
+}
+
+impl Attributes {
+    /// As they lie on the disk.
+    pub const BYTES: usize = size_of::<Layout>();
+
+    /// As they lie on the disk.
+    pub fn encode(&self) -> Vec<u8> {
+        let layout = Layout {
+            mode: U32::new(self.mode),
+            uid: U32::new(self.uid),
+            gid: U32::new(self.gid),
+            links: U32::new(self.links),
+            size: U64::new(self.size),
+            blocks: U64::new(self.blocks),
+            data_version: U64::new(self.data_version),
+            unique: U64::new(self.unique),
+            accessed: I64::new(self.accessed.0),
+            modified: I64::new(self.modified.0),
+            changed: I64::new(self.changed.0),
+            created: I64::new(self.created.0),
+            parent: U64::new(self.parent.map_or(0, Vnode::number)),
+            device: U64::new(self.device),
+            acl: U32::new(self.acl),
+            flags: U32::new(self.flags),
+            zero: [0; 8],
+        };
+        layout.as_bytes().to_vec()
+    }
+
+    /// The attributes in these bytes.
+    ///
+    /// # Errors
+    /// `Damaged`, or `Version` if there are flags.
+    pub fn decode(bytes: &[u8]) -> Result<Attributes> {
+        let mut reader = Reader::new("attributes", bytes);
+        let layout: &Layout = reader.layout()?;
+        zeros("attributes", &layout.zero)?;
+        if layout.flags.get() != 0 {
+            return Err(reader.newer(format!("their flags are {:#x}", layout.flags)));
+        }
+        let parent = match layout.parent.get() {
+            0 => None,
+            number => Some(Vnode::new(number).map_err(|_| reader.damaged(format!("the parent is vnode {number}")))?),
+        };
+        reader.end()?;
+        Ok(Attributes {
+            mode: layout.mode.get(),
+            uid: layout.uid.get(),
+            gid: layout.gid.get(),
+            links: layout.links.get(),
+            size: layout.size.get(),
+            blocks: layout.blocks.get(),
+            data_version: layout.data_version.get(),
+            unique: layout.unique.get(),
+            accessed: Timestamp(layout.accessed.get()),
+            modified: Timestamp(layout.modified.get()),
+            changed: Timestamp(layout.changed.get()),
+            created: Timestamp(layout.created.get()),
+            parent,
+            device: layout.device.get(),
+            acl: layout.acl.get(),
+            flags: layout.flags.get(),
+        })
+    }
 }

@@ -12,6 +12,6 @@ pub use extent::{EXTENT_BIRTH_AT, EXTENT_BLOCKS_MAX, Extent};
 pub use name::{FileKind, HashKey, MODE_TYPE, MountPoint, NAME_HASH_FIRST, NameEntry, name_hash};
 pub use orphan::Orphan;
 pub use segment::{Pending, SegmentPhase, SegmentState};
-pub use session::{ClientState, SessionHeader, VnodeRange};
+pub use session::{ClientState, SessionHeader, VnodeRange, decode_holders, encode_holders};
 pub use system::{FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage};
 pub use xattr::XattrEntry;

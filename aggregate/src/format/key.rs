@@ -2,8 +2,9 @@
 //!
 //! One shape for every tree: object, kind, sub, big-endian, so that keys compare as their bytes do.
 
-use baton_types::{ClientId, FilesetId, Vnode};
+use baton_types::{ClientId, Epoch, FilesetId, Result, Vnode};
 
+use crate::format::reader::{Reader, newer};
 use crate::format::{Block, Lsn, Segment, SegmentClass};
 
 /// A key as it is encoded.
@@ -112,6 +113,27 @@ impl Key {
         Key { object, kind, sub }
     }
 
+    /// As it lies on the disk.
+    pub fn encode(self) -> [u8; KEY_BYTES] {
+        let mut bytes = [0; KEY_BYTES];
+        bytes[..8].copy_from_slice(&self.object.to_be_bytes());
+        bytes[8] = self.kind as u8;
+        bytes[9..].copy_from_slice(&self.sub.to_be_bytes());
+        bytes
+    }
+
+    /// The key in these 17 bytes.
+    ///
+    /// # Errors
+    /// `Damaged` if there are not 17, `Version` if the kind is unknown.
+    pub fn decode(bytes: &[u8]) -> Result<Key> {
+        let mut reader = Reader::new("key", bytes);
+        let (object, kind, sub) = (reader.array()?, reader.u8()?, reader.array()?);
+        reader.end()?;
+        let kind = KeyKind::from_number(kind).ok_or_else(|| newer("key", format!("its kind is {kind}")))?;
+        Ok(Key::new(u64::from_be_bytes(object), kind, u64::from_be_bytes(sub)))
+    }
+
     /// A vnode's attributes.
     pub fn attributes(vnode: Vnode) -> Key {
         Key::new(vnode.number(), KeyKind::Attributes, 0)
@@ -215,7 +237,7 @@ impl Key {
     }
 
     /// A segment in the quarantine of an epoch.
-    pub fn quarantine(epoch: baton_types::Epoch, segment: Segment) -> Key {
+    pub fn quarantine(epoch: Epoch, segment: Segment) -> Key {
         Key::new(epoch.0, KeyKind::Quarantine, u64::from(segment.0))
     }
 

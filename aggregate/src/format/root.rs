@@ -6,6 +6,8 @@ use baton_types::{AggregateId, Epoch, ServerId};
 
 use crate::format::{Bitmap, Checksum, Lsn, Pointer, Segment, SegmentClass};
 
+mod codec;
+
 /// Which root: later epochs and later numbers are newer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RootName {

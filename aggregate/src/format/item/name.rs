@@ -2,8 +2,12 @@
 
 use std::hash::Hasher;
 
-use baton_types::{FilesetId, Vnode};
+use baton_types::{FileName, FilesetId, Result, Vnode};
 use siphasher::sip::SipHasher24;
+use zerocopy::little_endian::U64;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::format::reader::Reader;
 
 /// The secret under which a fileset's names are hashed, so that nobody can flood one hash.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,7 +68,7 @@ pub enum FileKind {
 pub const MODE_TYPE: u32 = 0o170_000;
 
 impl FileKind {
-    /// Every kind.
+    /// Every kind, in the order of their numbers.
     pub const ALL: [FileKind; 8] = [
         FileKind::Regular,
         FileKind::Directory,
@@ -108,4 +112,104 @@ pub enum MountPoint {
     Regular(FilesetId),
     /// To the fileset itself.
     ReadWrite(FilesetId),
+}
+
+/// Followed by the name.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Layout {
+    vnode: U64,
+    unique: U64,
+    kind: u8,
+    name_len: u8,
+}
+
+impl NameEntry {
+    /// The value of an item with these entries.
+    ///
+    /// # Panics
+    /// If a name is longer than 255 bytes: names are parsed before they come here.
+    pub fn encode_all(entries: &[NameEntry]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for entry in entries {
+            let layout = Layout {
+                vnode: U64::new(entry.vnode.number()),
+                unique: U64::new(entry.unique),
+                kind: entry.kind as u8,
+                name_len: name_len(&entry.name),
+            };
+            bytes.extend(layout.as_bytes());
+            bytes.extend(&entry.name);
+        }
+        bytes
+    }
+
+    /// The entries in this value: one or more.
+    ///
+    /// # Errors
+    /// `Damaged`.
+    pub fn decode_all(bytes: &[u8]) -> Result<Vec<NameEntry>> {
+        all("directory entry", bytes, |reader| {
+            let layout: &Layout = reader.layout()?;
+            let name = reader.take(usize::from(layout.name_len))?;
+            let kind = FileKind::from_number(layout.kind);
+            Ok(NameEntry {
+                vnode: Vnode::new(layout.vnode.get()).map_err(|error| reader.damaged(error.to_string()))?,
+                unique: layout.unique.get(),
+                kind: kind.ok_or_else(|| reader.newer(format!("its kind is {}", layout.kind)))?,
+                name: FileName::parse(name)
+                    .map_err(|error| reader.damaged(error.to_string()))?
+                    .as_bytes()
+                    .to_vec(),
+            })
+        })
+    }
+}
+
+/// The length of a name in its byte.
+pub(super) fn name_len(name: &[u8]) -> u8 {
+    u8::try_from(name.len()).expect("names are parsed before they are written, and have 255 bytes at most")
+}
+
+/// A list to the end of `bytes`, with at least one entry.
+pub(super) fn all<'a, T>(
+    what: &'static str,
+    bytes: &'a [u8],
+    mut read: impl FnMut(&mut Reader<'a>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut reader = Reader::new(what, bytes);
+    let mut list = Vec::new();
+    loop {
+        list.push(read(&mut reader)?);
+        if reader.is_empty() {
+            return Ok(list);
+        }
+    }
+}
+
+impl MountPoint {
+    /// As it lies on the disk.
+    pub fn encode(&self) -> Vec<u8> {
+        let (kind, fileset) = match self {
+            MountPoint::Regular(fileset) => (1, fileset),
+            MountPoint::ReadWrite(fileset) => (2, fileset),
+        };
+        [&[kind][..], &fileset.0.to_le_bytes()].concat()
+    }
+
+    /// The mount point in these bytes.
+    ///
+    /// # Errors
+    /// `Damaged`, or `Version` if it is of an unknown kind.
+    pub fn decode(bytes: &[u8]) -> Result<MountPoint> {
+        let mut reader = Reader::new("mount point", bytes);
+        let (kind, fileset) = (reader.u8()?, FilesetId(reader.u64()?));
+        let mount_point = match kind {
+            1 => MountPoint::Regular(fileset),
+            2 => MountPoint::ReadWrite(fileset),
+            _ => return Err(reader.newer(format!("its kind is {kind}"))),
+        };
+        reader.end()?;
+        Ok(mount_point)
+    }
 }
