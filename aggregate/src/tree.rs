@@ -1,1 +1,82 @@
-//! The B+tree: nodes, layers over them, and the merge of both.
+//! Trees: items in key order, in nodes that never change, and what happened since in layers above them.
+//!
+//! | part | is |
+//! |---|---|
+//! | [`Node`] | up to 64 KiB of sorted items, verified once, searched where they lie |
+//! | [`Layer`] | the items that changed since the last checkpoint, in memory |
+//! | [`View`] | what a reader sees: the active layer over frozen ones over a tree |
+//! | [`merge`] | frozen layers and a tree become a new tree; the old one stays whole |
+//! | [`build`] | a tree of items that are sorted already |
+//!
+//! A tree is the pointer to its root, or `None` when it has no item. Every node below it is checked against
+//! the pointer that leads to it (I11); a new root shares with the old one all that did not change. Deleted
+//! items leave no trace in a tree. There is no I/O under a lock here: a reader that misses a node stops with
+//! the pointer ([`Stop::Miss`]), fetches the node without the lock, and starts again.
+
+mod build;
+mod changes;
+mod cursor;
+mod layer;
+mod merge;
+mod node;
+mod run;
+mod view;
+mod writer;
+
+use baton_types::{Epoch, Error, Result};
+
+pub use build::build;
+pub use layer::Layer;
+pub use merge::merge;
+pub use node::Node;
+pub use view::{Pinned, View};
+
+use crate::format::{Block, Lsn, Pointer};
+
+/// What every node of one merge is stamped with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TreeId {
+    /// Whose tree: a fileset's id, or one of the aggregate's own.
+    pub tree: u64,
+    /// Who writes.
+    pub epoch: Epoch,
+    /// The checkpoint it is written for.
+    pub generation: u64,
+    /// The newest record in the layers merged.
+    pub birth: Lsn,
+    /// A node at most, from the label.
+    pub node_bytes: u32,
+}
+
+/// Why a reader stopped.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stop {
+    /// This node is not in memory: let go of all locks, [fetch](Pinned::fetch) it, and start again.
+    Miss(Pointer),
+    /// It failed.
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
+/// Where new nodes go, and what is told of those they replace.
+pub trait Sink {
+    /// Gives room for a node.
+    ///
+    /// # Errors
+    /// `NoSpace`.
+    fn allocate(&mut self, blocks: u8) -> Result<Block>;
+
+    /// Takes a new node for the place that `pointer` names. Nodes come in the order they were allocated in.
+    ///
+    /// # Errors
+    /// What the device says.
+    fn write(&mut self, pointer: &Pointer, node: Node) -> Result<()>;
+
+    /// Takes a node that the new tree does not have any more.
+    fn free(&mut self, pointer: &Pointer);
+}

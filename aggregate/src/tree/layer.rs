@@ -1,0 +1,68 @@
+//! A layer: the items that changed since a checkpoint, newest value only.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Range;
+
+use bytes::Bytes;
+
+use crate::format::{Key, Lsn};
+
+/// What an item costs beside the bytes of its value: key and handle (56) at the fill of a map whose nodes
+/// are between half and wholly full, and the value's own allocation.
+const ITEM_BYTES: usize = 56 * 3 / 2 + 16;
+
+/// Items put and deleted, by key.
+#[derive(Debug, Default)]
+pub struct Layer {
+    items: BTreeMap<Key, Option<Bytes>>,
+    value_bytes: usize,
+    newest: Lsn,
+}
+
+impl Layer {
+    /// A layer without items.
+    pub fn new() -> Layer {
+        Layer::default()
+    }
+
+    /// Puts an item (`None`: deletes it), as the record at `lsn` says. Records come in their order.
+    pub fn insert(&mut self, key: Key, value: Option<Bytes>, lsn: Lsn) {
+        self.newest = self.newest.max(lsn);
+        self.value_bytes += value.as_ref().map_or(0, Bytes::len);
+        if let Some(Some(old)) = self.items.insert(key, value) {
+            self.value_bytes -= old.len();
+        }
+    }
+
+    /// What the layer says of an item: nothing, that it is deleted, or its value.
+    pub fn get(&self, key: Key) -> Option<Option<&Bytes>> {
+        self.items.get(&key).map(Option::as_ref)
+    }
+
+    /// Its items from `from` to `to`, both included.
+    pub fn range(&self, from: Key, to: Key) -> Range<'_, Key, Option<Bytes>> {
+        // A map panics at a range that ends before it begins; here it is merely empty.
+        let to = if from <= to { std::ops::Bound::Included(to) } else { std::ops::Bound::Excluded(from) };
+        self.items.range((std::ops::Bound::Included(from), to))
+    }
+
+    /// How many items, deleted ones included.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// True when nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The memory it takes, nearly.
+    pub fn bytes(&self) -> usize {
+        self.items.len() * ITEM_BYTES + self.value_bytes
+    }
+
+    /// The newest record in it; 0 when there is none.
+    pub fn newest(&self) -> Lsn {
+        self.newest
+    }
+}

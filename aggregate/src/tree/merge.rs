@@ -1,0 +1,236 @@
+//! `merge`: frozen layers and a tree become a new tree.
+//!
+//! One walk in key order. Only nodes that a change falls into are read, each once, up to sixteen at a time; a
+//! child without a change goes into the new tree by its pointer. A node that turns out as it was (an item was
+//! made and deleted within the layers) stays too, and with it the path to it if nothing else changes there.
+
+use std::collections::VecDeque;
+
+use baton_types::{Error, Kind, Result};
+
+use crate::format::{Key, Pointer};
+use crate::nodes::Nodes;
+use crate::tree::changes::{Changes, Order};
+use crate::tree::node::Node;
+use crate::tree::view::check_level;
+use crate::tree::writer::Writer;
+use crate::tree::{Layer, Sink, TreeId};
+
+/// Children that are read at once: a disk answers sixteen scattered reads in hardly more time than one.
+const READ_AHEAD: usize = 16;
+
+/// Merges `layers`, oldest first, into the tree at `root`; gives the new root, `None` when no item is left.
+///
+/// The old tree stays readable. Every node of it that the new one lacks is told to the sink, once.
+///
+/// # Errors
+/// What the device and the sink say; `Damaged`. What was written until then belongs to no tree.
+///
+/// # Panics
+/// If a layer is younger than `id` says: its births would be too small.
+pub fn merge(
+    root: Option<Pointer>,
+    layers: &[&Layer],
+    id: TreeId,
+    nodes: &Nodes,
+    sink: &mut dyn Sink,
+) -> Result<Option<Pointer>> {
+    assert!(layers.iter().all(|layer| layer.newest() <= id.birth), "a layer is younger than its tree is to be");
+    let layers: Vec<&Layer> = layers.iter().rev().copied().filter(|layer| !layer.is_empty()).collect();
+    let changes = Changes::new(layers.iter().copied(), (Key::FIRST, Key::LAST), Order::Rising);
+    let mut merge = Merge { layers, changes, nodes, writer: Writer::new(id, sink), path: Vec::new() };
+    match root {
+        None => merge.put_until(None)?,
+        Some(pointer) => {
+            if merge.changes.peek().is_none() {
+                return Ok(root);
+            }
+            let node = nodes.read(&pointer)?;
+            if merge.visit(pointer, node, None)? == Outcome::Kept {
+                return Ok(root);
+            }
+        }
+    }
+    merge.writer.finish()
+}
+
+struct Merge<'a> {
+    /// Newest first.
+    layers: Vec<&'a Layer>,
+    changes: Changes<'a>,
+    nodes: &'a Nodes,
+    writer: Writer<'a>,
+    /// The interior nodes above the one that is visited.
+    path: Vec<Frame>,
+}
+
+/// An interior node under way.
+struct Frame {
+    pointer: Pointer,
+    node: Node,
+    /// The first key after it, if a neighbour or an uncle says one.
+    end: Option<Key>,
+    /// Children before this one are done; if the node is replaced, they are with the writer.
+    done: usize,
+    is_replaced: bool,
+    /// Children that a change falls into, read before their turn.
+    ahead: VecDeque<(usize, Node)>,
+}
+
+impl Frame {
+    /// The first key after the child at `index`.
+    fn end_of(&self, index: usize) -> Option<Key> {
+        if index + 1 < self.node.len() { Some(self.node.key(index + 1)) } else { self.end }
+    }
+}
+
+/// What became of an old node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Nothing in it changed: its pointer stays.
+    Kept,
+    /// What came of it is with the writer.
+    Replaced,
+}
+
+/// Whether `key` comes before `end`; `None` is after every key.
+fn is_before(key: Key, end: Option<Key>) -> bool {
+    end.is_none_or(|end| key < end)
+}
+
+impl Merge<'_> {
+    /// Merges what falls into the node at `pointer`, whose keys end before `end`.
+    fn visit(&mut self, pointer: Pointer, node: Node, end: Option<Key>) -> Result<Outcome> {
+        if node.level() == 0 {
+            return self.visit_leaf(&pointer, &node, end);
+        }
+        let level = usize::from(node.level());
+        let ahead = VecDeque::new();
+        self.path.push(Frame { pointer, node, end, done: 0, is_replaced: false, ahead });
+        while let Some((key, _)) = self.changes.peek().filter(|&(key, _)| is_before(key, end)) {
+            let frame = self.frame();
+            let index = frame.node.child(key);
+            self.keep_until(index)?;
+            let (pointer, child) = self.child(index)?;
+            let frame = self.frame();
+            check_level(&frame.node, &child, &pointer)?;
+            if child.key(0) != frame.node.key(index) {
+                return Err(Error::new(Kind::Damaged, format!("node at block {}", pointer.block))
+                    .op("merge")
+                    .because("it begins with another key than its parent says"));
+            }
+            let end = frame.end_of(index);
+            if self.visit(pointer, child, end)? == Outcome::Replaced {
+                self.frame().done = index + 1;
+            }
+        }
+        let count = self.frame().node.len();
+        self.keep_until(count)?;
+        match self.path.pop() {
+            Some(Frame { is_replaced: true, .. }) => self.writer.close(level).map(|()| Outcome::Replaced),
+            Some(_) | None => Ok(Outcome::Kept),
+        }
+    }
+
+    fn visit_leaf(&mut self, pointer: &Pointer, node: &Node, end: Option<Key>) -> Result<Outcome> {
+        if !self.is_changed(node, end) {
+            while self.changes.peek().is_some_and(|(key, _)| is_before(key, end)) {
+                self.changes.next();
+            }
+            return Ok(Outcome::Kept);
+        }
+        self.replace_path()?;
+        self.writer.free(pointer);
+        for index in 0..node.len() {
+            let key = node.key(index);
+            self.put_until(Some(key))?;
+            if self.changes.peek().is_none_or(|(change, _)| change != key) {
+                self.writer.push(0, &node.raw_key(index), node.value_ref(index))?;
+            }
+        }
+        self.put_until(end)?;
+        self.writer.close(0)?;
+        Ok(Outcome::Replaced)
+    }
+
+    /// Hands the changes before `end` to the writer.
+    fn put_until(&mut self, end: Option<Key>) -> Result<()> {
+        while let Some((key, value)) = self.changes.peek().filter(|&(key, _)| is_before(key, end)) {
+            self.changes.next();
+            if let Some(value) = value {
+                self.writer.push(0, &key.encode(), value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a change before `end` makes a leaf another: a put does, and the deletion of what it holds.
+    fn is_changed(&self, node: &Node, end: Option<Key>) -> bool {
+        let mut changes = self.changes.clone().take_while(|&(key, _)| is_before(key, end));
+        changes.any(|(key, value)| value.is_some() || node.search(key).is_ok())
+    }
+
+    /// Makes sure that every node above the one visited is replaced: what is done of each goes to the writer.
+    fn replace_path(&mut self) -> Result<()> {
+        for frame in self.path.iter_mut().filter(|frame| !frame.is_replaced) {
+            frame.is_replaced = true;
+            self.writer.free(&frame.pointer);
+            keep_children(&mut self.writer, &frame.node, 0..frame.done)?;
+        }
+        Ok(())
+    }
+
+    /// Children of the innermost node before `index` stay as they are, from the last one done on.
+    fn keep_until(&mut self, index: usize) -> Result<()> {
+        let Some(frame) = self.path.last_mut() else { return Ok(()) };
+        if frame.is_replaced {
+            keep_children(&mut self.writer, &frame.node, frame.done..index)?;
+        }
+        frame.done = frame.done.max(index);
+        Ok(())
+    }
+
+    /// The child at `index` of the innermost node: read with those after it that a change falls into.
+    fn child(&mut self, index: usize) -> Result<(Pointer, Node)> {
+        let pointer = self.frame().node.pointer(index);
+        if let Some((_, node)) = self.frame().ahead.pop_front() {
+            return Ok((pointer, node));
+        }
+        let indices = self.touched(index);
+        let frame = self.frame();
+        let pointers: Vec<Pointer> = indices.iter().map(|&index| frame.node.pointer(index)).collect();
+        let read = self.nodes.read_all(&pointers).into_iter().collect::<Result<Vec<Node>>>()?;
+        let frame = self.frame();
+        frame.ahead = indices.into_iter().zip(read).collect();
+        match frame.ahead.pop_front() {
+            Some((_, node)) => Ok((pointer, node)),
+            None => self.nodes.read(&pointer).map(|node| (pointer, node)),
+        }
+    }
+
+    /// The child at `index` of the innermost node, and the next ones that a change falls into.
+    fn touched(&mut self, mut index: usize) -> Vec<usize> {
+        let mut touched = vec![index];
+        while touched.len() < READ_AHEAD {
+            let frame = self.frame();
+            let (Some(after), end) = (frame.end_of(index), frame.end) else { break };
+            let layers = self.layers.iter();
+            let next = layers.filter_map(|layer| layer.range(after, Key::LAST).next()).map(|(&key, _)| key).min();
+            let Some(key) = next.filter(|&key| is_before(key, end)) else { break };
+            index = self.frame().node.child(key);
+            touched.push(index);
+        }
+        touched
+    }
+
+    fn frame(&mut self) -> &mut Frame {
+        self.path.last_mut().expect("a child is visited below its parent")
+    }
+}
+
+fn keep_children(writer: &mut Writer<'_>, node: &Node, children: std::ops::Range<usize>) -> Result<()> {
+    for index in children {
+        writer.keep(usize::from(node.level()), &node.raw_key(index), &node.pointer(index))?;
+    }
+    Ok(())
+}
