@@ -28,6 +28,11 @@ impl RootPlace {
     /// Both.
     pub const BOTH: [RootPlace; 2] = [RootPlace::A, RootPlace::B];
 
+    /// Where the root with this number in its epoch lies; the seal, number 0, lies in both.
+    pub fn of(seq: u64) -> RootPlace {
+        RootPlace::BOTH[(seq % 2) as usize]
+    }
+
     /// The other one.
     #[must_use]
     pub fn other(self) -> RootPlace {
