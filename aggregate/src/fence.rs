@@ -41,7 +41,9 @@ pub fn read_slots(device: &dyn Device, aggregate: AggregateId) -> Result<Slots> 
     device.read(Geometry::SLOTS_AT, &mut bytes)?;
     let mut seen = [const { None }; Geometry::RING];
     for (seen, block) in seen.iter_mut().zip(bytes.chunks(BLOCK_BYTES)) {
-        *seen = Slot::decode(&block[..Slot::BYTES]).ok().filter(|slot| slot.aggregate == aggregate);
+        *seen = Slot::decode(&block[..Slot::BYTES])
+            .ok()
+            .filter(|slot| slot.aggregate == aggregate);
     }
     Ok(Slots::new(seen))
 }
@@ -54,10 +56,12 @@ pub fn read_roots(device: &dyn Device, aggregate: AggregateId) -> Result<Vec<Fou
     let mut bytes = Buffer::scratch(Geometry::RING * Geometry::HEAD_BYTES as usize);
     device.read(Geometry::HEADS_AT, &mut bytes)?;
     let places = (0..Geometry::RING).flat_map(|index| RootPlace::BOTH.map(|place| (index, place)));
-    let found = places.zip(bytes.chunks(Geometry::ROOT_BYTES_MAX)).filter_map(|(place, bytes)| {
-        let root = Root::decode(bytes).ok()?;
-        (root.aggregate == aggregate).then_some(Found { place, root })
-    });
+    let found = places
+        .zip(bytes.chunks(Geometry::ROOT_BYTES_MAX))
+        .filter_map(|(place, bytes)| {
+            let root = Root::decode(bytes).ok()?;
+            (root.aggregate == aggregate).then_some(Found { place, root })
+        });
     Ok(found.collect())
 }
 
@@ -188,9 +192,7 @@ impl Fence {
                 Action::Recover(base) => return Ok(Some(base)),
                 Action::Refuse(error) => return Err(error),
                 Action::ReadSlots(reading) => Event::Slots(reading, read_slots(&*self.device, self.aggregate)),
-                Action::ReadRoots => {
-                    read_roots(&*self.device, self.aggregate).map_or_else(Event::Failed, Event::Roots)
-                }
+                Action::ReadRoots => read_roots(&*self.device, self.aggregate).map_or_else(Event::Failed, Event::Roots),
                 Action::WriteSlot(slot, then) => written(self.write_slot(&slot, then)),
                 Action::WriteRoot(place, root) => written(self.write_root_to(place, &root)),
             };

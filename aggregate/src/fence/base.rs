@@ -38,7 +38,9 @@ impl Base {
     /// epoch did would silently be gone.
     pub(super) fn choose(epoch: Epoch, named: RootName, found: &[Found], gone: Vec<Epoch>) -> Result<Base, Stop> {
         // Epoch 0 is born in head 0; any root in another's head was misdirected, and its own place has lost it.
-        let at_home = found.iter().filter(|found| Geometry::ring_index(found.root.epoch) == found.place.0);
+        let at_home = found
+            .iter()
+            .filter(|found| Geometry::ring_index(found.root.epoch) == found.place.0);
         let newest = at_home.map(|found| &found.root).max_by_key(|root| root.name());
         let held = |found| Err(Stop::Held { named, found });
         let Some(root) = newest else { return held(None) };

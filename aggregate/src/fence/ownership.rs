@@ -221,10 +221,12 @@ impl Ownership {
         });
         match verdict {
             Ok(slots) => self.passed(reading.why, &slots),
-            Err(Stop::Unreadable { .. } | Stop::Failed(_)) if reading.again < READS_AGAIN => Action::ReadSlots(Reading {
-                again: reading.again + 1,
-                ..reading
-            }),
+            Err(Stop::Unreadable { .. } | Stop::Failed(_)) if reading.again < READS_AGAIN => {
+                Action::ReadSlots(Reading {
+                    again: reading.again + 1,
+                    ..reading
+                })
+            }
             Err(stop) => self.stop(stop),
         }
     }
@@ -274,7 +276,11 @@ impl Ownership {
                 Action::Pass
             }
             State::Thawing => read(Why::Thaw),
-            state @ (State::Idle | State::Based(_) | State::Serving(Busy::Not) | State::Detached | State::Stopped(_)) => {
+            state @ (State::Idle
+            | State::Based(_)
+            | State::Serving(Busy::Not)
+            | State::Detached
+            | State::Stopped(_)) => {
                 unreachable!("a write ended in {state:?}")
             }
         }
@@ -300,7 +306,11 @@ impl Ownership {
         let State::Based(base) = &self.state else {
             unreachable!("a seal in {:?}", self.state)
         };
-        assert_eq!((seal.name(), seal.kind), (self.root_name(0), RootKind::Seal), "no seal of this epoch");
+        assert_eq!(
+            (seal.name(), seal.kind),
+            (self.root_name(0), RootKind::Seal),
+            "no seal of this epoch"
+        );
         // Never over the only copy of what it continues, while it is not written itself.
         let first = match base[..] {
             [only] => only.other(),
@@ -315,7 +325,11 @@ impl Ownership {
             return Action::Refuse(error);
         }
         let next = self.root_name(self.root.seq + 1);
-        assert_eq!((root.name(), root.kind), (next, RootKind::Checkpoint), "not the next root");
+        assert_eq!(
+            (root.name(), root.kind),
+            (next, RootKind::Checkpoint),
+            "not the next root"
+        );
         self.state = State::Serving(Busy::Root(next));
         Action::WriteRoot(RootPlace::of(next.seq), root)
     }

@@ -20,7 +20,7 @@ pub enum Seen {
 
 /// The eight slots, as one read showed them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slots([Seen; Geometry::RING]);
+pub struct Slots(Box<[Seen; Geometry::RING]>);
 
 /// What is known of those who held this epoch's place in the ring, and the next one, before (R7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,17 +51,17 @@ pub struct Grant {
 impl Slots {
     /// What a read showed, in the order of places.
     pub fn new(seen: [Option<Slot>; Geometry::RING]) -> Slots {
-        let mut index = 0;
-        Slots(seen.map(|slot| {
-            let place = index;
-            index += 1;
-            slot.filter(|slot| slot.fits(place)).map_or(Seen::Unreadable, Seen::Sound)
-        }))
+        let mut places = 0..;
+        Slots(Box::new(seen.map(|slot| {
+            let place = places.next();
+            let slot = slot.filter(|slot| place.is_some_and(|place| slot.fits(place)));
+            slot.map_or(Seen::Unreadable, Seen::Sound)
+        })))
     }
 
     /// What stands in each place.
     pub fn seen(&self) -> &[Seen] {
-        &self.0
+        &self.0[..]
     }
 
     /// The slots that verify.
@@ -117,7 +117,9 @@ impl Slots {
     /// The epochs that the disk itself proves to have nothing in flight (R5), read after the own slot was written:
     /// those that detached, and those whose host has booted since.
     pub fn gone(&self, grant: &Grant) -> Vec<Epoch> {
-        let older = self.sound().filter(|slot| slot.epoch < grant.epoch);
+        let older = self
+            .sound()
+            .filter(|slot| slot.epoch != Epoch::NONE && slot.epoch < grant.epoch);
         let gone = older.filter(|slot| slot.state == SlotState::Detached || rebooted(slot, grant));
         gone.map(|slot| slot.epoch).collect()
     }
@@ -148,7 +150,9 @@ impl Slots {
             Seen::Sound(slot) => return Err(Stop::Replaced { owner: owner(slot) }),
             Seen::Unreadable => {}
         }
-        self.unreadable().next().map_or(Ok(()), |place| Err(Stop::Unreadable { place }))
+        self.unreadable()
+            .next()
+            .map_or(Ok(()), |place| Err(Stop::Unreadable { place }))
     }
 
     fn none_newer(&self, epoch: Epoch) -> Result<(), Stop> {

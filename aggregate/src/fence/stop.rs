@@ -72,7 +72,9 @@ impl Stop {
     pub fn newer(&self) -> Option<&Owner> {
         match self {
             Stop::Newer { owner } | Stop::Replaced { owner } => Some(owner),
-            Stop::Unreadable { .. } | Stop::Used { .. } | Stop::Ring { .. } | Stop::Held { .. } | Stop::Failed(_) => None,
+            Stop::Unreadable { .. } | Stop::Used { .. } | Stop::Ring { .. } | Stop::Held { .. } | Stop::Failed(_) => {
+                None
+            }
         }
     }
 
@@ -80,8 +82,11 @@ impl Stop {
     pub fn error(&self, name: &AggregateName, epoch: Epoch) -> Error {
         let error = |kind, reason: String| Error::new(kind, format!("aggregate {name}")).because(reason);
         match self {
-            Stop::Newer { owner } => error(Kind::WrongEpoch, format!("owned under {owner}, no longer under {epoch}"))
-                .remedy("ask the location database who owns it"),
+            Stop::Newer { owner } => error(
+                Kind::WrongEpoch,
+                format!("owned under {owner}, no longer under {epoch}"),
+            )
+            .remedy("ask the location database who owns it"),
             Stop::Replaced { owner } => error(Kind::WrongEpoch, format!("the slot of epoch {epoch} holds {owner}"))
                 .remedy("ask the location database for a new epoch"),
             Stop::Used { owner } => error(Kind::WrongEpoch, format!("{owner} was used before"))
@@ -96,7 +101,9 @@ impl Stop {
                 error(Kind::Busy, reason).remedy("wait for its end, or for the word of who saw it")
             }
             Stop::Held { named, found } => {
-                let found = found.map_or("none verifies".to_owned(), |root| format!("the newest that verifies is {root}"));
+                let found = found.map_or("none verifies".to_owned(), |root| {
+                    format!("the newest that verifies is {root}")
+                });
                 error(Kind::Damaged, format!("held: a slot names {named}, and {found}")).remedy("salvage it")
             }
             Stop::Failed(failure) => failure.clone(),

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use baton_types::{AggregateId, AggregateName, Epoch, Error, Incarnation, Kind, ServerId, Timestamp};
+use baton_types::{AggregateId, AggregateName, Epoch, Error, Incarnation, ServerId, Timestamp};
 use uuid::Uuid;
 
 use super::{Action, Base, Event, Found, Grant, Ownership, Reading, Ring, Slots, Then};
@@ -21,7 +21,10 @@ fn transcript(name: &str) {
     for part in text.split_inclusive("\n\n") {
         let input = part.split("----\n").next().unwrap();
         writeln!(happened, "{}\n----", input.trim_end()).unwrap();
-        for line in input.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+        for line in input
+            .lines()
+            .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
+        {
             let action = play.line(line).unwrap_or_else(|| panic!("{name}: cannot read: {line}"));
             writeln!(happened, "{}", shown(&action)).unwrap();
         }
@@ -49,7 +52,15 @@ impl Play {
             self.core = Some(Ownership::new(aggregate(), name, grant(rest)?));
         }
         let core = self.core.as_mut()?;
-        let root = |seq, kind| Box::new(root(RootName { epoch: core.grant().epoch, seq }, kind));
+        let root = |seq, kind| {
+            Box::new(root(
+                RootName {
+                    epoch: core.grant().epoch,
+                    seq,
+                },
+                kind,
+            ))
+        };
         let event = match verb {
             "claim" => Event::Claim(Timestamp(1)),
             "written" => Event::Written,
@@ -126,7 +137,8 @@ fn slots(text: &str) -> Option<Result<Slots, Error>> {
             None => (part, None),
         };
         let slot = slot(part)?;
-        seen[place.unwrap_or(Geometry::ring_index(slot.epoch))] = Some(slot);
+        let place = place.unwrap_or(Geometry::ring_index(slot.epoch));
+        seen[place] = Some(slot);
     }
     Some(Ok(Slots::new(seen)))
 }
@@ -264,6 +276,9 @@ fn every_transcript_is_played() {
     let source = include_str!("tests.rs");
     for file in std::fs::read_dir(folder).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();
-        assert!(source.contains(&format!("    {}\n", name.trim_end_matches(".txt"))), "{name}");
+        assert!(
+            source.contains(&format!("    {}\n", name.trim_end_matches(".txt"))),
+            "{name}"
+        );
     }
 }
