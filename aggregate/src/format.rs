@@ -17,8 +17,12 @@ mod pointer;
 mod reader;
 mod record;
 mod root;
+#[cfg(any(test, feature = "testing"))]
+pub mod sample;
 mod sealed;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 pub use attributes::Attributes;
 pub use batch::{Batch, BatchHeader};

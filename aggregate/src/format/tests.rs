@@ -1,0 +1,5 @@
+//! Golden bytes, errors, and properties of the format.
+
+mod errors;
+mod golden;
+mod properties;
