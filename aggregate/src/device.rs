@@ -11,7 +11,11 @@
 //! | what completed before `flush` began is durable when it returns | the disk (a flush that lies is excluded) |
 //! | after a write or a flush failed, none succeeds until the device is opened again | [`Broken`] |
 
+#[cfg(any(test, feature = "testing"))]
+pub mod double;
 pub mod file;
+#[cfg(any(test, feature = "testing"))]
+pub mod suite;
 
 use std::fmt::Display;
 use std::sync::OnceLock;

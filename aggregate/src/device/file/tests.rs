@@ -2,6 +2,7 @@ use tempfile::NamedTempFile;
 
 use super::*;
 use crate::buffer::Buffer;
+use crate::device::suite;
 
 const LEN: u64 = 4 << 20;
 
@@ -66,37 +67,40 @@ fn discarded_room_leaves_the_file() {
     assert_eq!(after.len(), LEN);
 }
 
-/// A descriptor that cannot write stands for a disk that fails: every write of it does, by `pwrite` and by ring.
+/// A descriptor that cannot write stands for a disk that fails, by `pwrite` and by ring.
 #[test]
-fn first_failed_write_is_named_and_ends_all_others() {
-    for count in [1, 3] {
-        let (file, mut device) = device();
-        let whole = std::mem::replace(&mut device.file, File::open(file.path()).unwrap());
-        let bytes = Buffer::zeroed(4096);
-        let writes: Vec<Write> = (1..=count)
-            .map(|i| Write {
-                offset: i * 4096,
-                bytes: &bytes,
-            })
-            .collect();
-        let error = device.submit(&writes).unwrap_err();
-        assert_eq!(error.kind, Kind::Io);
-        let text = format!(
-            "device {}, write of 4096 bytes at 4096: Bad file descriptor",
-            file.path().display()
-        );
-        assert!(error.to_string().starts_with(&text), "{error}");
+fn failed_write_of_several_is_named() {
+    let (file, mut device) = device();
+    device.file = File::open(file.path()).unwrap();
+    let bytes = Buffer::zeroed(4096);
+    let writes = [1, 2, 3].map(|index| Write {
+        offset: index * 4096,
+        bytes: &bytes,
+    });
+    let error = device.submit(&writes).unwrap_err();
+    let text = format!(
+        "device {}, write of 4096 bytes at 4096: Bad file descriptor",
+        file.path().display()
+    );
+    assert!(error.to_string().starts_with(&text), "{error}");
+}
 
-        device.file = whole;
-        let error = device.submit(&writes).unwrap_err();
-        assert!(
-            error.reason.contains("not written any more") && error.reason.contains("at 4096"),
-            "{error}"
-        );
-        assert_eq!(device.flush().unwrap_err().kind, Kind::Io);
-        assert_eq!(device.discard(0, 4096).unwrap_err().kind, Kind::Io);
-        device.read(0, &mut Buffer::zeroed(4096)).unwrap();
-    }
+#[test]
+fn file_keeps_the_promises_of_a_device() {
+    suite::run(|| {
+        let file = image(suite::LEN);
+        let open = || FileDevice::open(file.path(), Access::Write).unwrap();
+        let mut failing = open();
+        // Its descriptor cannot write: what comes after the first failure is refused before it is tried.
+        failing.file = rustix::fs::open(file.path(), OFlags::RDONLY | OFlags::DIRECT, Mode::empty())
+            .unwrap()
+            .into();
+        suite::Fixture {
+            device: Box::new(open()),
+            other: Box::new(open()),
+            failing: Box::new(failing),
+        }
+    });
 }
 
 #[test]
