@@ -1,1 +1,325 @@
 //! Checkpoints: layers become nodes, and a root says so.
+//!
+//! | step | what | cut here |
+//! |---|---|---|
+//! | 1 | freeze: at one lsn, all active layers become frozen ones | nothing is written |
+//! | 2 | merge each fileset's frozen layers into new nodes | new nodes, which nothing refers to |
+//! | 3 | merge the system's, then what the space tree has to say; write the pending frees | the same |
+//! | 4 | the log durable up to the freeze; flush; write the root, flush, look | the old root and its log are whole |
+//! | 5 | swap the trees, drop the frozen layers, promote frees, release the log up to the root before | |
+//!
+//! One generation stays behind: if the newest root rots, the one before it and its log have lost nothing. A checkpoint
+//! that fails leaves the frozen layers where they are, and the next one merges them too.
+
+mod freeze;
+mod sink;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use baton_types::{Epoch, Kind, Result};
+use bytes::Bytes;
+
+use crate::engine::Engine;
+use crate::format::{
+    Bitmap, History, Key, Lsn, Pending, Pointer, Root, RootKind, Segment, SegmentClass, SegmentPhase, SegmentState,
+};
+use crate::log::{Start, Writer};
+use crate::space::Inherited;
+use crate::transaction::Run;
+use crate::tree::{Layer, TreeId, build, merge};
+use freeze::Frozen;
+use sink::NodeSink;
+
+/// Numbers of the trees that are no fileset's.
+const SYSTEM: u64 = 0;
+const SPACE: u64 = u64::MAX;
+const PENDING: u64 = u64::MAX - 1;
+
+/// What one root leaves to the next.
+pub(crate) struct Checkpoints {
+    /// Of the newest root.
+    pub seq: u64,
+    /// Of the newest root.
+    pub generation: u64,
+    /// Where the log of the newest root begins.
+    pub start: Start,
+    /// The nodes of its lists of pending frees.
+    pub pending_nodes: Vec<Run>,
+    /// Epochs that are proven to have nothing in flight (R5): what they left is free after the first checkpoint.
+    pub gone: Vec<Epoch>,
+    /// Log that the seal's root leads to: its segments stay as they are until that root is not needed any more.
+    pub sealed_log: BTreeSet<Segment>,
+    /// Epochs that are not proven gone.
+    pub quarantine: Vec<Epoch>,
+    /// The last epochs that served.
+    pub history: Vec<History>,
+}
+
+/// What every node and list of one checkpoint carries.
+#[derive(Clone, Copy)]
+struct Stamp {
+    lsn: Lsn,
+    generation: u64,
+}
+
+/// What the merges came to.
+struct Trees {
+    filesets: Vec<Option<Pointer>>,
+    system: Option<Pointer>,
+    space: Option<Pointer>,
+    space_layers: usize,
+    pending: [Option<Pointer>; 2],
+}
+
+impl Engine {
+    /// Makes a checkpoint, unless somebody else made one since this was asked for.
+    ///
+    /// # Errors
+    /// `Damaged` if a node that is to be merged is; what the device says; `WrongEpoch`.
+    pub fn checkpoint(&self) -> Result<()> {
+        let asked = self.generation.load(Ordering::Acquire);
+        let mut checkpoints = self.checkpoints.lock();
+        if self.generation.load(Ordering::Acquire) != asked {
+            return Ok(());
+        }
+        self.log.check()?;
+        let frozen = self.freeze();
+        if let Err(error) = self.make_checkpoint(&mut checkpoints, &frozen) {
+            if matches!(error.kind, Kind::Io | Kind::WrongEpoch) {
+                self.log.fail(&error);
+            }
+            // They are as frozen as before, and the next checkpoint must not forget them.
+            for fileset in frozen.filesets {
+                self.note_change(&fileset.fileset, &mut fileset.fileset.state.lock());
+            }
+            return Err(error);
+        }
+        self.generation.store(checkpoints.generation, Ordering::Release);
+        self.recount();
+        Ok(())
+    }
+
+    fn make_checkpoint(&self, checkpoints: &mut Checkpoints, frozen: &Frozen) -> Result<()> {
+        let stamp = Stamp {
+            lsn: frozen.lsn,
+            generation: checkpoints.generation + 1,
+        };
+        let mut sink = NodeSink::new(self);
+        let trees = self.merge_all(frozen, stamp, checkpoints, &mut sink)?;
+        sink.write_out()?;
+        self.device.flush()?;
+        self.wait(frozen.lsn)?;
+        let mut writer = self.writer.lock();
+        let start = writer.marked();
+        let root = self.root(checkpoints, stamp, &trees, &writer, start);
+        drop(writer);
+        self.fence.write_root(root)?;
+
+        // From here on the root counts.
+        checkpoints.pending_nodes = sink.keep();
+        self.swap(frozen, &trees);
+        self.promote()?;
+        if checkpoints.seq > 0 {
+            self.lift_quarantine(checkpoints)?;
+        }
+        writer = self.writer.lock();
+        let released = writer.release_before(checkpoints.start);
+        self.space.lock().log_pool().extend(released);
+        checkpoints.start = start;
+        checkpoints.seq += 1;
+        checkpoints.generation = stamp.generation;
+        Ok(())
+    }
+
+    /// Steps 2 and 3.
+    fn merge_all(
+        &self,
+        frozen: &Frozen,
+        stamp: Stamp,
+        checkpoints: &mut Checkpoints,
+        sink: &mut NodeSink<'_>,
+    ) -> Result<Trees> {
+        let mut derived = Layer::new();
+        let mut filesets = Vec::new();
+        for fileset in &frozen.filesets {
+            let before = fileset.fileset.state.lock().tree.root;
+            let root = self.merge(before, &fileset.layers, fileset.fileset.id.0, stamp, sink)?;
+            let pointer = root.map(|root| Bytes::copy_from_slice(&root.encode()));
+            derived.insert(Key::fileset_tree(fileset.fileset.id), pointer, stamp.lsn);
+            let usage = Some(fileset.usage.encode().into());
+            derived.insert(Key::fileset_usage(fileset.fileset.id), usage, stamp.lsn);
+            filesets.push(root);
+        }
+        let before = self.system.lock().root;
+        let layers: Vec<_> = frozen.system.iter().cloned().chain([Arc::new(derived)]).collect();
+        let system = self.merge(before, &layers, SYSTEM, stamp, sink)?;
+        let space_layers = self.settle_space(checkpoints)?;
+        let before = self.space.lock().tree.root;
+        let space = self.merge(before, &space_layers, SPACE, stamp, sink)?;
+        let pending = {
+            let mut space = self.space.lock();
+            checkpoints
+                .pending_nodes
+                .iter()
+                .for_each(|run| space.free_of_merge(*run));
+            space.pending().clone()
+        };
+        sink.note();
+        let mut lists = [None; 2];
+        for (list, runs) in lists.iter_mut().zip(&pending) {
+            let item = |run: Run| {
+                let (count, birth) = (run.count, stamp.lsn);
+                (Key::pending(run.block), Pending { count, birth }.encode())
+            };
+            *list = build(runs.iter().map(item), self.tree_id(PENDING, stamp), sink)?;
+        }
+        let [young, old] = lists;
+        Ok(Trees {
+            filesets,
+            system,
+            space,
+            space_layers: space_layers.len(),
+            pending: [old, young],
+        })
+    }
+
+    fn merge(
+        &self,
+        before: Option<Pointer>,
+        layers: &[Arc<Layer>],
+        tree: u64,
+        stamp: Stamp,
+        sink: &mut NodeSink<'_>,
+    ) -> Result<Option<Pointer>> {
+        let layers: Vec<&Layer> = layers.iter().map(|layer| &**layer).collect();
+        merge(before, &layers, self.tree_id(tree, stamp), &self.nodes, sink)
+    }
+
+    fn tree_id(&self, tree: u64, stamp: Stamp) -> TreeId {
+        TreeId {
+            tree,
+            epoch: self.epoch,
+            generation: stamp.generation,
+            birth: stamp.lsn,
+            node_bytes: self.geometry.node_bytes,
+        }
+    }
+
+    /// Tells the space tree what left the root: closed segments, and, once, what older epochs had. Gives its layers.
+    fn settle_space(&self, checkpoints: &mut Checkpoints) -> Result<Vec<Arc<Layer>>> {
+        let mut space = self.space.lock();
+        let closed = space.close().into_iter();
+        let closed = closed.map(|(segment, class, bitmap)| (segment, closed_state(class, self.epoch, bitmap)));
+        let mut settled: Vec<_> = closed.collect();
+        for (segment, inherited) in space.bequeath() {
+            let is_free = checkpoints.gone.contains(&inherited.epoch) && !checkpoints.sealed_log.contains(&segment);
+            let state = if is_free {
+                closed_state(inherited.class, inherited.epoch, inherited.bitmap)
+            } else {
+                quarantined_state(inherited)
+            };
+            settled.push((segment, state));
+        }
+        drop(space);
+        for (segment, state) in settled {
+            self.retrying(|pinned| {
+                let mut space = self.space.lock();
+                let old = space.state(segment, &self.nodes, pinned)?;
+                space.set_state(segment, old.as_ref(), &state);
+                Ok(())
+            })?;
+        }
+        Ok(self.space.lock().tree.freeze())
+    }
+
+    /// What epochs that are proven gone have left in quarantine is free, once no root leads there as log.
+    fn lift_quarantine(&self, checkpoints: &mut Checkpoints) -> Result<()> {
+        for epoch in std::mem::take(&mut checkpoints.gone) {
+            let segments = self.retrying(|pinned| self.space.lock().quarantined(epoch, &self.nodes, pinned))?;
+            for segment in segments {
+                self.retrying(|pinned| {
+                    let mut space = self.space.lock();
+                    let old = space.state(segment, &self.nodes, pinned)?;
+                    if let Some(old) = &old {
+                        let class = old.class.unwrap_or(SegmentClass::Log);
+                        let new = closed_state(class, epoch, old.bitmap.clone());
+                        space.set_state(segment, Some(old), &new);
+                    }
+                    Ok(())
+                })?;
+            }
+            checkpoints.quarantine.retain(|quarantined| *quarantined != epoch);
+        }
+        Ok(())
+    }
+
+    /// What step 4 writes.
+    fn root(&self, checkpoints: &Checkpoints, stamp: Stamp, trees: &Trees, writer: &Writer, start: Start) -> Root {
+        let mut space = self.space.lock();
+        let pool = space.log_pool().clone();
+        Root {
+            aggregate: self.label.id,
+            epoch: self.epoch,
+            seq: checkpoints.seq + 1,
+            generation: stamp.generation,
+            lsn: stamp.lsn,
+            kind: RootKind::Checkpoint,
+            device_bytes: self.geometry.device_bytes,
+            high_water: space.high_water(),
+            system: trees.system,
+            space: trees.space,
+            residue: None,
+            pending: trees.pending,
+            chain: vec![writer.piece(self.epoch, start)],
+            open: space.rooted(),
+            log_reserve: writer.behind(start).chain(pool).collect(),
+            inherited: Vec::new(),
+            quarantine: checkpoints.quarantine.clone(),
+            history: checkpoints.history.clone(),
+        }
+    }
+
+    fn swap(&self, frozen: &Frozen, trees: &Trees) {
+        for (fileset, root) in frozen.filesets.iter().zip(&trees.filesets) {
+            let mut state = fileset.fileset.state.lock();
+            state.tree.merged(fileset.layers.len(), *root);
+        }
+        self.system.lock().merged(frozen.system.len(), trees.system);
+        self.space.lock().tree.merged(trees.space_layers, trees.space);
+    }
+
+    /// Frees that waited long enough: their blocks may be taken again.
+    fn promote(&self) -> Result<()> {
+        let closed = self.space.lock().promote();
+        for (segment, ranges) in closed {
+            self.retrying(|pinned| self.space.lock().release(segment, &ranges, &self.nodes, pinned))?;
+        }
+        Ok(())
+    }
+}
+
+/// A segment whose blocks in use are these, and to which nobody writes.
+fn closed_state(class: SegmentClass, epoch: Epoch, bitmap: Bitmap) -> SegmentState {
+    let (phase, class) = match bitmap.used() {
+        0 => (SegmentPhase::Free, None),
+        _ => (SegmentPhase::Closed, Some(class)),
+    };
+    SegmentState {
+        phase,
+        class,
+        epoch,
+        bitmap,
+    }
+}
+
+/// A segment to which an older epoch may still write.
+fn quarantined_state(inherited: Inherited) -> SegmentState {
+    SegmentState {
+        phase: SegmentPhase::Quarantined,
+        class: Some(inherited.class),
+        epoch: inherited.epoch,
+        bitmap: inherited.bitmap,
+    }
+}

@@ -2,18 +2,20 @@
 
 pub mod aggregate;
 pub mod buffer;
-pub mod checkpoint;
+mod checkpoint;
 pub mod create;
 pub mod device;
+mod engine;
 pub mod fence;
 pub mod file;
 pub mod fileset;
 pub mod format;
-pub mod log;
+mod live;
+mod log;
 pub mod nodes;
-pub mod recover;
+mod recover;
 pub mod salvage;
-pub mod session;
-pub mod space;
+mod session;
+mod space;
 pub mod transaction;
 pub mod tree;

@@ -20,7 +20,10 @@ pub struct Nodes {
 impl Nodes {
     /// None in memory yet.
     pub fn new(device: Arc<dyn Device>) -> Nodes {
-        Nodes { device, held: Mutex::default() }
+        Nodes {
+            device,
+            held: Mutex::default(),
+        }
     }
 
     /// The node, if it is in memory.

@@ -1,1 +1,233 @@
-//! A change being made to one fileset, and its place in history.
+//! A change being made to one fileset: what it read, what it puts and deletes, and the room it took.
+//!
+//! An operation is a function over a [`Transaction`]. It sees the fileset's tree with its own puts on top, and
+//! nothing it does is seen by anybody before the whole is appended to the log: one record, one place in history. An
+//! operation that needs a node which is not in memory ends with [`Stop::Miss`]; the node is fetched without any lock
+//! and the operation starts again from nothing. So it must not keep anything outside of the transaction.
+
+mod reply;
+#[cfg(any(test, feature = "testing"))]
+pub mod scratch;
+
+use baton_types::{Result, Timestamp, Vnode};
+use bytes::{Bytes, BytesMut};
+
+use crate::buffer::Buffer;
+use crate::format::{Block, EXTENT_BIRTH_AT, Free, Key, KeyKind, Lsn};
+use crate::tree::{Layer, Scan, Stop, View};
+pub use reply::Reply;
+
+/// A session's number in its aggregate; 0 is the store's own work, which nobody sends twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// Whose request it is, and what its replay must repeat (I6).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Operation {
+    /// The client's session.
+    pub session: SessionId,
+    /// 0 is the ordered one.
+    pub stream: u16,
+    /// Counts the operations of a stream from 1.
+    pub sequence: u32,
+    /// The client has every reply of stream 0 up to this one.
+    pub seen: u32,
+    /// The vnode that it makes, if it makes one.
+    pub vnode: Option<Vnode>,
+    /// What the new FID carries besides.
+    pub unique: u64,
+    /// When it was first done.
+    pub time: Timestamp,
+    /// Owner of what it makes.
+    pub uid: u32,
+    /// Group of what it makes.
+    pub gid: u32,
+}
+
+/// What a fileset holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of its blocks and inline data.
+    pub bytes: u64,
+    /// Objects of every kind, orphans included.
+    pub files: u64,
+}
+
+/// Adjacent blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The first.
+    pub block: Block,
+    /// How many.
+    pub count: u16,
+}
+
+impl Run {
+    /// The blocks, one by one.
+    pub fn blocks(self) -> impl Iterator<Item = Block> {
+        (self.block.0..self.block.0 + u64::from(self.count)).map(Block)
+    }
+}
+
+/// Where a transaction takes its blocks from: the reserve, or a test's own supply.
+pub trait Room {
+    /// Takes `blocks` blocks for data, in as few runs as can be.
+    ///
+    /// # Errors
+    /// `NoSpace`; [`Stop::Room`] when more must be reserved first.
+    fn take(&self, blocks: u32) -> Result<Vec<Run>, Stop>;
+    /// Gives back what was taken and never recorded.
+    fn give_back(&self, run: Run);
+}
+
+/// A change being made.
+pub struct Transaction<'a> {
+    view: View<'a>,
+    operation: &'a Operation,
+    room: &'a dyn Room,
+    change: Change,
+}
+
+/// What a transaction comes to: the contents of one record, and the data that goes with it.
+#[derive(Default)]
+pub struct Change {
+    /// By key: the new value, or that it is gone.
+    pub items: Layer,
+    /// Blocks that nothing of this fileset refers to any more.
+    pub frees: Vec<Free>,
+    /// After it.
+    pub usage: Usage,
+    /// Data that goes to its blocks in parallel with the record.
+    pub writes: Vec<(Block, Buffer)>,
+    /// Blocks that it took.
+    pub runs: Vec<Run>,
+}
+
+impl Change {
+    /// Its items and frees, born at `lsn`: known only when it has its place in the log.
+    pub fn born(&self, lsn: Lsn) -> (Vec<(Key, Option<Bytes>)>, Vec<Free>) {
+        let items = self.items.range(Key::FIRST, Key::LAST).map(|(key, value)| {
+            let value = value.as_ref().map(|value| match key.kind {
+                KeyKind::Extent => extent_born(value, lsn),
+                _ => value.clone(),
+            });
+            (*key, value)
+        });
+        let frees = self.frees.iter().map(|free| Free {
+            birth: if free.birth == Lsn(0) { lsn } else { free.birth },
+            ..*free
+        });
+        (items.collect(), frees.collect())
+    }
+}
+
+/// An extent that was born with this very record carries no birth yet.
+fn extent_born(value: &Bytes, lsn: Lsn) -> Bytes {
+    let birth = EXTENT_BIRTH_AT..EXTENT_BIRTH_AT + 8;
+    match value.get(birth.clone()) {
+        Some([0, 0, 0, 0, 0, 0, 0, 0]) => {
+            let mut born = BytesMut::from(&value[..]);
+            born[birth].copy_from_slice(&lsn.0.to_le_bytes());
+            born.freeze()
+        }
+        _ => value.clone(),
+    }
+}
+
+impl<'a> Transaction<'a> {
+    /// Nothing changed yet.
+    pub fn new(view: View<'a>, operation: &'a Operation, usage: Usage, room: &'a dyn Room) -> Transaction<'a> {
+        Transaction {
+            view,
+            operation,
+            room,
+            change: Change {
+                usage,
+                ..Change::default()
+            },
+        }
+    }
+
+    /// Whose it is.
+    pub fn operation(&self) -> &'a Operation {
+        self.operation
+    }
+
+    /// When it was first done: a replay keeps the time.
+    pub fn time(&self) -> Timestamp {
+        self.operation.time
+    }
+
+    /// The value of `key`, its own puts included.
+    ///
+    /// # Errors
+    /// A miss; damage.
+    pub fn get(&self, key: Key) -> Result<Option<Bytes>, Stop> {
+        match self.change.items.get(key) {
+            Some(own) => Ok(own.cloned()),
+            None => self.view.get(key),
+        }
+    }
+
+    /// The items from `from` to `to`, both included, in order, its own puts included.
+    pub fn scan(&self, from: Key, to: Key) -> Scan<'_> {
+        self.view.scan_under(&self.change.items, from, to)
+    }
+
+    /// The greatest item of `key`'s object and kind that is not after `key`.
+    ///
+    /// # Errors
+    /// A miss; damage.
+    pub fn last_at_or_before(&self, key: Key) -> Result<Option<(Key, Bytes)>, Stop> {
+        self.view.last_at_or_before_under(&self.change.items, key)
+    }
+
+    /// Sets `key` to `value`.
+    pub fn put(&mut self, key: Key, value: impl Into<Bytes>) {
+        self.change.items.insert(key, Some(value.into()), Lsn(0));
+    }
+
+    /// Deletes `key`; no harm if it is not there.
+    pub fn delete(&mut self, key: Key) {
+        self.change.items.insert(key, None, Lsn(0));
+    }
+
+    /// Gives up blocks that an item referred to. A `birth` of 0 says that they are of this very change.
+    pub fn free(&mut self, block: Block, count: u16, birth: Lsn) {
+        self.change.frees.push(Free { block, count, birth });
+    }
+
+    /// What the fileset holds after this change.
+    pub fn usage(&mut self) -> &mut Usage {
+        &mut self.change.usage
+    }
+
+    /// Takes blocks for data.
+    ///
+    /// # Errors
+    /// `NoSpace`, or that more room must be reserved first.
+    pub fn allocate(&mut self, blocks: u32) -> Result<Vec<Run>, Stop> {
+        let runs = self.room.take(blocks)?;
+        self.change.runs.extend(&runs);
+        Ok(runs)
+    }
+
+    /// Writes `bytes` to `block` and those behind it, which this change allocated: with the group, beside the record.
+    pub fn write(&mut self, block: Block, bytes: Buffer) {
+        self.change.writes.push((block, bytes));
+    }
+
+    /// What it comes to. From here on the blocks it took are its taker's.
+    pub fn finish(mut self) -> Change {
+        std::mem::take(&mut self.change)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    /// A transaction that does not happen keeps no blocks.
+    fn drop(&mut self) {
+        for run in self.change.runs.drain(..) {
+            self.room.give_back(run);
+        }
+    }
+}

@@ -29,7 +29,7 @@ pub use build::build;
 pub use layer::Layer;
 pub use merge::merge;
 pub use node::Node;
-pub use view::{Pinned, View};
+pub use view::{Pinned, Scan, View};
 
 use crate::format::{Block, Lsn, Pointer};
 
@@ -53,6 +53,8 @@ pub struct TreeId {
 pub enum Stop {
     /// This node is not in memory: let go of all locks, [fetch](Pinned::fetch) it, and start again.
     Miss(Pointer),
+    /// So many blocks must be reserved first: let go of all locks, reserve them, and start again.
+    Room(u32),
     /// It failed.
     Failed(Error),
 }

@@ -1,5 +1,7 @@
 //! Which blocks of a segment are used: a bit each, set for used, the first block in the lowest bit.
 
+use std::ops::Range;
+
 /// The bitmap of one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bitmap(Box<[u8]>);
@@ -49,6 +51,33 @@ impl Bitmap {
         was_used
     }
 
+    /// Marks blocks used; true if all of them were free.
+    pub fn take_range(&mut self, range: Range<u32>) -> bool {
+        range.fold(true, |were_free, index| self.take(index) && were_free)
+    }
+
+    /// Marks blocks free; true if all of them were used.
+    pub fn give_range(&mut self, range: Range<u32>) -> bool {
+        range.fold(true, |were_used, index| self.give(index) && were_used)
+    }
+
+    /// The first free blocks, at most `most` of them side by side.
+    pub fn first_run(&self, most: u32) -> Option<Range<u32>> {
+        self.free_run(0, most).map(|(start, count)| start..start + count)
+    }
+
+    /// The first `count` free blocks side by side.
+    pub fn run_of(&self, count: u32) -> Option<Range<u32>> {
+        let mut from = 0;
+        loop {
+            let (start, found) = self.free_run(from, count)?;
+            if found == count {
+                return Some(start..start + count);
+            }
+            from = start + found + 1;
+        }
+    }
+
     /// How many are used.
     pub fn used(&self) -> u32 {
         self.0.iter().map(|byte| byte.count_ones()).sum()
@@ -61,7 +90,11 @@ impl Bitmap {
 
     /// The first run of free blocks at or after `from`: its start and length, at most `want`.
     pub fn free_run(&self, from: u32, want: u32) -> Option<(u32, u32)> {
-        let start = (from..self.len()).find(|&index| !self.is_used(index))?;
+        let whole = self.0.iter().skip(from.div_ceil(8) as usize);
+        let full = whole.take_while(|byte| **byte == 0xff).count() as u32 * 8;
+        let ahead = (from..from.next_multiple_of(8).min(self.len())).find(|&index| !self.is_used(index));
+        let start =
+            ahead.or_else(|| (from.next_multiple_of(8) + full..self.len()).find(|&index| !self.is_used(index)))?;
         let end = (start..self.len())
             .take(want as usize)
             .find(|&index| self.is_used(index));

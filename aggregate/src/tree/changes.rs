@@ -49,7 +49,10 @@ impl<'a> Changes<'a> {
         let sources = layers
             .filter(|layer| !layer.is_empty())
             .map(|layer| {
-                let mut source = Source { next: None, rest: layer.range(from, to) };
+                let mut source = Source {
+                    next: None,
+                    rest: layer.range(from, to),
+                };
                 source.advance(order);
                 source
             })

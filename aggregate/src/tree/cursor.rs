@@ -21,7 +21,14 @@ pub(crate) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(memory: Memory<'a>, root: Option<Pointer>, (from, to): (Key, Key), order: Order) -> Cursor<'a> {
-        Cursor { memory, start: root, from, to, order, path: Vec::new() }
+        Cursor {
+            memory,
+            start: root,
+            from,
+            to,
+            order,
+            path: Vec::new(),
+        }
     }
 
     /// The next item.
@@ -34,7 +41,9 @@ impl<'a> Cursor<'a> {
             self.enter(root, Way::Seek)?;
         }
         loop {
-            let Some((leaf, at)) = self.path.last_mut() else { return Ok(None) };
+            let Some((leaf, at)) = self.path.last_mut() else {
+                return Ok(None);
+            };
             let index = match self.order {
                 Order::Rising if *at < leaf.len() => *at,
                 Order::Falling if *at > 0 => *at - 1,

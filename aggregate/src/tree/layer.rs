@@ -42,7 +42,11 @@ impl Layer {
     /// Its items from `from` to `to`, both included.
     pub fn range(&self, from: Key, to: Key) -> Range<'_, Key, Option<Bytes>> {
         // A map panics at a range that ends before it begins; here it is merely empty.
-        let to = if from <= to { std::ops::Bound::Included(to) } else { std::ops::Bound::Excluded(from) };
+        let to = if from <= to {
+            std::ops::Bound::Included(to)
+        } else {
+            std::ops::Bound::Excluded(from)
+        };
         self.items.range((std::ops::Bound::Included(from), to))
     }
 

@@ -35,10 +35,19 @@ pub fn merge(
     nodes: &Nodes,
     sink: &mut dyn Sink,
 ) -> Result<Option<Pointer>> {
-    assert!(layers.iter().all(|layer| layer.newest() <= id.birth), "a layer is younger than its tree is to be");
+    assert!(
+        layers.iter().all(|layer| layer.newest() <= id.birth),
+        "a layer is younger than its tree is to be"
+    );
     let layers: Vec<&Layer> = layers.iter().rev().copied().filter(|layer| !layer.is_empty()).collect();
     let changes = Changes::new(layers.iter().copied(), (Key::FIRST, Key::LAST), Order::Rising);
-    let mut merge = Merge { layers, changes, nodes, writer: Writer::new(id, sink), path: Vec::new() };
+    let mut merge = Merge {
+        layers,
+        changes,
+        nodes,
+        writer: Writer::new(id, sink),
+        path: Vec::new(),
+    };
     match root {
         None => merge.put_until(None)?,
         Some(pointer) => {
@@ -80,7 +89,11 @@ struct Frame {
 impl Frame {
     /// The first key after the child at `index`.
     fn end_of(&self, index: usize) -> Option<Key> {
-        if index + 1 < self.node.len() { Some(self.node.key(index + 1)) } else { self.end }
+        if index + 1 < self.node.len() {
+            Some(self.node.key(index + 1))
+        } else {
+            self.end
+        }
     }
 }
 
@@ -106,7 +119,14 @@ impl Merge<'_> {
         }
         let level = usize::from(node.level());
         let ahead = VecDeque::new();
-        self.path.push(Frame { pointer, node, end, done: 0, is_replaced: false, ahead });
+        self.path.push(Frame {
+            pointer,
+            node,
+            end,
+            done: 0,
+            is_replaced: false,
+            ahead,
+        });
         while let Some((key, _)) = self.changes.peek().filter(|&(key, _)| is_before(key, end)) {
             let frame = self.frame();
             let index = frame.node.child(key);
@@ -182,7 +202,9 @@ impl Merge<'_> {
 
     /// Children of the innermost node before `index` stay as they are, from the last one done on.
     fn keep_until(&mut self, index: usize) -> Result<()> {
-        let Some(frame) = self.path.last_mut() else { return Ok(()) };
+        let Some(frame) = self.path.last_mut() else {
+            return Ok(());
+        };
         if frame.is_replaced {
             keep_children(&mut self.writer, &frame.node, frame.done..index)?;
         }
@@ -199,7 +221,11 @@ impl Merge<'_> {
         let indices = self.touched(index);
         let frame = self.frame();
         let pointers: Vec<Pointer> = indices.iter().map(|&index| frame.node.pointer(index)).collect();
-        let read = self.nodes.read_all(&pointers).into_iter().collect::<Result<Vec<Node>>>()?;
+        let read = self
+            .nodes
+            .read_all(&pointers)
+            .into_iter()
+            .collect::<Result<Vec<Node>>>()?;
         let frame = self.frame();
         frame.ahead = indices.into_iter().zip(read).collect();
         match frame.ahead.pop_front() {
@@ -213,10 +239,17 @@ impl Merge<'_> {
         let mut touched = vec![index];
         while touched.len() < READ_AHEAD {
             let frame = self.frame();
-            let (Some(after), end) = (frame.end_of(index), frame.end) else { break };
+            let (Some(after), end) = (frame.end_of(index), frame.end) else {
+                break;
+            };
             let layers = self.layers.iter();
-            let next = layers.filter_map(|layer| layer.range(after, Key::LAST).next()).map(|(&key, _)| key).min();
-            let Some(key) = next.filter(|&key| is_before(key, end)) else { break };
+            let next = layers
+                .filter_map(|layer| layer.range(after, Key::LAST).next())
+                .map(|(&key, _)| key)
+                .min();
+            let Some(key) = next.filter(|&key| is_before(key, end)) else {
+                break;
+            };
             index = self.frame().node.child(key);
             touched.push(index);
         }

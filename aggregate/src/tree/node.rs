@@ -113,7 +113,12 @@ impl Node {
             .map_err(|_| damaged("its slots end beyond it"))?;
         check_items(header, slots, &bytes)?;
         let (level, prefix_len) = (header.level, header.prefix_len);
-        Ok(Node { bytes, count, level, prefix_len })
+        Ok(Node {
+            bytes,
+            count,
+            level,
+            prefix_len,
+        })
     }
 
     /// The node that `pointer` leads to, in the bytes that were read there (I11).
@@ -121,13 +126,20 @@ impl Node {
     /// # Errors
     /// `Damaged` if these are not the bytes meant; else as [`Node::decode`].
     pub fn verify(bytes: Bytes, pointer: &Pointer) -> Result<Node> {
-        let on = |error: Error| Error { on: format!("node at block {}", pointer.block), ..error };
+        let on = |error: Error| Error {
+            on: format!("node at block {}", pointer.block),
+            ..error
+        };
         if bytes.len() != usize::from(pointer.blocks) * BLOCK_BYTES || Checksum::of(&bytes) != pointer.checksum {
             return Err(on(damaged("its checksum does not match the pointer to it")));
         }
         let node = Node::decode(bytes).map_err(on)?;
         if node.birth() != pointer.birth {
-            return Err(on(damaged(format!("born at {}, not at {} as its pointer says", node.birth(), pointer.birth))));
+            return Err(on(damaged(format!(
+                "born at {}, not at {} as its pointer says",
+                node.birth(),
+                pointer.birth
+            ))));
         }
         Ok(node)
     }
@@ -135,7 +147,10 @@ impl Node {
     /// The first `count` items of `run` as a node. The caller saw to it that they fit.
     pub(crate) fn encode(id: &TreeId, level: u8, run: &Run, count: usize) -> Node {
         let (used, prefix_len) = (run.node_len(0..count), run.prefix_len(0..count));
-        assert!(count > 0 && used <= Node::capacity(id.node_bytes), "{count} items of {used} bytes are no node");
+        assert!(
+            count > 0 && used <= Node::capacity(id.node_bytes),
+            "{count} items of {used} bytes are no node"
+        );
         let len = used.next_multiple_of(BLOCK_BYTES);
         let mut bytes = Buffer::zeroed(len);
         let mut header = Header {
@@ -170,7 +185,12 @@ impl Node {
             bytes[start + rest_len..start + rest_len + value.len()].copy_from_slice(value);
             start += rest_len + value.len();
         }
-        Node { bytes: bytes.into(), count: count as u16, level, prefix_len: prefix_len as u8 }
+        Node {
+            bytes: bytes.into(),
+            count: count as u16,
+            level,
+            prefix_len: prefix_len as u8,
+        }
     }
 
     /// Its bytes, whole blocks.
@@ -281,7 +301,9 @@ impl Node {
 
     fn header(&self) -> &Header {
         // Decoding saw that it is there.
-        Header::ref_from_prefix(&self.bytes).expect("a header in a verified node").0
+        Header::ref_from_prefix(&self.bytes)
+            .expect("a header in a verified node")
+            .0
     }
 
     fn slots(&self) -> &[Slot] {
@@ -292,7 +314,9 @@ impl Node {
 
 /// Where the slots lie.
 fn bytes_of_slots(count: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
-    (0..count).map(|index| HEADER_BYTES + index * SLOT_BYTES).map(|start| start..start + SLOT_BYTES)
+    (0..count)
+        .map(|index| HEADER_BYTES + index * SLOT_BYTES)
+        .map(|start| start..start + SLOT_BYTES)
 }
 
 /// The key of a slot: the node's prefix, the slot's head, the item's beginning.
@@ -313,7 +337,10 @@ fn check_header(header: &Header, len: usize) -> Result<()> {
     if header.version != VERSION || header.flags != 0 {
         let (version, flags) = (header.version, header.flags);
         let reason = format!("written in version {version} with flags {flags}; known is version {VERSION} without");
-        return Err(Error::new(Kind::Version, "node").op("read node").because(reason).remedy("use a newer Baton"));
+        return Err(Error::new(Kind::Version, "node")
+            .op("read node")
+            .because(reason)
+            .remedy("use a newer Baton"));
     }
     let (count, used, prefix_len) = (header.count.get(), header.used.get(), usize::from(header.prefix_len));
     let slots_end = HEADER_BYTES + usize::from(count) * SLOT_BYTES;
@@ -321,12 +348,18 @@ fn check_header(header: &Header, len: usize) -> Result<()> {
         return Err(damaged("it has no item"));
     }
     if len > NODE_BYTES_MAX || usize::from(used).next_multiple_of(BLOCK_BYTES) != len || usize::from(used) < slots_end {
-        return Err(damaged(format!("{used} bytes of {len} used by {count} items cannot be")));
+        return Err(damaged(format!(
+            "{used} bytes of {len} used by {count} items cannot be"
+        )));
     }
     if prefix_len > KEY_BYTES {
         return Err(damaged(format!("a prefix of {prefix_len} bytes is longer than a key")));
     }
-    if header.prefix[prefix_len..].iter().chain(&header.zero).any(|&byte| byte != 0) {
+    if header.prefix[prefix_len..]
+        .iter()
+        .chain(&header.zero)
+        .any(|&byte| byte != 0)
+    {
         return Err(damaged("its header has bytes where zeroes belong"));
     }
     Ok(())
@@ -345,7 +378,9 @@ fn check_items(header: &Header, slots: &[Slot], bytes: &[u8]) -> Result<()> {
         let value_len = usize::from(slot.value_len.get());
         let end = start + rest_len(prefix_len) + value_len;
         if slot.offset.get() != offset_field(start) || end > bytes.len() {
-            return Err(damaged(format!("item {index} lies elsewhere than after the one before")));
+            return Err(damaged(format!(
+                "item {index} lies elsewhere than after the one before"
+            )));
         }
         let key = join_key(header, slot, bytes);
         if last.is_some_and(|last| last >= key) || slot.head != head_of(&key, prefix_len) {
@@ -372,6 +407,12 @@ fn check_value(level: u8, value: &[u8]) -> Result<()> {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Node(level {}, {} items from {:?})", self.level, self.count, self.key(0))
+        write!(
+            f,
+            "Node(level {}, {} items from {:?})",
+            self.level,
+            self.count,
+            self.key(0)
+        )
     }
 }

@@ -20,7 +20,10 @@ struct Item {
 impl Run {
     pub(crate) fn push(&mut self, key: &RawKey, value: &[u8]) {
         self.values.extend_from_slice(value);
-        self.items.push(Item { key: *key, end: self.values.len() });
+        self.items.push(Item {
+            key: *key,
+            end: self.values.len(),
+        });
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -63,7 +66,11 @@ impl Run {
         let (mut fits, mut over) = (1, self.len() - start + 1);
         while over - fits > 1 {
             let middle = fits + (over - fits) / 2;
-            if self.node_len(start..start + middle) <= capacity { fits = middle } else { over = middle }
+            if self.node_len(start..start + middle) <= capacity {
+                fits = middle
+            } else {
+                over = middle
+            }
         }
         fits
     }
@@ -97,7 +104,10 @@ impl Run {
         (1..=parts)
             .map(|part| {
                 let share = total * part / parts;
-                let after = self.items.len().min(partition(self.len(), |index| self.weight(index) < share));
+                let after = self
+                    .items
+                    .len()
+                    .min(partition(self.len(), |index| self.weight(index) < share));
                 let near = if after > 0 && share - self.weight(after - 1) < self.weight(after) - share {
                     after - 1
                 } else {
@@ -125,7 +135,11 @@ fn partition(end: usize, before: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (0, end);
     while low < high {
         let middle = low + (high - low) / 2;
-        if before(middle) { low = middle + 1 } else { high = middle }
+        if before(middle) {
+            low = middle + 1
+        } else {
+            high = middle
+        }
     }
     low
 }

@@ -71,7 +71,9 @@ pub(crate) fn check_level(parent: &Node, child: &Node, pointer: &Pointer) -> Res
         return Ok(());
     }
     let on = format!("node at block {}", pointer.block);
-    Err(Error::new(Kind::Damaged, on).op("read node").because(format!("level {level} below level {above}")))
+    Err(Error::new(Kind::Damaged, on)
+        .op("read node")
+        .because(format!("level {level} below level {above}")))
 }
 
 /// Items as they are now.
@@ -158,7 +160,10 @@ impl<'a> View<'a> {
     }
 
     fn memory(&self) -> Memory<'a> {
-        Memory { nodes: self.nodes, pinned: self.pinned }
+        Memory {
+            nodes: self.nodes,
+            pinned: self.pinned,
+        }
     }
 }
 

@@ -49,7 +49,12 @@ impl Level {
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(id: TreeId, sink: &'a mut dyn Sink) -> Writer<'a> {
-        Writer { id, capacity: Node::capacity(id.node_bytes), sink, levels: Vec::new() }
+        Writer {
+            id,
+            capacity: Node::capacity(id.node_bytes),
+            sink,
+            levels: Vec::new(),
+        }
     }
 
     /// Takes the next item, or at a level above 0 the next child.
@@ -57,14 +62,20 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// What the sink says; `Damaged` if `key` does not come after the one before: then old nodes overlap.
     pub(crate) fn push(&mut self, level: usize, key: &RawKey, value: &[u8]) -> Result<()> {
-        assert!(value.len() <= VALUE_BYTES_MAX, "an item of {} bytes was let in", value.len());
+        assert!(
+            value.len() <= VALUE_BYTES_MAX,
+            "an item of {} bytes was let in",
+            value.len()
+        );
         if self.levels.len() <= level {
             self.levels.resize_with(level + 1, Level::default);
         }
         let at = &mut self.levels[level];
         if at.last.is_some_and(|last| last >= *key) {
             let reason = format!("nodes of level {level} overlap: {key:02x?} is not after the key before it");
-            return Err(Error::new(Kind::Damaged, format!("tree {}", self.id.tree)).op("merge").because(reason));
+            return Err(Error::new(Kind::Damaged, format!("tree {}", self.id.tree))
+                .op("merge")
+                .because(reason));
         }
         at.last = Some(*key);
         at.run.push(key, value);
@@ -125,7 +136,9 @@ impl<'a> Writer<'a> {
 
     /// Ends a unit at `level`, and with its last node units of `closes` levels above.
     fn end(&mut self, level: usize, closes: usize) -> Result<()> {
-        let Some(at) = self.levels.get_mut(level) else { return Ok(()) };
+        let Some(at) = self.levels.get_mut(level) else {
+            return Ok(());
+        };
         if !at.is_open() {
             if at.held > 0 {
                 at.closes = at.closes.max(closes);
@@ -136,7 +149,9 @@ impl<'a> Writer<'a> {
         }
         self.settle(level)?;
         let counts = self.levels[level].run.divide(self.capacity);
-        let Some((&last, full)) = counts.split_last() else { return Ok(()) };
+        let Some((&last, full)) = counts.split_last() else {
+            return Ok(());
+        };
         for &count in full {
             self.write_up(level, count)?;
         }

@@ -1,0 +1,303 @@
+//! A fileset in service: its layers and tree behind one short lock, and the life of a change.
+//!
+//! Admission first, for that may wait. Then, under the fileset's lock and the history's: the operation makes its
+//! transaction, the record is appended, and what it puts is visible, all in one. Nothing waits for a disk there.
+
+use std::sync::Arc;
+
+use baton_types::{Error, FilesetId, Kind, Result};
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::engine::{Engine, blank};
+use crate::format::{Block, FilesetHeader, FilesetKind, Lsn, Record, RecordKind, SegmentClass};
+use crate::live::LiveTree;
+use crate::session::{Running, Turn};
+use crate::space::Purpose;
+use crate::transaction::{Change, Operation, Reply, Room, Run, Transaction, Usage};
+use crate::tree::{Pinned, Stop, View};
+
+/// A fileset in service.
+#[derive(Clone)]
+pub struct Fileset {
+    engine: Arc<Engine>,
+    cell: Arc<FilesetCell>,
+}
+
+/// One fileset's state, which its users share.
+pub(crate) struct FilesetCell {
+    pub id: FilesetId,
+    pub state: Mutex<State>,
+}
+
+/// What changes under the lock.
+pub(crate) struct State {
+    pub header: FilesetHeader,
+    pub tree: LiveTree,
+    pub usage: Usage,
+    /// Vnodes from here on were given to no session.
+    pub next_vnode: u64,
+    /// The next checkpoint knows of it.
+    pub is_changed: bool,
+}
+
+/// What became of a change.
+#[derive(Debug)]
+pub struct Done {
+    /// Its place in history: wait for it, and it is durable.
+    pub lsn: Lsn,
+    /// The operation's own answer, the first one if it was done before; or what it was refused with.
+    pub answer: Result<Bytes>,
+}
+
+/// What a change needs to be let in.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// What it does to the space.
+    pub purpose: Purpose,
+    /// Blocks of data that it may write.
+    pub blocks: u64,
+}
+
+impl Need {
+    /// It adds names or attributes.
+    pub const GROWTH: Need = Need {
+        purpose: Purpose::Growth,
+        blocks: 0,
+    };
+    /// It deletes.
+    pub const UPKEEP: Need = Need {
+        purpose: Purpose::Upkeep,
+        blocks: 0,
+    };
+
+    /// It writes data of at most this many blocks.
+    pub fn data(blocks: u64) -> Need {
+        Need {
+            purpose: Purpose::Growth,
+            blocks,
+        }
+    }
+}
+
+/// Blocks of this epoch's open segments.
+pub(crate) struct Reserve<'a>(pub &'a Engine);
+
+impl Room for Reserve<'_> {
+    fn take(&self, blocks: u32) -> Result<Vec<Run>, Stop> {
+        let taken = self.0.space.lock().take(SegmentClass::Data, blocks);
+        taken.ok_or(Stop::Room(blocks))
+    }
+
+    fn give_back(&self, run: Run) {
+        self.0.space.lock().give_back(run);
+    }
+}
+
+impl Fileset {
+    pub(crate) fn new(engine: Arc<Engine>, cell: Arc<FilesetCell>) -> Fileset {
+        Fileset { engine, cell }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> FilesetId {
+        self.cell.id
+    }
+
+    /// What it holds now.
+    pub fn usage(&self) -> Usage {
+        self.cell.state.lock().usage
+    }
+
+    /// What the location of its names depends on, and its limits.
+    pub fn header(&self) -> FilesetHeader {
+        self.cell.state.lock().header.clone()
+    }
+
+    /// Looks at the tree.
+    ///
+    /// # Errors
+    /// The look's own; damage.
+    pub fn read<T>(&self, mut look: impl FnMut(&View<'_>) -> Result<T, Stop>) -> Result<T> {
+        self.engine.retrying(|pinned| {
+            let state = self.cell.state.lock();
+            look(&state.tree.view(&self.engine.nodes, pinned))
+        })
+    }
+
+    /// The bytes of a block whose data is appended and not on the disk yet: a reader looks here before it reads.
+    pub fn in_flight(&self, block: Block) -> Option<Bytes> {
+        self.engine.in_flight(block)
+    }
+
+    /// Does `operation` once, however often it is asked for: `make` is run again when a node was missing, and not at
+    /// all if the operation was done before.
+    ///
+    /// # Errors
+    /// What keeps it from being decided: `Io`, `Damaged`, `SessionLost`, `Busy` while the same is being done. What the
+    /// operation itself is refused with is an answer, and kept as one.
+    pub fn change(
+        &self,
+        operation: &Operation,
+        need: Need,
+        mut make: impl FnMut(&mut Transaction<'_>) -> Result<Reply, Stop>,
+    ) -> Result<Done> {
+        let turn = match self.engine.sessions.begin(&self.engine, operation)? {
+            Turn::Before { lsn, reply } => {
+                return Ok(Done {
+                    lsn,
+                    answer: reply.into_result(&self.name()),
+                });
+            }
+            Turn::Now(turn) => turn,
+        };
+        let admitted = self.engine.admit(need.purpose, need.blocks);
+        let changed = admitted.and_then(|()| self.engine.retrying(|pinned| self.try_change(&turn, pinned, &mut make)));
+        match changed {
+            Ok((lsn, reply)) => Ok(Done {
+                lsn,
+                answer: reply.into_result(&self.name()),
+            }),
+            Err(error) if is_undecided(error.kind) => Err(error),
+            Err(refused) => Ok(Done {
+                lsn: self.refuse(&turn, refused.kind)?,
+                answer: Err(refused),
+            }),
+        }
+    }
+
+    /// One try, under the locks.
+    fn try_change(
+        &self,
+        turn: &Running<'_>,
+        pinned: &Pinned,
+        make: &mut impl FnMut(&mut Transaction<'_>) -> Result<Reply, Stop>,
+    ) -> Result<(Lsn, Reply), Stop> {
+        let operation = turn.operation();
+        let room = Reserve(&self.engine);
+        let _history = self.engine.history.read();
+        let mut state = self.cell.state.lock();
+        state.check(self.cell.id)?;
+        let view = state.tree.view(&self.engine.nodes, pinned);
+        let mut transaction = Transaction::new(view, operation, state.usage, &room);
+        let reply = make(&mut transaction)?;
+        let change = transaction.finish();
+        let usage = change.usage;
+        let head = Record {
+            result: reply.encode().into(),
+            ..self.head(operation, usage)
+        };
+        let lsn = self.engine.append(head, change, &mut state.tree)?;
+        state.usage = usage;
+        self.engine.note_change(&self.cell, &mut state);
+        turn.ran(lsn, &reply);
+        Ok((lsn, reply))
+    }
+
+    /// A refusal has its place in history too: who asks again is refused again.
+    fn refuse(&self, turn: &Running<'_>, kind: Kind) -> Result<Lsn> {
+        let operation = turn.operation();
+        if operation.session.0 == 0 {
+            return Ok(self.engine.log.last());
+        }
+        let reply = Reply::Refused(kind);
+        let _history = self.engine.history.read();
+        let state = self.cell.state.lock();
+        let head = Record {
+            result: reply.encode().into(),
+            ..self.head(operation, state.usage)
+        };
+        let lsn = self.engine.log.append(|_| (head, Vec::new()))?;
+        turn.ran(lsn, &reply);
+        Ok(lsn)
+    }
+
+    fn head(&self, operation: &Operation, usage: Usage) -> Record {
+        Record {
+            fileset: self.cell.id,
+            session: operation.session.0,
+            stream: operation.stream,
+            sequence: operation.sequence,
+            usage_bytes: usage.bytes,
+            usage_files: usage.files,
+            ..blank(RecordKind::Op)
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("fileset {}", self.cell.id)
+    }
+}
+
+impl Engine {
+    /// Gives a change its place in history, and makes it visible. The caller holds the history and the tree.
+    ///
+    /// # Errors
+    /// `TooBig` if no batch holds its record; then nothing happened.
+    pub(crate) fn append(&self, head: Record, mut change: Change, tree: &mut LiveTree) -> Result<Lsn> {
+        let data: Vec<_> = std::mem::take(&mut change.writes)
+            .into_iter()
+            .map(|(block, buffer)| (block, Bytes::from(buffer)))
+            .collect();
+        let blocks: Vec<_> = data.iter().map(|(block, _)| *block).collect();
+        self.in_flight.lock().extend(data.iter().cloned());
+        let mut space = self.space.lock();
+        let mut items = Vec::new();
+        let appended = self.log.append(|lsn| {
+            let (born, frees) = change.born(lsn);
+            items.clone_from(&born);
+            let record = Record {
+                items: born,
+                frees,
+                ..head
+            };
+            (record, data)
+        });
+        let lsn = match appended {
+            Ok(lsn) => lsn,
+            Err(error) => {
+                let mut in_flight = self.in_flight.lock();
+                blocks.iter().for_each(|block| drop(in_flight.remove(block)));
+                change.runs.iter().for_each(|run| space.give_back(*run));
+                return Err(error);
+            }
+        };
+        change.runs.iter().for_each(|run| space.record(*run));
+        for free in &change.frees {
+            space.free(Run {
+                block: free.block,
+                count: free.count,
+            });
+        }
+        drop(space);
+        for (key, value) in items {
+            tree.active.insert(key, value, lsn);
+        }
+        Ok(lsn)
+    }
+
+    /// The next checkpoint is to know of `cell`, whose state the caller holds.
+    pub(crate) fn note_change(&self, cell: &Arc<FilesetCell>, state: &mut State) {
+        if !std::mem::replace(&mut state.is_changed, true) {
+            self.changed.lock().push(cell.clone());
+        }
+    }
+}
+
+/// Nothing was decided: the same operation may be tried again, here or by the next owner.
+fn is_undecided(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Io | Kind::Damaged | Kind::SessionLost | Kind::WrongEpoch | Kind::Detached | Kind::TimedOut
+    )
+}
+
+impl State {
+    /// Refuses what is being taken apart.
+    pub(crate) fn check(&self, id: FilesetId) -> Result<()> {
+        match self.header.kind {
+            FilesetKind::Deleting => Err(Error::new(Kind::NotFound, format!("fileset {id}"))),
+            FilesetKind::ReadWrite | FilesetKind::Replica => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Filesets by id, and changes to the system tree that lists them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use baton_types::{Error, FilesetId, Kind, Result};
+use parking_lot::Mutex;
+
+use super::Aggregate;
+use super::fileset::{Fileset, FilesetCell, Need, Reserve, State};
+use crate::engine::{Engine, blank};
+use crate::format::{FilesetHeader, FilesetUsage, Key, Lsn, Pointer, RecordKind};
+use crate::live::LiveTree;
+use crate::transaction::{Operation, Transaction, Usage};
+use crate::tree::{Stop, View};
+
+/// Filesets kept in memory though nobody uses them: opening one costs three lookups.
+const IDLE_MAX: usize = 1_024;
+
+impl Aggregate {
+    /// The fileset with this id.
+    ///
+    /// # Errors
+    /// `NotFound`; damage.
+    pub fn fileset(&self, id: FilesetId) -> Result<Fileset> {
+        let cell = self.engine.fileset(id)?;
+        cell.state.lock().check(id)?;
+        Ok(Fileset::new(self.engine.clone(), cell))
+    }
+
+    /// Looks at the system tree.
+    ///
+    /// # Errors
+    /// The look's own; damage.
+    pub fn read_system<T>(&self, mut look: impl FnMut(&View<'_>) -> Result<T, Stop>) -> Result<T> {
+        self.engine.retrying(|pinned| {
+            let system = self.engine.system.lock();
+            look(&system.view(&self.engine.nodes, pinned))
+        })
+    }
+
+    /// Changes the system tree by a record of `kind`, the store's own.
+    ///
+    /// # Errors
+    /// The change's own; `NoSpace`; damage.
+    pub fn change_system<T>(
+        &self,
+        kind: RecordKind,
+        operation: &Operation,
+        mut make: impl FnMut(&mut Transaction<'_>) -> Result<T, Stop>,
+    ) -> Result<(Lsn, T)> {
+        self.engine.admit(Need::UPKEEP.purpose, 0)?;
+        self.engine.retrying(|pinned| {
+            let room = Reserve(&self.engine);
+            let _history = self.engine.history.read();
+            let mut system = self.engine.system.lock();
+            let view = system.view(&self.engine.nodes, pinned);
+            let mut transaction = Transaction::new(view, operation, Usage::default(), &room);
+            let made = make(&mut transaction)?;
+            let lsn = self.engine.append(blank(kind), transaction.finish(), &mut system)?;
+            Ok((lsn, made))
+        })
+    }
+
+    /// A fileset's header was changed by a record: those who use it see that.
+    ///
+    /// # Errors
+    /// Damage.
+    pub fn refresh(&self, id: FilesetId) -> Result<()> {
+        let Some(cell) = self.engine.filesets.lock().get(&id).cloned() else {
+            return Ok(());
+        };
+        let header = self.read_system(|view| read_header(view, id))?;
+        if let Some(header) = header {
+            cell.state.lock().header = header;
+        }
+        Ok(())
+    }
+}
+
+fn read_header(view: &View<'_>, id: FilesetId) -> Result<Option<FilesetHeader>, Stop> {
+    match view.get(Key::fileset_header(id))? {
+        Some(bytes) => Ok(Some(FilesetHeader::decode(&bytes)?)),
+        None => Ok(None),
+    }
+}
+
+impl Engine {
+    /// The state of a fileset, read from the system tree unless it is in memory.
+    pub(crate) fn fileset(&self, id: FilesetId) -> Result<Arc<FilesetCell>> {
+        if let Some(cell) = self.filesets.lock().get(&id) {
+            return Ok(cell.clone());
+        }
+        let generation = self.generation.load(Ordering::Acquire);
+        let read = self.retrying(|pinned| {
+            let system = self.system.lock();
+            let view = system.view(&self.nodes, pinned);
+            let Some(header) = read_header(&view, id)? else {
+                return Ok(None);
+            };
+            let root = match view.get(Key::fileset_tree(id))? {
+                Some(bytes) => Some(Pointer::decode(&bytes)?),
+                None => None,
+            };
+            let usage = match view.get(Key::fileset_usage(id))? {
+                Some(bytes) => FilesetUsage::decode(&bytes)?,
+                None => FilesetUsage::default(),
+            };
+            Ok(Some(state(header, root, usage)))
+        })?;
+        let Some(state) = read else {
+            return Err(Error::new(Kind::NotFound, format!("fileset {id}")).because("it is not in this aggregate"));
+        };
+        let mut filesets = self.filesets.lock();
+        if self.generation.load(Ordering::Acquire) != generation {
+            // Somebody may have changed it, and let go of it, since it was read.
+            drop(filesets);
+            return self.fileset(id);
+        }
+        if filesets.len() >= IDLE_MAX {
+            filesets.retain(|_, cell| Arc::strong_count(cell) > 1 || cell.state.lock().is_needed());
+        }
+        let cell = filesets.entry(id).or_insert_with(|| {
+            Arc::new(FilesetCell {
+                id,
+                state: Mutex::new(state),
+            })
+        });
+        Ok(cell.clone())
+    }
+}
+
+fn state(header: FilesetHeader, root: Option<Pointer>, usage: FilesetUsage) -> State {
+    State {
+        header,
+        tree: LiveTree::at(root),
+        usage: Usage {
+            bytes: usage.bytes,
+            files: usage.files,
+        },
+        next_vnode: usage.next_vnode.max(FIRST_VNODE),
+        is_changed: false,
+    }
+}
+
+/// The first vnode that a session may be given: 1 is the root directory.
+const FIRST_VNODE: u64 = 2;
+
+impl State {
+    /// True if its nodes do not say it all.
+    fn is_needed(&self) -> bool {
+        self.is_changed || !self.tree.is_clean()
+    }
+}

@@ -1,0 +1,103 @@
+//! Where a checkpoint's nodes go: into this epoch's node segments, adjacent ones in one write.
+
+use baton_types::Result;
+
+use crate::buffer::Buffer;
+use crate::device::Write;
+use crate::engine::Engine;
+use crate::format::{BLOCK_BYTES, Block, Pointer};
+use crate::transaction::Run;
+use crate::tree::{Node, Sink};
+
+/// What is written at once.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// The nodes of one checkpoint. What was not [kept](NodeSink::keep) is given up when it goes.
+pub(super) struct NodeSink<'a> {
+    engine: &'a Engine,
+    /// Not written yet: where they begin, and their bytes.
+    gathered: Vec<u8>,
+    at: Block,
+    taken: Vec<Run>,
+    /// Nodes before this one are of trees; those behind it of the lists of pending frees.
+    noted: usize,
+}
+
+impl<'a> NodeSink<'a> {
+    pub fn new(engine: &'a Engine) -> NodeSink<'a> {
+        NodeSink {
+            engine,
+            gathered: Vec::new(),
+            at: Block(0),
+            taken: Vec::new(),
+            noted: 0,
+        }
+    }
+
+    /// The nodes from here on are of lists.
+    pub fn note(&mut self) {
+        self.noted = self.taken.len();
+    }
+
+    /// Writes what is left.
+    pub fn write_out(&mut self) -> Result<()> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let bytes = Buffer::padded(&self.gathered);
+        self.gathered.clear();
+        let offset = self.at.offset();
+        self.engine.device.submit(&[Write { offset, bytes: &bytes }])
+    }
+
+    /// A root refers to them all; gives those of the lists.
+    pub fn keep(mut self) -> Vec<Run> {
+        let lists = self.taken.split_off(self.noted);
+        self.taken.clear();
+        lists
+    }
+}
+
+impl Sink for NodeSink<'_> {
+    fn allocate(&mut self, blocks: u8) -> Result<Block> {
+        loop {
+            let taken = self.engine.space.lock().take_node(blocks);
+            match taken {
+                Some(block) => {
+                    let count = blocks.into();
+                    self.taken.push(Run { block, count });
+                    return Ok(block);
+                }
+                None => self.engine.provide_nodes()?,
+            }
+        }
+    }
+
+    fn write(&mut self, pointer: &Pointer, node: Node) -> Result<()> {
+        let end = self.at.0 + (self.gathered.len() / BLOCK_BYTES) as u64;
+        if pointer.block.0 != end || self.gathered.len() >= WRITE_BYTES {
+            self.write_out()?;
+            self.at = pointer.block;
+        }
+        self.gathered.extend_from_slice(node.bytes());
+        self.engine.nodes.insert(pointer, node);
+        Ok(())
+    }
+
+    fn free(&mut self, pointer: &Pointer) {
+        self.engine.space.lock().free_of_merge(Run {
+            block: pointer.block,
+            count: pointer.blocks.into(),
+        });
+    }
+}
+
+impl Drop for NodeSink<'_> {
+    /// The checkpoint failed: no root refers to them, so they wait like any other free.
+    fn drop(&mut self) {
+        let mut space = self.engine.space.lock();
+        for run in self.taken.drain(..) {
+            space.free_of_merge(run);
+        }
+    }
+}

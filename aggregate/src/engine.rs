@@ -1,0 +1,121 @@
+//! What all parts of an aggregate in service share, and the two things that move it on: commit and checkpoint.
+//!
+//! | lock, in this order | guards | held |
+//! |---|---|---|
+//! | checkpoints | the making of a root | over I/O; by nobody else |
+//! | writer | the writing end of the log | over the I/O of one group |
+//! | history | readers: an append and what it changes; writer: the freeze | microseconds |
+//! | fileset, or the system tree | its layers | microseconds |
+//! | session | its replies | microseconds |
+//! | space | segments and bitmaps | microseconds |
+//! | the log's tail | records not yet written | microseconds |
+
+mod admit;
+mod commit;
+mod provide;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use baton_types::{Epoch, FilesetId, Result};
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+
+use crate::aggregate::FilesetCell;
+use crate::checkpoint::Checkpoints;
+use crate::device::Device;
+use crate::fence::Fence;
+use crate::format::{BLOCK_BYTES, Block, Geometry, Label, Lsn, Record, RecordKind};
+use crate::live::LiveTree;
+use crate::log::{Log, Writer};
+use crate::nodes::Nodes;
+use crate::session::Sessions;
+use crate::space::Space;
+use crate::tree::{Pinned, Stop};
+pub(crate) use admit::{Admission, Bounds};
+
+/// An aggregate in service.
+pub(crate) struct Engine {
+    pub device: Arc<dyn Device>,
+    pub geometry: Geometry,
+    pub label: Label,
+    pub epoch: Epoch,
+    pub nodes: Nodes,
+    pub fence: Fence,
+    pub checkpoints: Mutex<Checkpoints>,
+    pub writer: Mutex<Writer>,
+    pub history: RwLock<()>,
+    pub system: Mutex<LiveTree>,
+    pub sessions: Sessions,
+    pub space: Mutex<Space>,
+    pub log: Log,
+    pub admission: Admission,
+    /// Data that goes with groups and is not on the disk yet, by its first block.
+    pub in_flight: Mutex<BTreeMap<Block, Bytes>>,
+    /// Filesets in memory.
+    pub filesets: Mutex<BTreeMap<FilesetId, Arc<FilesetCell>>>,
+    /// Those that changed since the last freeze.
+    pub changed: Mutex<Vec<Arc<FilesetCell>>>,
+    /// Of the newest root that counts.
+    pub generation: AtomicU64,
+    /// True while threads commit and make checkpoints; else whoever waits does it himself.
+    pub has_threads: AtomicBool,
+}
+
+/// A record of the store's own work, with nothing in it yet.
+pub(crate) fn blank(kind: RecordKind) -> Record {
+    Record {
+        kind,
+        flags: 0,
+        fileset: FilesetId(0),
+        session: 0,
+        stream: 0,
+        sequence: 0,
+        usage_bytes: 0,
+        usage_files: 0,
+        result: Bytes::new(),
+        items: Vec::new(),
+        frees: Vec::new(),
+    }
+}
+
+impl Engine {
+    /// Does `look` again and again until every node that it needs was there.
+    ///
+    /// # Errors
+    /// Its own; damage; that there is no room.
+    pub fn retrying<T>(&self, mut look: impl FnMut(&Pinned) -> Result<T, Stop>) -> Result<T> {
+        let mut pinned = Pinned::default();
+        loop {
+            match look(&pinned) {
+                Ok(found) => return Ok(found),
+                Err(Stop::Miss(pointer)) => pinned.fetch(&self.nodes, &pointer)?,
+                Err(Stop::Room(blocks)) => self.provide_data(blocks)?,
+                Err(Stop::Failed(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// The bytes of a block whose data is not on the disk yet.
+    pub fn in_flight(&self, block: Block) -> Option<Bytes> {
+        let in_flight = self.in_flight.lock();
+        let (first, bytes) = in_flight.range(..=block).next_back()?;
+        let at = (block.0 - first.0) as usize * BLOCK_BYTES;
+        (at < bytes.len()).then(|| bytes.slice(at..at + BLOCK_BYTES))
+    }
+
+    /// Waits until everything up to `lsn` is written, flushed and looked at.
+    ///
+    /// # Errors
+    /// What keeps it from ever being so.
+    pub fn wait(&self, lsn: Lsn) -> Result<()> {
+        if self.has_threads.load(Ordering::Relaxed) {
+            return self.log.wait(lsn);
+        }
+        while self.log.durable() < lsn {
+            self.commit()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! Admission: what was let in never fails for want of room (STORE §5), and the log never grows past what a takeover
+//! may take to replay.
+//!
+//! Counting exactly what the next checkpoint will write would cost more than the operation. So each operation pays,
+//! from a headroom that was counted, the most it can cost; when the headroom is used up, a checkpoint is made and it
+//! is counted again. Near the end of the space checkpoints are frequent, and nothing is refused that fits.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use baton_types::Result;
+
+use super::Engine;
+use crate::format::Geometry;
+use crate::space::{Purpose, no_space};
+
+/// Node blocks that an operation may make a checkpoint write: three leaves and two inner nodes of two blocks each,
+/// every one of them split, and a part of the space tree.
+const NODE_BLOCKS_PER_OPERATION: i64 = 24;
+/// Checkpoints until what was freed now may be used: its own, and two more.
+const CHECKPOINTS_TO_REUSE: u32 = 3;
+
+/// How much may come between two checkpoints.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// A checkpoint begins at this many bytes of records.
+    pub start_bytes: u64,
+    /// Writers wait at this many.
+    pub hard_bytes: u64,
+    /// A checkpoint begins at this many blocks of data.
+    pub start_blocks: u64,
+    /// Writers wait at this many.
+    pub hard_blocks: u64,
+}
+
+impl Bounds {
+    /// The usual ones; in a small aggregate its 32nd part.
+    pub fn of(geometry: &Geometry) -> Bounds {
+        let part = geometry.device_bytes / 32;
+        let blocks = |bytes: u64| bytes.min(part) / crate::format::BLOCK_BYTES as u64;
+        Bounds {
+            start_bytes: (8 << 20).min(part / 4),
+            hard_bytes: (32 << 20).min(part),
+            start_blocks: blocks(32 << 20),
+            hard_blocks: blocks(128 << 20),
+        }
+    }
+}
+
+/// What is left until the next count.
+pub(crate) struct Admission {
+    bounds: Bounds,
+    growth: AtomicI64,
+    upkeep: AtomicI64,
+    blocks_since_freeze: AtomicU64,
+}
+
+impl Admission {
+    /// Nothing counted yet.
+    pub fn new(bounds: Bounds) -> Admission {
+        Admission {
+            bounds,
+            growth: AtomicI64::new(0),
+            upkeep: AtomicI64::new(0),
+            blocks_since_freeze: AtomicU64::new(0),
+        }
+    }
+
+    /// A freeze begins a new count of blocks.
+    pub fn frozen(&self) {
+        self.blocks_since_freeze.store(0, Ordering::Relaxed);
+    }
+
+    fn left(&self, purpose: Purpose) -> &AtomicI64 {
+        match purpose {
+            Purpose::Growth => &self.growth,
+            Purpose::Upkeep => &self.upkeep,
+        }
+    }
+}
+
+impl Engine {
+    /// True if it is time for a checkpoint.
+    pub fn wants_checkpoint(&self) -> bool {
+        let bounds = self.admission.bounds;
+        self.log.bytes_since_cut() >= bounds.start_bytes
+            || self.admission.blocks_since_freeze.load(Ordering::Relaxed) >= bounds.start_blocks
+    }
+
+    fn is_at_bound(&self) -> bool {
+        let bounds = self.admission.bounds;
+        self.log.bytes_since_cut() >= bounds.hard_bytes
+            || self.admission.blocks_since_freeze.load(Ordering::Relaxed) >= bounds.hard_blocks
+    }
+
+    /// Counts anew what may come.
+    pub fn recount(&self) {
+        let space = self.space.lock();
+        for purpose in [Purpose::Growth, Purpose::Upkeep] {
+            let available = i64::try_from(space.available(purpose)).unwrap_or(i64::MAX);
+            self.admission.left(purpose).store(available, Ordering::Relaxed);
+        }
+    }
+
+    /// Lets in an operation that may write `blocks` blocks of data. Waits for a checkpoint at the hard bounds.
+    ///
+    /// # Errors
+    /// `NoSpace`; what failed before.
+    pub fn admit(&self, purpose: Purpose, blocks: u64) -> Result<()> {
+        self.log.check()?;
+        while self.is_at_bound() {
+            self.relieve()?;
+        }
+        let cost = NODE_BLOCKS_PER_OPERATION + i64::try_from(blocks).unwrap_or(i64::MAX / 2);
+        for _ in 0..=CHECKPOINTS_TO_REUSE {
+            if self.admission.left(purpose).load(Ordering::Relaxed) >= cost {
+                self.admission.growth.fetch_sub(cost, Ordering::Relaxed);
+                self.admission.upkeep.fetch_sub(cost, Ordering::Relaxed);
+                self.admission.blocks_since_freeze.fetch_add(blocks, Ordering::Relaxed);
+                return Ok(());
+            }
+            self.checkpoint()?;
+        }
+        Err(no_space())
+    }
+
+    /// Waits until a checkpoint has taken what is in memory.
+    fn relieve(&self) -> Result<()> {
+        self.checkpoint().map(drop)
+    }
+}

@@ -1,0 +1,94 @@
+//! Segments for the log, for data and for nodes, reserved before they are needed: a record says so, and after the
+//! look that follows it they may be written (R4).
+
+use baton_types::{Kind, Result};
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{Engine, blank};
+use crate::format::{Bitmap, Lsn, RecordKind, Segment, SegmentClass};
+use crate::log::Writer;
+use crate::space::Purpose;
+use crate::tree::{Pinned, Stop};
+
+/// The log is extended when fewer segments than this are left beyond the one that is written.
+const LOG_AHEAD: usize = 2;
+
+impl Engine {
+    /// Extends the log if it is time, and the reserve for data when half of it is used.
+    pub(super) fn provide_log(&self, writer: &mut Writer) -> Result<()> {
+        if writer.ahead_count() < LOG_AHEAD && !writer.is_extending {
+            self.reserve(SegmentClass::Log, Purpose::Upkeep, 1)?;
+            writer.is_extending = true;
+        }
+        let wanted = self.space.lock().wanted(SegmentClass::Data);
+        if wanted > 0 {
+            // Whether the aggregate is full is for those to hear who write.
+            match self.reserve(SegmentClass::Data, Purpose::Growth, wanted) {
+                Err(error) if error.kind == Kind::NoSpace => {}
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that `blocks` blocks for data can be taken.
+    ///
+    /// # Errors
+    /// `NoSpace`.
+    pub fn provide_data(&self, blocks: u32) -> Result<()> {
+        let segments = blocks.div_ceil(self.geometry.segment_blocks());
+        let lsn = self.reserve(SegmentClass::Data, Purpose::Growth, segments)?;
+        self.wait(lsn)
+    }
+
+    /// Makes sure that nodes can be written.
+    ///
+    /// # Errors
+    /// `NoSpace`, which admission keeps from happening.
+    pub fn provide_nodes(&self) -> Result<()> {
+        let wanted = self.space.lock().wanted(SegmentClass::Node).max(1);
+        let lsn = self.reserve(SegmentClass::Node, Purpose::Upkeep, wanted)?;
+        self.wait(lsn)
+    }
+
+    /// Appends the record of a reserve.
+    fn reserve(&self, class: SegmentClass, purpose: Purpose, count: u32) -> Result<Lsn> {
+        let mut pinned = Pinned::default();
+        loop {
+            let mut space = self.space.lock();
+            let pooled = (class == SegmentClass::Log).then(|| space.log_pool().pop()).flatten();
+            let picked = match pooled {
+                Some(segment) => Ok(vec![(segment, Bitmap::free(self.geometry.segment_blocks()))]),
+                None => space.pick(class, (purpose, count), &self.nodes, &pinned),
+            };
+            match picked {
+                Ok(picked) => {
+                    let mut record = blank(match class {
+                        SegmentClass::Log => RecordKind::Extend,
+                        SegmentClass::Node | SegmentClass::Data => RecordKind::Reserve,
+                    });
+                    record.flags = class as u16;
+                    record.result = list(&picked);
+                    // Under the lock, so that reserves mature in the order of their records.
+                    let lsn = self.log.append(|_| (record, Vec::new()))?;
+                    space.reserved(lsn, class, picked);
+                    return Ok(lsn);
+                }
+                Err(Stop::Miss(pointer)) => {
+                    drop(space);
+                    pinned.fetch(&self.nodes, &pointer)?;
+                }
+                Err(Stop::Room(_)) => unreachable!("nothing is allocated here"),
+                Err(Stop::Failed(error)) => return Err(error),
+            }
+        }
+    }
+}
+
+fn list(picked: &[(Segment, Bitmap)]) -> Bytes {
+    let mut bytes = BytesMut::new();
+    for (segment, _) in picked {
+        bytes.put_u32_le(segment.0);
+    }
+    bytes.freeze()
+}

@@ -1,0 +1,266 @@
+//! Replay: what the records of a chain come to.
+
+use std::collections::BTreeMap;
+
+use baton_types::{Epoch, Error, FilesetId, Kind, Result};
+use bytes::Bytes;
+
+use super::chain::{Chain, check_blocks, segments_of};
+use crate::format::{
+    Bitmap, Block, Extent, Geometry, Key, KeyKind, Lsn, Pending, Pointer, Record, RecordKind, Root, Segment,
+    SegmentClass, VnodeRange,
+};
+use crate::live::LiveTree;
+use crate::nodes::Nodes;
+use crate::space::{Inherited, Runs, Space};
+use crate::transaction::{Operation, Run, SessionId, Usage};
+use crate::tree::{Layer, Pinned, Stop};
+
+/// What recovery knows.
+pub(crate) struct Replayed {
+    /// The filesets that the log changed.
+    pub filesets: BTreeMap<FilesetId, Changed>,
+    /// The system tree, with what the log put over it.
+    pub system: LiveTree,
+    /// Space as the old owner left it; all of his is inherited.
+    pub space: Space,
+    /// Replies to operations, in their order.
+    pub replies: Vec<Reply>,
+    /// The nodes of the root's lists of pending frees.
+    pub pending_nodes: Vec<Run>,
+}
+
+/// One fileset's part.
+#[derive(Default)]
+pub(crate) struct Changed {
+    /// Its items.
+    pub layer: Layer,
+    /// After its last record, if it had one.
+    pub usage: Option<Usage>,
+    /// Vnodes before this one were given to sessions.
+    pub next_vnode: u64,
+}
+
+/// A reply that may be asked for again.
+pub(crate) struct Reply {
+    /// To what.
+    pub operation: Operation,
+    /// Its place in history.
+    pub lsn: Lsn,
+    /// What was answered.
+    pub result: Bytes,
+}
+
+/// Does `look` until every node that it needs was there.
+fn retrying<T>(nodes: &Nodes, mut look: impl FnMut(&Pinned) -> Result<T, Stop>) -> Result<T> {
+    let mut pinned = Pinned::default();
+    loop {
+        match look(&pinned) {
+            Ok(found) => return Ok(found),
+            Err(Stop::Miss(pointer)) => pinned.fetch(nodes, &pointer)?,
+            Err(Stop::Room(_)) => unreachable!("nothing is allocated while a log is replayed"),
+            Err(Stop::Failed(error)) => return Err(error),
+        }
+    }
+}
+
+impl Replayed {
+    /// Applies the records of `chain` to `root`.
+    ///
+    /// # Errors
+    /// `Damaged`; `Version` for what only a newer Baton can apply; `Io`.
+    pub fn of(chain: &Chain, geometry: &Geometry, nodes: &Nodes, root: &Root) -> Result<Replayed> {
+        let mut replayed = Replayed {
+            filesets: BTreeMap::new(),
+            system: LiveTree::at(root.system),
+            space: space_of(geometry, nodes, root)?,
+            replies: Vec::new(),
+            pending_nodes: Vec::new(),
+        };
+        replayed.read_pending(nodes, root)?;
+        for piece in &chain.pieces {
+            for segment in &piece.segments {
+                replayed.inherit_log(geometry, piece.epoch, *segment);
+            }
+        }
+        for record in chain.records() {
+            let (epoch, lsn, record) = record?;
+            if lsn > root.lsn {
+                replayed.apply(geometry, nodes, epoch, lsn, record)?;
+            }
+        }
+        for segment in replayed.space.inherited_segments() {
+            retrying(nodes, |pinned| replayed.space.withdraw(segment, nodes, pinned))?;
+        }
+        Ok(replayed)
+    }
+
+    fn inherit_log(&mut self, geometry: &Geometry, epoch: Epoch, segment: Segment) {
+        self.space.inherit(
+            segment,
+            Inherited {
+                epoch,
+                class: SegmentClass::Log,
+                bitmap: Bitmap::free(geometry.segment_blocks()),
+            },
+        );
+    }
+
+    fn apply(&mut self, geometry: &Geometry, nodes: &Nodes, epoch: Epoch, lsn: Lsn, record: Record) -> Result<()> {
+        match record.kind {
+            RecordKind::Op | RecordKind::Step => self.apply_change(geometry, lsn, record),
+            RecordKind::Client | RecordKind::Session | RecordKind::Holds | RecordKind::Fileset => {
+                self.apply_to_system(lsn, record)
+            }
+            RecordKind::Extend => Ok(()),
+            RecordKind::Reserve => {
+                let class = SegmentClass::from_number(u8::try_from(record.flags).unwrap_or(0));
+                let class = class.ok_or_else(|| unknown("a reserve of an unknown class"))?;
+                for segment in segments_of(&record, geometry)? {
+                    self.reserve(geometry, nodes, epoch, class, segment)?;
+                }
+                Ok(())
+            }
+            RecordKind::Snapshot => Err(unknown("a snapshot")),
+            RecordKind::Proof => Err(unknown("a proof that an epoch is gone")),
+        }
+    }
+
+    fn apply_change(&mut self, geometry: &Geometry, lsn: Lsn, record: Record) -> Result<()> {
+        for (key, value) in &record.items {
+            if let (KeyKind::Extent, Some(value)) = (key.kind, value) {
+                let extent = Extent::decode(value)?;
+                check_blocks(geometry, extent.block, extent.count.into())?;
+                self.space.replay_put(Run {
+                    block: extent.block,
+                    count: extent.count.into(),
+                });
+            }
+        }
+        for free in &record.frees {
+            check_blocks(geometry, free.block, free.count.into())?;
+            self.space.free(Run {
+                block: free.block,
+                count: free.count,
+            });
+        }
+        let fileset = self.filesets.entry(record.fileset).or_default();
+        for (key, value) in record.items {
+            fileset.layer.insert(key, value, lsn);
+        }
+        fileset.usage = Some(Usage {
+            bytes: record.usage_bytes,
+            files: record.usage_files,
+        });
+        if record.session != 0 {
+            let operation = Operation {
+                session: SessionId(record.session),
+                stream: record.stream,
+                sequence: record.sequence,
+                ..Operation::default()
+            };
+            let result = record.result;
+            self.replies.push(Reply { operation, lsn, result });
+        }
+        Ok(())
+    }
+
+    fn apply_to_system(&mut self, lsn: Lsn, record: Record) -> Result<()> {
+        for (key, value) in record.items {
+            if let (KeyKind::VnodeRange, Some(value)) = (key.kind, &value) {
+                let fileset = self.filesets.entry(FilesetId(key.sub)).or_default();
+                for range in VnodeRange::decode_all(value)? {
+                    let end = range.first.number().saturating_add(range.count.into());
+                    fileset.next_vnode = fileset.next_vnode.max(end);
+                }
+            }
+            self.system.active.insert(key, value, lsn);
+        }
+        Ok(())
+    }
+
+    fn reserve(
+        &mut self,
+        geometry: &Geometry,
+        nodes: &Nodes,
+        epoch: Epoch,
+        class: SegmentClass,
+        segment: Segment,
+    ) -> Result<()> {
+        if self.space.is_inherited(segment) {
+            return Ok(());
+        }
+        let state = retrying(nodes, |pinned| self.space.state(segment, nodes, pinned))?;
+        let bitmap = state.map_or_else(|| Bitmap::free(geometry.segment_blocks()), |state| state.bitmap);
+        self.space.inherit(segment, Inherited { epoch, class, bitmap });
+        Ok(())
+    }
+
+    /// The lists of pending frees, and where they lie themselves.
+    fn read_pending(&mut self, nodes: &Nodes, root: &Root) -> Result<()> {
+        let mut lists = [Runs::default(), Runs::default()];
+        // The root names the older one first.
+        for (runs, list) in lists.iter_mut().rev().zip(root.pending) {
+            let tree = LiveTree::at(list);
+            retrying(nodes, |pinned| {
+                for item in tree.view(nodes, pinned).scan(Key::FIRST, Key::LAST) {
+                    let (key, value) = item?;
+                    runs.insert(Block(key.object), Pending::decode(&value)?.count.into());
+                }
+                Ok(())
+            })?;
+            if let Some(list) = list {
+                collect_nodes(nodes, &list, &mut self.pending_nodes)?;
+            }
+        }
+        self.space.set_pending(lists);
+        Ok(())
+    }
+}
+
+/// The place of every node of a tree.
+fn collect_nodes(nodes: &Nodes, pointer: &Pointer, found: &mut Vec<Run>) -> Result<()> {
+    found.push(Run {
+        block: pointer.block,
+        count: pointer.blocks.into(),
+    });
+    let node = nodes.read(pointer)?;
+    if node.level() > 0 {
+        for index in 0..node.len() {
+            collect_nodes(nodes, &node.pointer(index), found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Space as `root` has it: its open segments and those it inherited, all of older epochs now.
+fn space_of(geometry: &Geometry, nodes: &Nodes, root: &Root) -> Result<Space> {
+    let mut space = Space::new(*geometry, root.epoch, LiveTree::at(root.space), root.high_water);
+    retrying(nodes, |pinned| space.read_room(nodes, pinned))?;
+    let own = root.open.iter().map(|open| (root.epoch, open));
+    let older = root.inherited.iter();
+    let older = older.flat_map(|inherited| inherited.open.iter().map(|open| (inherited.epoch, open)));
+    for (epoch, open) in own.chain(older) {
+        let inherited = Inherited {
+            epoch,
+            class: open.class,
+            bitmap: open.bitmap.clone(),
+        };
+        space.inherit(open.segment, inherited);
+    }
+    for segment in &root.log_reserve {
+        let inherited = Inherited {
+            epoch: root.epoch,
+            class: SegmentClass::Log,
+            bitmap: Bitmap::free(geometry.segment_blocks()),
+        };
+        space.inherit(*segment, inherited);
+    }
+    Ok(space)
+}
+
+fn unknown(what: &str) -> Error {
+    Error::new(Kind::Version, "log")
+        .because(format!("it holds {what}, which this version cannot replay"))
+        .remedy("open the aggregate with the version that wrote it")
+}

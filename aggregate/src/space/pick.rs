@@ -1,0 +1,111 @@
+//! Which segments to reserve next: those that were never used, then the emptiest.
+
+use baton_types::Result;
+
+use super::{Space, no_space, states};
+use crate::format::{Bitmap, Key, Segment, SegmentClass, SegmentPhase, SegmentState};
+use crate::nodes::Nodes;
+use crate::tree::{Pinned, Stop};
+
+/// What is it for: what keeps the aggregate going may use what is kept back from what fills it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It fills the aggregate.
+    Growth,
+    /// A delete, a checkpoint, the log, a seal.
+    Upkeep,
+}
+
+/// Segments kept whole for upkeep: one in fifty, and no fewer than this.
+const KEPT_SEGMENTS_MIN: u64 = 32;
+
+impl Space {
+    /// Segments that are wholly free, as far as they are there for `purpose`.
+    pub(super) fn whole_segments(&self, purpose: Purpose) -> u64 {
+        let fresh = u64::from(self.geometry.end_segment().0 - self.high_water.0);
+        let whole = fresh + self.room.segments;
+        match purpose {
+            Purpose::Upkeep => whole,
+            Purpose::Growth => {
+                let all = u64::from(self.geometry.segment_count());
+                whole.saturating_sub((all / 50).max(KEPT_SEGMENTS_MIN))
+            }
+        }
+    }
+
+    /// Finds `count` segments for `class`, fewer if there are no more, and says in the space tree that they are taken.
+    ///
+    /// # Errors
+    /// A miss; `NoSpace` if there is none at all.
+    pub fn pick(
+        &mut self,
+        class: SegmentClass,
+        (purpose, count): (Purpose, u32),
+        nodes: &Nodes,
+        pinned: &Pinned,
+    ) -> Result<Vec<(Segment, Bitmap)>, Stop> {
+        let found = self.find(class, (purpose, count), nodes, pinned)?;
+        if found.is_empty() {
+            return Err(no_space().into());
+        }
+        let mut picked = Vec::new();
+        for (segment, old) in found {
+            let bitmap = match &old {
+                Some(old) => old.bitmap.clone(),
+                None => Bitmap::free(self.geometry.segment_blocks()),
+            };
+            let phase = match class {
+                SegmentClass::Log => SegmentPhase::Log,
+                SegmentClass::Node | SegmentClass::Data => SegmentPhase::Open,
+            };
+            let new = SegmentState {
+                phase,
+                class: Some(class),
+                epoch: self.epoch,
+                bitmap: bitmap.clone(),
+            };
+            self.set_state(segment, old.as_ref(), &new);
+            self.rise_to(segment);
+            picked.push((segment, bitmap));
+        }
+        Ok(picked)
+    }
+
+    fn find(
+        &self,
+        class: SegmentClass,
+        (purpose, count): (Purpose, u32),
+        nodes: &Nodes,
+        pinned: &Pinned,
+    ) -> Result<Vec<(Segment, Option<SegmentState>)>, Stop> {
+        let mut whole = self.whole_segments(purpose);
+        let fresh = self.high_water.0..self.geometry.end_segment().0;
+        let fresh = fresh.take(count.min(u32::try_from(whole).unwrap_or(count)) as usize);
+        let mut found: Vec<_> = fresh.map(|number| (Segment(number), None)).collect();
+        whole -= found.len() as u64;
+        let classes = match class {
+            SegmentClass::Log => &[0][..],
+            SegmentClass::Node => &[0, SegmentClass::Node as u64, SegmentClass::Data as u64],
+            SegmentClass::Data => &[0, SegmentClass::Data as u64, SegmentClass::Node as u64],
+        };
+        let view = self.tree.view(nodes, pinned);
+        for class in classes {
+            let (from, to) = states::index_of(*class);
+            let most = if *class == 0 {
+                usize::try_from(whole).unwrap_or(usize::MAX)
+            } else {
+                usize::MAX
+            };
+            for item in view.scan(from, to).take(most) {
+                if found.len() == count as usize {
+                    return Ok(found);
+                }
+                let (Key { sub, .. }, _) = item?;
+                let segment = Segment(u32::try_from(sub).unwrap_or(u32::MAX));
+                let state = self.state(segment, nodes, pinned)?;
+                found.push((segment, state));
+            }
+        }
+        Ok(found)
+    }
+}
