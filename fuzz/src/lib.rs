@@ -3,6 +3,8 @@
 //!
 //! Inputs are mutations of good ones; which branches they reach is not measured.
 
+mod store;
+
 use baton_flserver::state::Fldb;
 use baton_proto::{Proposal, Record, v1};
 use baton_security::invitation::InvitationCode;
@@ -22,7 +24,12 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: &[Target] = &[
+pub fn targets() -> impl Iterator<Item = &'static Target> {
+    [NETWORK, store::STRUCTURES, store::VALUES].into_iter().flatten()
+}
+
+/// Decoders of what comes from the network.
+const NETWORK: &[Target] = &[
     Target {
         name: "frame_header",
         decode: frame_header,
@@ -201,11 +208,32 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
+    use std::path::Path;
+
+    /// Inputs worth keeping, each file named for what it is: `corpus/TARGET/*`.
+    #[test]
+    fn no_decoder_panics_on_its_corpus() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+        let mut inputs = 0;
+        for target in targets() {
+            let Ok(files) = std::fs::read_dir(corpus.join(target.name)) else {
+                continue;
+            };
+            for file in files {
+                let path = file.unwrap().path();
+                let bytes = std::fs::read(&path).unwrap();
+                let run = std::panic::catch_unwind(|| (target.decode)(&bytes));
+                assert!(run.is_ok(), "{} panics on {}", target.name, path.display());
+                inputs += 1;
+            }
+        }
+        assert!(inputs > 0, "{} holds nothing", corpus.display());
+    }
 
     /// A panic names the target and the seed.
     #[test]
     fn no_decoder_panics_on_mutations_of_what_it_takes() {
-        for target in TARGETS {
+        for target in targets() {
             let good = (target.good)();
             (target.decode)(&good);
             for seed in 0..2_000 {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use baton_fuzz::{TARGETS, mutate};
+use baton_fuzz::{mutate, targets};
 use clap::Parser;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -21,9 +21,9 @@ struct Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     let wanted = |name: &str| options.target == "all" || options.target == name;
-    let targets: Vec<_> = TARGETS.iter().filter(|target| wanted(target.name)).collect();
-    if targets.is_empty() {
-        let names: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
+    let chosen: Vec<_> = targets().filter(|target| wanted(target.name)).collect();
+    if chosen.is_empty() {
+        let names: Vec<_> = targets().map(|target| target.name).collect();
         eprintln!(
             "fuzz: {}: no such target; there are: all, {}",
             options.target,
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         );
         return ExitCode::from(2);
     }
-    for target in targets {
+    for target in chosen {
         let (good, end) = ((target.good)(), Instant::now() + Duration::from_secs(options.seconds));
         let mut seed = 0;
         while Instant::now() < end {
