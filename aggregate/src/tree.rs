@@ -23,6 +23,11 @@ mod run;
 mod view;
 mod writer;
 
+#[cfg(test)]
+mod double;
+#[cfg(test)]
+mod tests;
+
 use baton_types::{Epoch, Error, Result};
 
 pub use build::build;

@@ -416,3 +416,6 @@ impl fmt::Debug for Node {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

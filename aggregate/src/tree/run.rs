@@ -62,63 +62,50 @@ impl Run {
 
     /// How many items from `start` on fit one node, at least one.
     pub(crate) fn fill(&self, start: usize, capacity: usize) -> usize {
-        // One more item makes a node longer, never shorter: its prefix can only shrink.
-        let (mut fits, mut over) = (1, self.len() - start + 1);
-        while over - fits > 1 {
-            let middle = fits + (over - fits) / 2;
-            if self.node_len(start..start + middle) <= capacity {
-                fits = middle
-            } else {
-                over = middle
-            }
-        }
-        fits
+        most(self.len() - start, |count| {
+            self.node_len(start..start + count) <= capacity
+        })
+    }
+
+    /// How many items before `end` fit one node, at least one.
+    fn fill_back(&self, end: usize, capacity: usize) -> usize {
+        most(end, |count| self.node_len(end - count..end) <= capacity)
     }
 
     /// Divides the run into as few nodes as will do, as equal as its items allow: how many items each has.
     pub(crate) fn divide(&self, capacity: usize) -> Vec<usize> {
-        let (mut parts, mut start) = (0, 0);
-        while start < self.len() {
-            start += self.fill(start, capacity);
-            parts += 1;
+        // Where each node begins at the earliest, so that those after it hold the rest.
+        let (mut earliest, mut end) = (Vec::new(), self.len());
+        while end > 0 {
+            earliest.push(end);
+            end -= self.fill_back(end, capacity);
         }
-        // Equal weights may be unequal lengths: where one does not fit, one node more makes all shorter.
-        loop {
-            let counts = self.equal_parts(parts);
-            let mut start = 0;
-            let fits = counts.iter().all(|&count| {
-                start += count;
-                self.node_len(start - count..start) <= capacity
-            });
-            if fits {
-                return counts;
-            }
-            parts += 1;
-        }
-    }
-
-    /// Counts of `parts` parts, none empty, cut at the items nearest to equal shares of the weight.
-    fn equal_parts(&self, parts: usize) -> Vec<usize> {
-        let total = self.weight(self.len());
+        let (parts, total) = (earliest.len(), self.weight(self.len()));
         let mut start = 0;
         (1..=parts)
             .map(|part| {
-                let share = total * part / parts;
-                let after = self
-                    .items
-                    .len()
-                    .min(partition(self.len(), |index| self.weight(index) < share));
-                let near = if after > 0 && share - self.weight(after - 1) < self.weight(after) - share {
-                    after - 1
-                } else {
-                    after
-                };
-                let end = near.clamp(start + 1, self.len() - (parts - part));
+                let near = self.nearest(total * part / parts);
+                // As few nodes as will do leave no room for a contradiction: earliest <= latest.
+                let end = near.clamp(earliest[parts - part], start + self.fill(start, capacity));
                 let count = end - start;
                 start = end;
                 count
             })
             .collect()
+    }
+
+    /// How many items come nearest to `weight`.
+    fn nearest(&self, weight: usize) -> usize {
+        let below = match self.len() {
+            0 => 0,
+            len => most(len, |count| self.weight(count) <= weight),
+        };
+        let above = self.len().min(below + 1);
+        if self.weight(above).abs_diff(weight) < self.weight(below).abs_diff(weight) {
+            above
+        } else {
+            below
+        }
     }
 
     /// Forgets the first `count` items.
@@ -130,15 +117,15 @@ impl Run {
     }
 }
 
-/// The first index up to `end` for which `before` does not hold.
-fn partition(end: usize, before: impl Fn(usize) -> bool) -> usize {
-    let (mut low, mut high) = (0, end);
-    while low < high {
+/// The greatest count up to `end` that holds, at least 1; what does not hold for one holds for no greater.
+fn most(end: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (1, end + 1);
+    while high - low > 1 {
         let middle = low + (high - low) / 2;
-        if before(middle) {
-            low = middle + 1
+        if holds(middle) {
+            low = middle;
         } else {
-            high = middle
+            high = middle;
         }
     }
     low
