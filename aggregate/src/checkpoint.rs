@@ -96,6 +96,9 @@ impl Engine {
             }
             return Err(error);
         }
+        // The root counts; what it freed may be used again.
+        self.release(&mut checkpoints)
+            .inspect_err(|error| self.log.fail(error))?;
         self.generation.store(checkpoints.generation, Ordering::Release);
         self.recount();
         Ok(())
@@ -111,7 +114,7 @@ impl Engine {
         sink.write_out()?;
         self.device.flush()?;
         self.wait(frozen.lsn)?;
-        let mut writer = self.writer.lock();
+        let writer = self.writer.lock();
         let start = writer.marked();
         let root = self.root(checkpoints, stamp, &trees, &writer, start);
         drop(writer);
@@ -120,12 +123,7 @@ impl Engine {
         // From here on the root counts.
         checkpoints.pending_nodes = sink.keep();
         self.swap(frozen, &trees);
-        self.promote()?;
-        if checkpoints.seq > 0 {
-            self.lift_quarantine(checkpoints)?;
-        }
-        writer = self.writer.lock();
-        let released = writer.release_before(checkpoints.start);
+        let released = self.writer.lock().release_before(checkpoints.start);
         self.space.lock().log_pool().extend(released);
         checkpoints.start = start;
         checkpoints.seq += 1;
@@ -291,10 +289,14 @@ impl Engine {
     }
 
     /// Frees that waited long enough: their blocks may be taken again.
-    fn promote(&self) -> Result<()> {
-        let closed = self.space.lock().promote();
-        for (segment, ranges) in closed {
+    fn release(&self, checkpoints: &mut Checkpoints) -> Result<()> {
+        let released = self.space.lock().promote();
+        for (segment, ranges) in released {
             self.retrying(|pinned| self.space.lock().release(segment, &ranges, &self.nodes, pinned))?;
+        }
+        // The seal's own root may still be needed while it is the newest but one.
+        if checkpoints.seq > 1 {
+            self.lift_quarantine(checkpoints)?;
         }
         Ok(())
     }

@@ -117,6 +117,11 @@ impl Log {
         self.tail.lock().bytes_since_freeze
     }
 
+    /// How many groups wait to be written, the one that gathers included.
+    pub(crate) fn queued(&self) -> usize {
+        self.tail.lock().groups.len()
+    }
+
     /// The last number given out.
     pub(crate) fn last(&self) -> Lsn {
         Lsn(self.tail.lock().next.0 - 1)

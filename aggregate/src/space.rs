@@ -347,24 +347,16 @@ impl Space {
         std::mem::take(&mut self.inherited)
     }
 
-    /// The root had its look: what waited two generations is free; gives the runs in closed segments, whose states
-    /// lie in the space tree.
+    /// The root had its look: what waited two generations may be [released](Space::release).
     pub(crate) fn promote(&mut self) -> BTreeMap<Segment, Vec<Range<u32>>> {
         let young = std::mem::take(&mut self.pending[0]);
         let old = std::mem::replace(&mut self.pending[1], young);
-        let mut closed: BTreeMap<Segment, Vec<_>> = BTreeMap::new();
+        let mut released: BTreeMap<Segment, Vec<_>> = BTreeMap::new();
         for run in split_by_segment(&self.geometry, &old) {
             let (segment, range) = place(&self.geometry, run);
-            match self.open.get_mut(&segment) {
-                Some(open) => {
-                    for bitmap in [&mut open.taken, &mut open.recorded, &mut open.rooted] {
-                        assert!(bitmap.give_range(range.clone()), "{run:?} was freed twice");
-                    }
-                }
-                None => closed.entry(segment).or_default().push(range),
-            }
+            released.entry(segment).or_default().push(range);
         }
-        closed
+        released
     }
 
     /// Gives blocks back that waited long enough.
@@ -379,23 +371,18 @@ impl Space {
         pinned: &Pinned,
     ) -> Result<(), Stop> {
         let give = |bitmap: &mut Bitmap| {
-            for range in ranges {
-                assert!(
-                    bitmap.give_range(range.clone()),
-                    "segment {segment}, {range:?}: freed twice"
-                );
-            }
+            let were_used = ranges.iter().all(|range| bitmap.give_range(range.clone()));
+            were_used.then_some(()).ok_or_else(|| freed_twice(segment))
         };
-        // It may have been reserved since the list was made.
         if let Some(open) = self.open.get_mut(&segment) {
             for bitmap in [&mut open.taken, &mut open.recorded, &mut open.rooted] {
-                give(bitmap);
+                give(bitmap)?;
             }
             return Ok(());
         }
         let maturing = self.maturing.iter_mut().flat_map(|maturing| &mut maturing.segments);
         if let Some((_, bitmap)) = maturing.into_iter().find(|(maturing, _)| *maturing == segment) {
-            give(bitmap);
+            give(bitmap)?;
             return Ok(());
         }
         let Some(old) = self.state(segment, nodes, pinned)? else {
@@ -403,7 +390,7 @@ impl Space {
             return Err(Error::new(Kind::Damaged, "space tree").because(reason).into());
         };
         let mut new = old.clone();
-        give(&mut new.bitmap);
+        give(&mut new.bitmap)?;
         if new.phase == SegmentPhase::Closed && new.bitmap.used() == 0 {
             (new.phase, new.class) = (SegmentPhase::Free, None);
         }
@@ -439,6 +426,10 @@ fn split_by_segment(geometry: &Geometry, runs: &Runs) -> Vec<Run> {
         }
     }
     split
+}
+
+fn freed_twice(segment: Segment) -> Error {
+    Error::new(Kind::Damaged, "space").because(format!("blocks of segment {segment} were freed twice"))
 }
 
 /// The aggregate is full; what to do about it.

@@ -141,7 +141,11 @@ impl Engine {
             self.note_change(&cell, &mut state);
         }
         for reply in replies {
-            self.sessions.replay(self, &reply.operation, reply.lsn, reply.result)?;
+            match self.sessions.replay(self, &reply.operation, reply.lsn, reply.result) {
+                // It was ended later in the same log.
+                Err(error) if error.kind == Kind::SessionLost => {}
+                replayed => replayed?,
+            }
         }
         Ok(())
     }

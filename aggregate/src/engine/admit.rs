@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use baton_types::Result;
 
 use super::Engine;
+use super::provide::QUEUED_MAX;
 use crate::format::Geometry;
 use crate::space::{Purpose, no_space};
 
@@ -107,8 +108,11 @@ impl Engine {
     /// `NoSpace`; what failed before.
     pub fn admit(&self, purpose: Purpose, blocks: u64) -> Result<()> {
         self.log.check()?;
+        while self.log.queued() > QUEUED_MAX {
+            self.wait(self.log.durable().next())?;
+        }
         while self.is_at_bound() {
-            self.relieve()?;
+            self.checkpoint()?;
         }
         let cost = NODE_BLOCKS_PER_OPERATION + i64::try_from(blocks).unwrap_or(i64::MAX / 2);
         for _ in 0..=CHECKPOINTS_TO_REUSE {
@@ -121,10 +125,5 @@ impl Engine {
             self.checkpoint()?;
         }
         Err(no_space())
-    }
-
-    /// Waits until a checkpoint has taken what is in memory.
-    fn relieve(&self) -> Result<()> {
-        self.checkpoint().map(drop)
     }
 }

@@ -10,14 +10,21 @@ use crate::log::Writer;
 use crate::space::Purpose;
 use crate::tree::{Pinned, Stop};
 
-/// The log is extended when fewer segments than this are left beyond the one that is written.
-const LOG_AHEAD: usize = 2;
+/// Groups that may wait to be written: those that come before the record which extends the log must fit without it.
+pub(super) const QUEUED_MAX: usize = 2;
+/// Batches for which there is room in the log beyond the segment that is written: those that wait, the one with the
+/// record that extends it, and what is appended meanwhile by those who were let in before.
+const BATCHES_AHEAD: usize = 2 * QUEUED_MAX + 2;
 
 impl Engine {
     /// Extends the log if it is time, and the reserve for data when half of it is used.
     pub(super) fn provide_log(&self, writer: &mut Writer) -> Result<()> {
-        if writer.ahead_count() < LOG_AHEAD && !writer.is_extending {
-            self.reserve(SegmentClass::Log, Purpose::Upkeep, 1)?;
+        let ahead = BATCHES_AHEAD * self.geometry.batch_bytes_max();
+        let ahead = ahead.div_ceil(self.geometry.segment_bytes as usize);
+        if writer.ahead_count() < ahead && !writer.is_extending {
+            for _ in writer.ahead_count()..ahead {
+                self.reserve(SegmentClass::Log, Purpose::Upkeep, 1)?;
+            }
             writer.is_extending = true;
         }
         let wanted = self.space.lock().wanted(SegmentClass::Data);
