@@ -62,7 +62,7 @@ impl Opened {
     /// # Errors
     /// `Invalid` if there is none; `Damaged`; `Version` if only a newer Baton knows it; `Io`.
     pub fn open(device: Arc<dyn Device>, nodes: Nodes) -> Result<Opened> {
-        let label = read_label(&*device)?;
+        let label = crate::create::read_label(&*device)?;
         label.may_be_written()?;
         let geometry = label.geometry;
         Ok(Opened {
@@ -234,11 +234,4 @@ pub struct SpaceLeft {
     pub blocks: u64,
     /// Those that may be filled.
     pub free: u64,
-}
-
-fn read_label(device: &dyn Device) -> Result<Label> {
-    let mut copies = [crate::buffer::Buffer::zeroed(4096), crate::buffer::Buffer::zeroed(4096)];
-    device.read(0, &mut copies[0])?;
-    device.read(device.len() / 4096 * 4096 - 4096, &mut copies[1])?;
-    Label::of_copies(&copies[0], &copies[1])
 }
