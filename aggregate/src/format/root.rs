@@ -105,7 +105,7 @@ pub struct Piece {
 pub struct OpenSegment {
     /// Which.
     pub segment: Segment,
-    /// Nodes or data.
+    /// Nodes or data; log only where it is inherited.
     pub class: SegmentClass,
     /// What of it the records up to the root's lsn and the root's own trees use.
     pub bitmap: Bitmap,

@@ -120,7 +120,7 @@ pub fn root() -> Root {
         log_reserve: vec![Segment(34)],
         inherited: vec![Inherited {
             epoch: Epoch(40),
-            open: vec![open(50, SegmentClass::Data)],
+            open: vec![open(50, SegmentClass::Data), open(51, SegmentClass::Log)],
         }],
         quarantine: vec![Epoch(40)],
         history: vec![History {

@@ -225,6 +225,9 @@ impl Root {
             quarantine: list(&mut reader, quarantine, 8, |reader| Ok(Epoch(reader.u64()?)))?,
             history: list(&mut reader, history, size_of::<HistoryFixed>(), past)?,
         };
+        if root.open.iter().any(|open| open.class == SegmentClass::Log) {
+            return Err(reader.damaged("a segment of its log is open for nodes or data"));
+        }
         root.check_chain(&reader)?;
         reader.only_zeros()?;
         Ok(root)
@@ -275,10 +278,9 @@ fn piece(reader: &mut Reader<'_>) -> Result<Piece> {
 fn open_segment(reader: &mut Reader<'_>, bitmap: usize) -> Result<OpenSegment> {
     let fixed: &OpenFixed = reader.layout()?;
     zeros(SHAPE.what, &fixed.zero)?;
-    let class = SegmentClass::from_number(fixed.class).filter(|&class| class != SegmentClass::Log);
     Ok(OpenSegment {
         segment: Segment(fixed.segment.get()),
-        class: class.ok_or_else(|| reader.damaged(format!("an open segment of class {}", fixed.class)))?,
+        class: SegmentClass::from_number(fixed.class).ok_or_else(|| reader.damaged(format!("an open segment of class {}", fixed.class)))?,
         bitmap: Bitmap::from_bytes(reader.take(bitmap)?),
     })
 }
