@@ -280,7 +280,8 @@ fn open_segment(reader: &mut Reader<'_>, bitmap: usize) -> Result<OpenSegment> {
     zeros(SHAPE.what, &fixed.zero)?;
     Ok(OpenSegment {
         segment: Segment(fixed.segment.get()),
-        class: SegmentClass::from_number(fixed.class).ok_or_else(|| reader.damaged(format!("an open segment of class {}", fixed.class)))?,
+        class: SegmentClass::from_number(fixed.class)
+            .ok_or_else(|| reader.damaged(format!("an open segment of class {}", fixed.class)))?,
         bitmap: Bitmap::from_bytes(reader.take(bitmap)?),
     })
 }
