@@ -52,6 +52,10 @@ pub(crate) struct Admission {
     bounds: Bounds,
     growth: AtomicI64,
     upkeep: AtomicI64,
+    /// Half of what was counted for growth: a checkpoint begins before anybody has to wait for it.
+    half: AtomicI64,
+    /// What was paid since the last freeze: a count at the end of that checkpoint has not seen its cost yet.
+    paid: AtomicI64,
     blocks_since_freeze: AtomicU64,
 }
 
@@ -62,12 +66,15 @@ impl Admission {
             bounds,
             growth: AtomicI64::new(0),
             upkeep: AtomicI64::new(0),
+            half: AtomicI64::new(0),
+            paid: AtomicI64::new(0),
             blocks_since_freeze: AtomicU64::new(0),
         }
     }
 
-    /// A freeze begins a new count of blocks.
+    /// A freeze begins a new count.
     pub fn frozen(&self) {
+        self.paid.store(0, Ordering::Relaxed);
         self.blocks_since_freeze.store(0, Ordering::Relaxed);
     }
 
@@ -85,6 +92,7 @@ impl Engine {
         let bounds = self.admission.bounds;
         self.log.bytes_since_cut() >= bounds.start_bytes
             || self.admission.blocks_since_freeze.load(Ordering::Relaxed) >= bounds.start_blocks
+            || self.admission.growth.load(Ordering::Relaxed) < self.admission.half.load(Ordering::Relaxed)
     }
 
     fn is_at_bound(&self) -> bool {
@@ -98,8 +106,11 @@ impl Engine {
         let space = self.space.lock();
         for purpose in [Purpose::Growth, Purpose::Upkeep] {
             let available = i64::try_from(space.available(purpose)).unwrap_or(i64::MAX);
+            let available = available - self.admission.paid.load(Ordering::Relaxed);
             self.admission.left(purpose).store(available, Ordering::Relaxed);
         }
+        let half = self.admission.growth.load(Ordering::Relaxed) / 2;
+        self.admission.half.store(half, Ordering::Relaxed);
     }
 
     /// Lets in an operation that may write `blocks` blocks of data. Waits for a checkpoint at the hard bounds.
@@ -119,6 +130,7 @@ impl Engine {
             if self.admission.left(purpose).load(Ordering::Relaxed) >= cost {
                 self.admission.growth.fetch_sub(cost, Ordering::Relaxed);
                 self.admission.upkeep.fetch_sub(cost, Ordering::Relaxed);
+                self.admission.paid.fetch_add(cost, Ordering::Relaxed);
                 self.admission.blocks_since_freeze.fetch_add(blocks, Ordering::Relaxed);
                 return Ok(());
             }
