@@ -12,6 +12,20 @@ pub const PRINCIPAL_NAME_BYTES_MAX: usize = 256;
 pub const GROUP_NAME_BYTES_MAX: usize = 64;
 /// `NAME_MAX` of Linux.
 pub const FILE_NAME_BYTES_MAX: usize = 255;
+/// `PATH_MAX` of Linux, less the NUL at its end.
+pub const SYMLINK_BYTES_MAX: usize = 4_095;
+/// Names of one file, or directories in one directory: ext4's own limit, which tools are used to.
+pub const LINKS_MAX: u32 = 65_000;
+/// `XATTR_NAME_MAX` of Linux.
+pub const XATTR_NAME_BYTES_MAX: usize = 255;
+/// `XATTR_SIZE_MAX` of Linux.
+pub const XATTR_VALUE_BYTES_MAX: usize = 64 << 10;
+/// All extended attributes of one file, names included: sixteen of the largest.
+pub const XATTRS_BYTES_MAX: usize = 1 << 20;
+/// An ACL with its initial ones: three times 500 entries of 8 bytes, what the kernel can show, and room.
+pub const ACL_BYTES_MAX: usize = 16 << 10;
+/// Directories above one that is moved: far beyond what a path can name, and walked in a few milliseconds.
+pub const DEPTH_MAX: usize = 10_000;
 /// A host name of 253 bytes, or an IPv6 address in brackets, and a port.
 pub const ADDRESS_BYTES_MAX: usize = 260;
 /// DFS had 4 addresses a server; two NICs on two networks in two families already need 8.

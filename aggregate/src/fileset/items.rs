@@ -1,0 +1,39 @@
+//! Where operations read: a fileset as it is, or with a change being made on top.
+
+use bytes::Bytes;
+
+use crate::format::Key;
+use crate::transaction::Transaction;
+use crate::tree::{Stop, View};
+
+/// Items that can be read.
+pub trait Items {
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// A miss; damage.
+    fn get(&self, key: Key) -> Result<Option<Bytes>, Stop>;
+
+    /// The items from `from` to `to`, both included, in order.
+    fn scan(&self, from: Key, to: Key) -> impl Iterator<Item = Result<(Key, Bytes), Stop>>;
+}
+
+impl Items for View<'_> {
+    fn get(&self, key: Key) -> Result<Option<Bytes>, Stop> {
+        View::get(self, key)
+    }
+
+    fn scan(&self, from: Key, to: Key) -> impl Iterator<Item = Result<(Key, Bytes), Stop>> {
+        View::scan(self, from, to)
+    }
+}
+
+impl Items for Transaction<'_> {
+    fn get(&self, key: Key) -> Result<Option<Bytes>, Stop> {
+        Transaction::get(self, key)
+    }
+
+    fn scan(&self, from: Key, to: Key) -> impl Iterator<Item = Result<(Key, Bytes), Stop>> {
+        Transaction::scan(self, from, to)
+    }
+}
