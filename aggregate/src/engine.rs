@@ -26,7 +26,7 @@ use crate::aggregate::FilesetCell;
 use crate::checkpoint::Checkpoints;
 use crate::device::Device;
 use crate::fence::Fence;
-use crate::format::{BLOCK_BYTES, Block, Geometry, Label, Lsn, Record, RecordKind};
+use crate::format::{Geometry, Label, Lsn, Record, RecordKind};
 use crate::live::LiveTree;
 use crate::log::{Log, Writer};
 use crate::nodes::Nodes;
@@ -51,8 +51,6 @@ pub(crate) struct Engine {
     pub space: Mutex<Space>,
     pub log: Log,
     pub admission: Admission,
-    /// Data that goes with groups and is not on the disk yet, by its first block.
-    pub in_flight: Mutex<BTreeMap<Block, Bytes>>,
     /// Filesets in memory.
     pub filesets: Mutex<BTreeMap<FilesetId, Arc<FilesetCell>>>,
     /// Those that changed since the last freeze.
@@ -91,18 +89,11 @@ impl Engine {
             match look(&pinned) {
                 Ok(found) => return Ok(found),
                 Err(Stop::Miss(pointer)) => pinned.fetch(&self.nodes, &pointer)?,
+                Err(Stop::Data(pointer)) => pinned.fetch_data(&self.nodes, &pointer)?,
                 Err(Stop::Room(blocks)) => self.provide_data(blocks)?,
                 Err(Stop::Failed(error)) => return Err(error),
             }
         }
-    }
-
-    /// The bytes of a block whose data is not on the disk yet.
-    pub fn in_flight(&self, block: Block) -> Option<Bytes> {
-        let in_flight = self.in_flight.lock();
-        let (first, bytes) = in_flight.range(..=block).next_back()?;
-        let at = (block.0 - first.0) as usize * BLOCK_BYTES;
-        (at < bytes.len()).then(|| bytes.slice(at..at + BLOCK_BYTES))
     }
 
     /// Waits until everything up to `lsn` is written, flushed and looked at.

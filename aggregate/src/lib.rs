@@ -2,6 +2,7 @@
 
 pub mod aggregate;
 pub mod buffer;
+pub mod cache;
 mod checkpoint;
 pub mod create;
 pub mod device;

@@ -13,7 +13,7 @@ use baton_types::{Result, Timestamp, Vnode};
 use bytes::{Bytes, BytesMut};
 
 use crate::buffer::Buffer;
-use crate::format::{Block, EXTENT_BIRTH_AT, Free, Key, KeyKind, Lsn};
+use crate::format::{Block, EXTENT_BIRTH_AT, Free, Key, KeyKind, Lsn, Pointer};
 use crate::tree::{Layer, Scan, Stop, View};
 pub use reply::Reply;
 
@@ -180,6 +180,14 @@ impl<'a> Transaction<'a> {
     /// A miss; damage.
     pub fn last_at_or_before(&self, key: Key) -> Result<Option<(Key, Bytes)>, Stop> {
         self.view.last_at_or_before_under(&self.change.items, key)
+    }
+
+    /// A unit of a file's data, as it was before this change.
+    ///
+    /// # Errors
+    /// [`Stop::Data`] if it is not in memory.
+    pub fn data(&self, pointer: &Pointer) -> Result<Bytes, Stop> {
+        self.view.data(pointer)
     }
 
     /// Sets `key` to `value`.

@@ -58,6 +58,8 @@ pub struct TreeId {
 pub enum Stop {
     /// This node is not in memory: let go of all locks, [fetch](Pinned::fetch) it, and start again.
     Miss(Pointer),
+    /// This unit of a file's data is not in memory: the same, with [its own fetch](Pinned::fetch_data).
+    Data(Pointer),
     /// So many blocks must be reserved first: let go of all locks, reserve them, and start again.
     Room(u32),
     /// It failed.

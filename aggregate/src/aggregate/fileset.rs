@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::engine::{Engine, blank};
-use crate::format::{Block, FilesetHeader, FilesetKind, Lsn, Record, RecordKind, SegmentClass};
+use crate::format::{FilesetHeader, FilesetKind, Lsn, Record, RecordKind, SegmentClass};
 use crate::live::LiveTree;
 use crate::session::{Running, Turn};
 use crate::space::Purpose;
@@ -125,11 +125,6 @@ impl Fileset {
         })
     }
 
-    /// The bytes of a block whose data is appended and not on the disk yet: a reader looks here before it reads.
-    pub fn in_flight(&self, block: Block) -> Option<Bytes> {
-        self.engine.in_flight(block)
-    }
-
     /// Does `operation` once, however often it is asked for: `make` is run again when a node was missing, and not at
     /// all if the operation was done before.
     ///
@@ -240,7 +235,8 @@ impl Engine {
             .map(|(block, buffer)| (block, Bytes::from(buffer)))
             .collect();
         let blocks: Vec<_> = data.iter().map(|(block, _)| *block).collect();
-        self.in_flight.lock().extend(data.iter().cloned());
+        data.iter()
+            .for_each(|(block, bytes)| self.nodes.pin(*block, bytes.clone()));
         let mut space = self.space.lock();
         let mut items = Vec::new();
         let appended = self.log.append(|lsn| {
@@ -256,8 +252,7 @@ impl Engine {
         let lsn = match appended {
             Ok(lsn) => lsn,
             Err(error) => {
-                let mut in_flight = self.in_flight.lock();
-                blocks.iter().for_each(|block| drop(in_flight.remove(block)));
+                blocks.iter().for_each(|block| self.nodes.unpin(*block));
                 change.runs.iter().for_each(|run| space.give_back(*run));
                 return Err(error);
             }

@@ -97,7 +97,6 @@ impl Recovered {
             space: Mutex::new(replayed.space),
             log: Log::new(cut, limits),
             admission: Admission::new(Bounds::of(&geometry)),
-            in_flight: Mutex::new(BTreeMap::new()),
             filesets: Mutex::new(BTreeMap::new()),
             changed: Mutex::new(Vec::new()),
             has_threads: AtomicBool::new(false),
@@ -159,7 +158,7 @@ fn own_segments(space: &mut Space, nodes: &Nodes) -> Result<Own> {
             match space.pick(class, (Purpose::Upkeep, count), nodes, &pinned) {
                 Ok(picked) => return Ok(picked),
                 Err(Stop::Miss(pointer)) => pinned.fetch(nodes, &pointer)?,
-                Err(Stop::Room(_)) => unreachable!("nothing is allocated here"),
+                Err(Stop::Room(_) | Stop::Data(_)) => unreachable!("no file is read or written here"),
                 Err(Stop::Failed(error)) => return Err(error),
             }
         }

@@ -30,10 +30,7 @@ impl Engine {
         }
         self.log.tell(last);
         drop(writer);
-        let mut in_flight = self.in_flight.lock();
-        for (block, _) in &data {
-            in_flight.remove(block);
-        }
+        data.iter().for_each(|(block, _)| self.nodes.unpin(*block));
         Ok(true)
     }
 

@@ -85,7 +85,7 @@ impl Engine {
                     drop(space);
                     pinned.fetch(&self.nodes, &pointer)?;
                 }
-                Err(Stop::Room(_)) => unreachable!("nothing is allocated here"),
+                Err(Stop::Room(_) | Stop::Data(_)) => unreachable!("no file is read or written here"),
                 Err(Stop::Failed(error)) => return Err(error),
             }
         }

@@ -58,7 +58,7 @@ fn retrying<T>(nodes: &Nodes, mut look: impl FnMut(&Pinned) -> Result<T, Stop>) 
         match look(&pinned) {
             Ok(found) => return Ok(found),
             Err(Stop::Miss(pointer)) => pinned.fetch(nodes, &pointer)?,
-            Err(Stop::Room(_)) => unreachable!("nothing is allocated while a log is replayed"),
+            Err(Stop::Room(_) | Stop::Data(_)) => unreachable!("no file is read or written while a log is replayed"),
             Err(Stop::Failed(error)) => return Err(error),
         }
     }

@@ -136,6 +136,7 @@ impl Cold<'_> {
                 Ok(value) => return Ok(value),
                 Err(Stop::Miss(missed)) => pinned.fetch(&nodes, &missed)?,
                 Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Data(missed)) => pinned.fetch_data(&nodes, &missed)?,
                 Err(Stop::Room(blocks)) => unreachable!("a reader wants {blocks} blocks"),
             }
         }

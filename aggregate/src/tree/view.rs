@@ -15,10 +15,11 @@ use crate::tree::changes::{Change, Changes, Order};
 use crate::tree::cursor::Cursor;
 use crate::tree::{Layer, Node, Stop};
 
-/// Nodes fetched for one operation.
+/// Nodes, and units of data, fetched for one operation.
 #[derive(Default)]
 pub struct Pinned {
     nodes: HashMap<Pointer, Node>,
+    data: HashMap<Pointer, Bytes>,
 }
 
 impl Pinned {
@@ -34,6 +35,16 @@ impl Pinned {
     pub fn fetch(&mut self, nodes: &Nodes, missed: &Pointer) -> Result<()> {
         let node = nodes.read(missed)?;
         self.nodes.insert(*missed, node);
+        Ok(())
+    }
+
+    /// Reads the unit of data that an attempt missed. To be called without a lock.
+    ///
+    /// # Errors
+    /// What the device says; `Damaged`, also if its blocks were freed meanwhile and used again.
+    pub fn fetch_data(&mut self, nodes: &Nodes, missed: &Pointer) -> Result<()> {
+        let data = nodes.read_data(missed)?;
+        self.data.insert(*missed, data);
         Ok(())
     }
 }
@@ -140,6 +151,17 @@ impl<'a> View<'a> {
     pub fn last_at_or_before_under(&self, own: &Layer, key: Key) -> Result<Option<(Key, Bytes)>, Stop> {
         let first = Key { sub: 0, ..key };
         self.walk(Some(own), (first, key), Order::Falling).next().transpose()
+    }
+
+    /// A unit of a file's data.
+    ///
+    /// # Errors
+    /// [`Stop::Data`] if it is not in memory.
+    pub fn data(&self, pointer: &Pointer) -> Result<Bytes, Stop> {
+        let fetched = self.pinned.data.get(pointer).cloned();
+        fetched
+            .or_else(|| self.nodes.cached_data(pointer))
+            .ok_or(Stop::Data(*pointer))
     }
 
     fn walk<'b>(&self, own: Option<&'b Layer>, range: (Key, Key), order: Order) -> Scan<'b>
