@@ -155,6 +155,12 @@ impl Aggregate {
         self.engine.log.durable()
     }
 
+    /// From now on `listener` is told, once a group, up to where everything may be told. It runs on the thread that
+    /// commits, and so must be quick; it must not wait for this aggregate.
+    pub fn on_durable(&self, listener: impl Fn(Lsn) + Send + Sync + 'static) {
+        self.engine.log.listen(Box::new(listener));
+    }
+
     /// The last record appended.
     pub fn last(&self) -> Lsn {
         self.engine.log.last()

@@ -33,8 +33,12 @@ pub struct Log {
     durable: AtomicU64,
     told: Mutex<()>,
     tell: Condvar,
+    listeners: Mutex<Vec<Listener>>,
     broken: OnceLock<Error>,
 }
+
+/// Told once a group what is durable now. It runs on the committing thread, and so must be quick.
+pub(crate) type Listener = Box<dyn Fn(Lsn) + Send + Sync>;
 
 struct Tail {
     next: Lsn,
@@ -70,6 +74,7 @@ impl Log {
             durable: AtomicU64::new(last.0),
             told: Mutex::new(()),
             tell: Condvar::new(),
+            listeners: Mutex::default(),
             broken: OnceLock::new(),
         }
     }
@@ -149,6 +154,12 @@ impl Log {
         self.durable.store(durable.0, Ordering::Release);
         drop(told);
         self.tell.notify_all();
+        self.listeners.lock().iter().for_each(|listener| listener(durable));
+    }
+
+    /// From now on `listener` is told.
+    pub(crate) fn listen(&self, listener: Listener) {
+        self.listeners.lock().push(listener);
     }
 
     /// Nothing is durable any more from here on.
