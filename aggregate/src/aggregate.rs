@@ -13,6 +13,9 @@ mod running;
 mod seal;
 mod sessions;
 
+#[cfg(test)]
+mod faults;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

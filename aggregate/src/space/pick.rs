@@ -1,6 +1,6 @@
 //! Which segments to reserve next: those that were never used, then the emptiest.
 
-use baton_types::Result;
+use baton_types::{Error, Kind, Result};
 
 use super::{Space, no_space, states};
 use crate::format::{Bitmap, Key, Segment, SegmentClass, SegmentPhase, SegmentState};
@@ -90,18 +90,22 @@ impl Space {
         };
         let view = self.tree.view(nodes, pinned);
         for class in classes {
-            let (from, to) = states::index_of(*class);
             let most = if *class == 0 {
                 usize::try_from(whole).unwrap_or(usize::MAX)
             } else {
                 usize::MAX
             };
-            for item in view.scan(from, to).take(most) {
+            let items = states::index_of(*class).flat_map(|(from, to)| view.scan(from, to));
+            for item in items.take(most) {
                 if found.len() == count as usize {
                     return Ok(found);
                 }
                 let (Key { sub, .. }, _) = item?;
                 let segment = Segment(u32::try_from(sub).unwrap_or(u32::MAX));
+                if !self.geometry.has_segment(segment) {
+                    let reason = format!("the index of room names segment {segment}, which is none");
+                    return Err(Error::new(Kind::Damaged, "space tree").because(reason).into());
+                }
                 let state = self.state(segment, nodes, pinned)?;
                 found.push((segment, state));
             }

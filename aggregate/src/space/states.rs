@@ -57,10 +57,10 @@ fn index_key(segment: Segment, state: &SegmentState) -> Option<Key> {
     (room > 0).then(|| Key::new(class * 16 + fullness + 1, KeyKind::Room, u64::from(segment.0)))
 }
 
-/// The keys of the index for one class, emptiest segments first.
-pub(super) fn index_of(class: u64) -> (Key, Key) {
-    let at = |fullness, sub| Key::new(class * 16 + fullness + 1, KeyKind::Room, sub);
-    (at(0, 0), at(EIGHTHS, u64::MAX))
+/// The keys of the index for one class, by fullness, emptiest first. Other kinds lie between two degrees.
+pub(super) fn index_of(class: u64) -> impl Iterator<Item = (Key, Key)> {
+    let at = move |fullness, sub| Key::new(class * 16 + fullness + 1, KeyKind::Room, sub);
+    (0..=EIGHTHS).map(move |fullness| (at(fullness, 0), at(fullness, u64::MAX)))
 }
 
 impl Space {
