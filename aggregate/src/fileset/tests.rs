@@ -1,12 +1,10 @@
-//! Operations, each alone over an empty tree and a layer; then all of them against a model in memory.
+//! Operations, each alone over an empty tree and a layer.
 
 mod catalog;
 mod create;
 mod links;
-mod model;
 mod names;
 mod orphans;
-mod prop;
 mod rename;
 mod sandbox;
 mod xattrs;
