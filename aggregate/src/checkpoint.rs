@@ -33,9 +33,9 @@ use freeze::Frozen;
 use sink::NodeSink;
 
 /// Numbers of the trees that are no fileset's.
-const SYSTEM: u64 = 0;
-const SPACE: u64 = u64::MAX;
-const PENDING: u64 = u64::MAX - 1;
+pub(crate) const SYSTEM: u64 = 0;
+pub(crate) const SPACE: u64 = u64::MAX;
+pub(crate) const PENDING: u64 = u64::MAX - 1;
 
 /// What one root leaves to the next.
 pub(crate) struct Checkpoints {

@@ -27,6 +27,7 @@ pub(crate) fn recover(
     nodes: &Nodes,
     root: &Root,
 ) -> Result<(Chain, Replayed)> {
+    root.check(geometry)?;
     let chain = Chain::read(device, label.id, geometry, root)?;
     let replayed = Replayed::of(&chain, geometry, nodes, root)?;
     Ok((chain, replayed))

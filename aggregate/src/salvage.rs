@@ -1,1 +1,101 @@
 //! Salvage: what is wrong with an aggregate, and its files without a cell.
+//!
+//! Both only read. The log is replayed in memory as a takeover would, so what is looked at is what the next owner
+//! would serve. Of an aggregate that is being served at the time, the findings mean little: it changes meanwhile.
+
+mod blocks;
+mod check;
+
+mod finding;
+mod items;
+mod walk;
+
+use std::sync::Arc;
+
+use baton_types::{Epoch, Error, Kind, Result};
+
+pub use check::{Data, Report, check};
+
+pub use finding::{Fault, Finding, Gravity};
+
+use crate::create::read_label;
+use crate::device::Device;
+use crate::fence::{Found, read_roots, read_slots};
+use crate::format::{Geometry, Label, Root, Slot};
+use crate::nodes::Nodes;
+use crate::recover::{Chain, Replayed, recover};
+
+/// An aggregate that is only read.
+struct Patient {
+    device: Arc<dyn Device>,
+    nodes: Nodes,
+    label: Label,
+}
+
+/// One of its roots, with the log that leads on from it replayed.
+struct Whole {
+    root: Root,
+    chain: Chain,
+    replayed: Replayed,
+}
+
+impl Patient {
+    fn open(device: Arc<dyn Device>, nodes: Nodes) -> Result<Patient> {
+        let label = read_label(&*device)?;
+        Ok(Patient { device, nodes, label })
+    }
+
+    fn geometry(&self) -> &Geometry {
+        &self.label.geometry
+    }
+
+    /// The roots that stand where they may, newest first. A seal stands in two places.
+    fn roots(&self) -> Result<Vec<Root>> {
+        let found = read_roots(&*self.device, self.label.id)?.into_iter();
+        let at_home = found.filter(is_at_home).map(|found| found.root);
+        let mut roots: Vec<_> = at_home.filter(|root| root.check(self.geometry()).is_ok()).collect();
+        roots.sort_by_key(|root| std::cmp::Reverse(root.name()));
+        roots.dedup_by_key(|root| root.name());
+        Ok(roots)
+    }
+
+    /// What `root` and its log come to.
+    fn whole(&self, root: &Root) -> Result<Whole> {
+        let (chain, replayed) = recover(&*self.device, &self.label, self.geometry(), &self.nodes, root)?;
+        Ok(Whole {
+            root: root.clone(),
+            chain,
+            replayed,
+        })
+    }
+}
+
+fn is_at_home(found: &Found) -> bool {
+    Geometry::ring_index(found.root.epoch) == found.place.0
+}
+
+/// Who serves the aggregate on `device`, as far as two looks at its slots can tell: somebody whose beat went on
+/// between them. `wait` is to last longer than a beat takes.
+///
+/// # Errors
+/// What the device says; as [`read_label`].
+pub fn served_by(device: &dyn Device, wait: impl FnOnce()) -> Result<Option<Slot>> {
+    let label = read_label(device)?;
+    let before = read_slots(device, label.id)?;
+    wait();
+    let after = read_slots(device, label.id)?;
+    let beats = |slot: &&Slot| {
+        let old = before.sound().find(|old| old.epoch == slot.epoch);
+        slot.epoch != Epoch::NONE && old.is_none_or(|old| old.beat != slot.beat || old.state != slot.state)
+    };
+    Ok(after.sound().find(beats).cloned())
+}
+
+fn no_root(label: &Label) -> Error {
+    Error::new(Kind::Damaged, format!("aggregate {}", label.name))
+        .because("no root verifies: what its trees hold cannot be found")
+        .remedy("read the device by another path; if that fails too, restore its filesets from a replica or a dump")
+}
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ use baton_types::{Epoch, Error, Kind, Result};
 
 pub use pick::Purpose;
 pub use runs::Runs;
-pub(crate) use states::Room;
+pub(crate) use states::{ROOM_IN_ALL, Room, index_key};
 
 use crate::format::{Bitmap, Block, Geometry, Lsn, OpenSegment, Segment, SegmentClass, SegmentPhase};
 use crate::live::LiveTree;

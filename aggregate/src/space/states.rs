@@ -11,7 +11,7 @@ use crate::nodes::Nodes;
 use crate::tree::{Pinned, Stop};
 
 /// Where the sum over all segments lies: no class has this number.
-const ROOM_IN_ALL: Key = Key::new(0, KeyKind::Room, 0);
+pub(crate) const ROOM_IN_ALL: Key = Key::new(0, KeyKind::Room, 0);
 /// Degrees of fullness in the index.
 const EIGHTHS: u64 = 8;
 
@@ -29,7 +29,7 @@ impl Room {
         [self.blocks.to_le_bytes(), self.segments.to_le_bytes()].concat()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Room> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Room> {
         let number = |at: usize| bytes.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
         match (number(0), number(8), bytes.len()) {
             (Some(blocks), Some(segments), 16) => Ok(Room { blocks, segments }),
@@ -37,7 +37,7 @@ impl Room {
         }
     }
 
-    fn of(state: &SegmentState) -> Room {
+    pub(crate) fn of(state: &SegmentState) -> Room {
         Room {
             blocks: u64::from(state.bitmap.room()),
             segments: u64::from(state.phase == SegmentPhase::Free),
@@ -46,7 +46,7 @@ impl Room {
 }
 
 /// Where the index has a segment, if it has it: by class, then the emptiest first.
-fn index_key(segment: Segment, state: &SegmentState) -> Option<Key> {
+pub(crate) fn index_key(segment: Segment, state: &SegmentState) -> Option<Key> {
     let (room, all) = (state.bitmap.room(), state.bitmap.len());
     let class = match state.phase {
         SegmentPhase::Free => 0,

@@ -1,0 +1,257 @@
+//! `check`: every invariant of the store that can be told from its disk.
+
+mod files;
+mod fixed;
+mod space;
+mod system;
+
+use std::sync::Arc;
+
+use baton_types::{FilesetId, Result};
+
+use super::blocks::{Blocks, By};
+use super::finding::{Fault, Finding, Findings, Gravity};
+use super::walk::{Tree, Walk};
+use super::{Patient, Whole, no_root};
+use crate::checkpoint::{PENDING, SPACE, SYSTEM};
+use crate::device::Device;
+use crate::format::{Block, Geometry, KeyKind, Lsn, Pointer, Root, RootName};
+use crate::live::LiveTree;
+use crate::nodes::Nodes;
+use crate::transaction::Run;
+use files::Files;
+use system::FilesetItems;
+
+/// Whether the bytes of files are read too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// Every block that a file has, against its checksum.
+    Read,
+    /// Only what says where they are.
+    Skip,
+}
+
+/// What a check found, and how much it has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The aggregate.
+    pub name: String,
+    /// The root that the next recovery would begin with.
+    pub root: RootName,
+    /// The last record of its history.
+    pub last: Lsn,
+    /// Filesets seen.
+    pub filesets: u64,
+    /// Files of every kind seen.
+    pub files: u64,
+    /// Nodes seen.
+    pub nodes: u64,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// Findings beyond those listed.
+    pub more: u64,
+}
+
+impl Report {
+    /// True if nothing has to be done.
+    pub fn is_sound(&self) -> bool {
+        self.more == 0 && self.findings.iter().all(|finding| finding.gravity == Gravity::Notice)
+    }
+}
+
+/// One check, under way.
+struct Check<'a> {
+    patient: &'a Patient,
+    data: Data,
+    findings: Findings,
+    blocks: Blocks,
+    nodes: u64,
+    files: u64,
+    /// False once a node could not be read.
+    is_whole: bool,
+}
+
+/// Checks the aggregate on `device`. Reads only.
+///
+/// # Errors
+/// If there is nothing to check: no label, or a newer Baton's; no root that verifies; what the device says.
+pub fn check(device: Arc<dyn Device>, nodes: Nodes, data: Data) -> Result<Report> {
+    let patient = Patient::open(device, nodes)?;
+    let mut check = Check {
+        data,
+        findings: Findings::default(),
+        blocks: Blocks::new(*patient.geometry()),
+        nodes: 0,
+        files: 0,
+        is_whole: true,
+        patient: &patient,
+    };
+    fixed::labels(&patient, &mut check.findings)?;
+    let slots = fixed::slots(&patient, &mut check.findings)?;
+    fixed::roots(&patient, &slots, &mut check.findings)?;
+    let roots = patient.roots()?;
+    let newest = roots.first().ok_or_else(|| no_root(&patient.label))?;
+    let mut report = Report {
+        name: patient.label.name.to_string(),
+        root: newest.name(),
+        last: newest.lsn,
+        filesets: 0,
+        files: 0,
+        nodes: 0,
+        findings: Vec::new(),
+        more: 0,
+    };
+    match patient.whole(newest) {
+        Ok(whole) => {
+            report.last = whole.chain.last(newest.lsn);
+            report.filesets = check.whole(whole)?;
+        }
+        Err(error) => check.findings.fault(Fault::Log, newest.name().to_string(), error.to_string()),
+    }
+    if let Some(older) = roots.get(1).filter(|older| older.generation + 1 == newest.generation) {
+        check.older(older, report.last);
+    }
+    (report.files, report.nodes) = (check.files, check.nodes);
+    (report.findings, report.more) = (check.findings.kept, check.findings.more);
+    Ok(report)
+}
+
+impl Check<'_> {
+    /// The newest root and its log: everything. Gives how many filesets there are.
+    fn whole(&mut self, mut whole: Whole) -> Result<u64> {
+        // What was freed since the root counts as pending: nobody may have it yet.
+        whole.replayed.space.freeze();
+        let last = whole.chain.last(whole.root.lsn);
+        self.trees_of(&whole.root);
+        let filesets = system::check(self, &whole, last)?;
+        for (id, fileset) in &filesets {
+            self.fileset(*id, fileset, &mut whole, last)?;
+        }
+        self.pending(&whole);
+        space::check(self, &whole)?;
+        Ok(filesets.len() as u64)
+    }
+
+    /// The trees that a root itself names.
+    fn trees_of(&mut self, root: &Root) {
+        let [older, newer] = root.pending;
+        let trees = [
+            ("system tree", SYSTEM, root.system),
+            ("space tree", SPACE, root.space),
+            ("list of frees", PENDING, older),
+            ("list of frees", PENDING, newer),
+        ];
+        for (name, number, pointer) in trees {
+            self.tree((name, number), pointer, root.lsn);
+        }
+    }
+
+    fn tree(&mut self, (name, number): (&str, u64), pointer: Option<Pointer>, lsn: Lsn) -> bool {
+        let Some(pointer) = pointer else { return true };
+        let mut walk = Walk {
+            nodes: &self.patient.nodes,
+            geometry: self.patient.geometry(),
+            findings: &mut self.findings,
+            blocks: Some(&mut self.blocks),
+            count: 0,
+            is_whole: true,
+        };
+        walk.tree(&Tree { name, number, lsn }, &pointer);
+        let (count, is_whole) = (walk.count, walk.is_whole);
+        self.nodes += count;
+        self.is_whole &= is_whole;
+        is_whole
+    }
+
+    fn fileset(&mut self, id: FilesetId, fileset: &FilesetItems, whole: &mut Whole, last: Lsn) -> Result<()> {
+        let name = fileset.name(id);
+        let is_whole = self.tree((&name, id.0), fileset.tree, whole.root.lsn);
+        let changed = whole.replayed.filesets.remove(&id).unwrap_or_default();
+        let tree = LiveTree {
+            active: changed.layer,
+            ..LiveTree::at(fileset.tree)
+        };
+        if !is_whole {
+            // Its blocks are not all known, nor its names: what can be said was said of the nodes.
+            return Ok(());
+        }
+        let mut files = Files::new(self, &name, fileset.header.as_ref().map(|header| header.hash_key), last);
+        files.read(&tree)?;
+        let usage = changed.usage.map(|usage| (usage.bytes, usage.files));
+        let usage = usage.unwrap_or((fileset.usage.bytes, fileset.usage.files));
+        let next_vnode = fileset.usage.next_vnode.max(changed.next_vnode);
+        self.files += files.finish(usage, next_vnode);
+        Ok(())
+    }
+
+    fn pending(&mut self, whole: &Whole) {
+        for run in whole.replayed.space.pending().iter().flat_map(|runs| runs.iter()) {
+            for run in split(self.patient.geometry(), run) {
+                if let Err(wrong) = self.blocks.refer(run, By::Pending) {
+                    let on = format!("blocks {} and {} on, to be freed", run.block, run.count);
+                    self.findings.fault(Fault::Block, on, wrong);
+                }
+            }
+        }
+    }
+
+    /// The root before: recovery begins there if the newest rots, so it must be whole, and its log lead as far.
+    fn older(&mut self, root: &Root, last: Lsn) {
+        let on = root.name().to_string();
+        let whole = match self.patient.whole(root) {
+            Ok(whole) => whole,
+            Err(error) => return self.findings.fault(Fault::Log, on, error.to_string()),
+        };
+        let reached = whole.chain.last(root.lsn);
+        if reached != last {
+            let reason = format!("its log leads to {reached}, and that of the newest root to {last}");
+            self.findings.fault(Fault::Log, &on, reason);
+        }
+        let mut trees = vec![(SYSTEM, root.system), (SPACE, root.space)];
+        trees.extend(root.pending.map(|list| (PENDING, list)));
+        let (patient, system) = (self.patient, LiveTree::at(root.system));
+        let named = super::items::each(&system, &patient.nodes, super::items::ALL, |key, value| {
+            if key.kind == KeyKind::FilesetTree {
+                trees.push((key.object, Some(Pointer::decode(&value)?)));
+            }
+            Ok(())
+        });
+        if let Err(error) = named {
+            self.findings.fault(Fault::Node, &on, error.to_string());
+        }
+        let mut walk = Walk {
+            nodes: &patient.nodes,
+            geometry: patient.geometry(),
+            findings: &mut self.findings,
+            blocks: None,
+            count: 0,
+            is_whole: true,
+        };
+        for (number, pointer) in trees {
+            let name = on.as_str();
+            let tree = Tree {
+                name,
+                number,
+                lsn: root.lsn,
+            };
+            pointer.iter().for_each(|pointer| walk.tree(&tree, pointer));
+        }
+        self.nodes += walk.count;
+    }
+}
+
+/// A run, cut where segments end.
+fn split(geometry: &Geometry, run: Run) -> Vec<Run> {
+    let blocks = u64::from(geometry.segment_blocks());
+    let (mut at, end) = (run.block.0, run.block.0 + u64::from(run.count));
+    let mut runs = Vec::new();
+    while at < end {
+        let upto = end.min((at / blocks + 1) * blocks);
+        runs.push(Run {
+            block: Block(at),
+            count: (upto - at) as u16,
+        });
+        at = upto;
+    }
+    runs
+}

@@ -1,0 +1,340 @@
+//! One fileset: its names lead to its files, each once for every link, and its numbers are what is there.
+//!
+//! What always holds: `links` of a file are its names; of a directory 2 and its directories and mount points; 0 of
+//! what has no name. `size` of a directory is its names, `parent` where its own name is. What has no name is an
+//! orphan, and nothing else is. Usage: files are attributes, bytes what extents take and the values of inline, xattr
+//! and ACL items.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use baton_types::{Error, Kind, Result};
+use bytes::{Bytes, BytesMut};
+
+use super::super::blocks::By;
+use super::super::finding::Fault;
+use super::super::items::{self, ALL};
+use super::{Check, Data};
+use crate::buffer::Buffer;
+use crate::format::{
+    Attributes, BLOCK_BYTES, Checksum, Extent, FileKind, HashKey, Key, KeyKind, Lsn, MountPoint, NameEntry, Orphan,
+    PIECES_MAX, XattrEntry, name_hash,
+};
+use crate::live::LiveTree;
+use crate::transaction::Run;
+
+const ROOT: u64 = 1;
+
+/// A fileset being checked.
+pub(super) struct Files<'a, 'b> {
+    check: &'a mut Check<'b>,
+    name: &'a str,
+    hash_key: Option<HashKey>,
+    last: Lsn,
+    files: BTreeMap<u64, File>,
+    entries: Vec<(u64, NameEntry)>,
+    orphans: BTreeSet<u64>,
+    acls: BTreeSet<u64>,
+    bytes: u64,
+    /// The end of the file's extent before.
+    extents: (u64, u64),
+    /// Pieces of a vnode's extended attributes: their first key, and what there is of them.
+    xattrs: Option<(Key, BytesMut)>,
+}
+
+/// One file.
+struct File {
+    attributes: Attributes,
+    kind: Option<FileKind>,
+    /// Blocks of its extents.
+    blocks: u64,
+    /// Names that lead to it, and where one of them is.
+    names: u32,
+    directory: u64,
+    /// As a directory: its names, and those of directories and mount points.
+    entries: u64,
+    directories: u32,
+}
+
+fn damaged(reason: impl Into<String>) -> Error {
+    Error::new(Kind::Damaged, "item").because(reason)
+}
+
+impl<'a, 'b> Files<'a, 'b> {
+    pub fn new(check: &'a mut Check<'b>, name: &'a str, hash_key: Option<HashKey>, last: Lsn) -> Files<'a, 'b> {
+        Files {
+            check,
+            name,
+            hash_key,
+            last,
+            files: BTreeMap::new(),
+            entries: Vec::new(),
+            orphans: BTreeSet::new(),
+            acls: BTreeSet::new(),
+            bytes: 0,
+            extents: (0, 0),
+            xattrs: None,
+        }
+    }
+
+    fn fault(&mut self, fault: Fault, vnode: u64, reason: impl Into<String>) {
+        self.check.findings.fault(fault, format!("{}, vnode {vnode}", self.name), reason);
+    }
+
+    /// Reads all items.
+    pub fn read(&mut self, tree: &LiveTree) -> Result<()> {
+        let patient = self.check.patient;
+        items::each(tree, &patient.nodes, ALL, |key, value| {
+            if let Err(error) = self.item(key, value) {
+                let kind = key.kind;
+                self.fault(Fault::Item, key.object, format!("{kind:?} {}: {}", key.sub, error.reason));
+            }
+            Ok(())
+        })?;
+        self.end_xattrs();
+        Ok(())
+    }
+
+    fn item(&mut self, key: Key, value: Bytes) -> Result<()> {
+        match key.kind {
+            KeyKind::Inline | KeyKind::Xattr | KeyKind::Acl => self.bytes += value.len() as u64,
+            _ => {}
+        }
+        if !matches!(key.kind, KeyKind::Acl | KeyKind::Orphan | KeyKind::Attributes) && !self.files.contains_key(&key.object) {
+            return Err(damaged("it belongs to no file"));
+        }
+        match key.kind {
+            KeyKind::Acl => {
+                self.acls.insert(key.sub / PIECES_MAX);
+            }
+            KeyKind::Orphan => {
+                Orphan::decode(&value)?;
+                self.orphans.insert(key.sub);
+            }
+            KeyKind::Attributes => self.attributes(key.object, &Attributes::decode(&value)?),
+            KeyKind::Name => self.names(key, &value)?,
+            KeyKind::Xattr => self.xattr(key, &value),
+            KeyKind::Extent => self.extent(key, &Extent::decode(&value)?)?,
+            KeyKind::Inline => {}
+            KeyKind::MountPoint => {
+                MountPoint::decode(&value)?;
+                if self.files[&key.object].kind != Some(FileKind::MountPoint) {
+                    return Err(damaged("it is of a file that is no mount point"));
+                }
+            }
+            kind => return Err(damaged(format!("an item of kind {kind:?} has no place in a fileset"))),
+        }
+        Ok(())
+    }
+
+    fn attributes(&mut self, vnode: u64, attributes: &Attributes) {
+        let kind = FileKind::from_mode(attributes.mode);
+        if kind.is_none() {
+            self.fault(Fault::Item, vnode, format!("its mode {:o} is of no kind of file", attributes.mode));
+        }
+        let file = File {
+            attributes: *attributes,
+            kind,
+            blocks: 0,
+            names: 0,
+            directory: 0,
+            entries: 0,
+            directories: 0,
+        };
+        self.files.insert(vnode, file);
+        self.extents = (vnode, 0);
+    }
+
+    fn names(&mut self, key: Key, value: &[u8]) -> Result<()> {
+        for entry in NameEntry::decode_all(value)? {
+            let hash = self.hash_key.map(|hash_key| name_hash(&hash_key, &entry.name));
+            if hash.is_some_and(|hash| hash != key.sub) {
+                let reason = format!("the name '{}' stands under another's hash", entry.name.escape_ascii());
+                self.fault(Fault::Directory, key.object, reason);
+            }
+            self.entries.push((key.object, entry));
+        }
+        Ok(())
+    }
+
+    fn xattr(&mut self, key: Key, value: &[u8]) {
+        let first = Key {
+            sub: key.sub - key.sub % PIECES_MAX,
+            ..key
+        };
+        match &mut self.xattrs {
+            Some((of, pieces)) if *of == first => pieces.extend_from_slice(value),
+            _ => {
+                self.end_xattrs();
+                self.xattrs = Some((first, value.into()));
+            }
+        }
+    }
+
+    fn end_xattrs(&mut self) {
+        let Some((key, pieces)) = self.xattrs.take() else { return };
+        if let Err(error) = XattrEntry::decode_all(&pieces.freeze()) {
+            self.fault(Fault::Item, key.object, format!("extended attributes: {}", error.reason));
+        }
+    }
+
+    fn extent(&mut self, key: Key, extent: &Extent) -> Result<()> {
+        let (vnode, first) = (key.object, key.sub);
+        let count = u64::from(extent.count);
+        if self.extents.0 == vnode && first < self.extents.1 {
+            self.fault(Fault::Extent, vnode, format!("blocks {first} and on are there twice"));
+        }
+        self.extents = (vnode, first.saturating_add(count));
+        if extent.birth == Lsn(0) || extent.birth > self.last {
+            let reason = format!("block {first} was born at {}, and the log ends at {}", extent.birth, self.last);
+            self.fault(Fault::Birth, vnode, reason);
+        }
+        self.bytes += count * BLOCK_BYTES as u64;
+        if let Some(file) = self.files.get_mut(&vnode) {
+            file.blocks += count;
+        }
+        let run = Run {
+            block: extent.block,
+            count: extent.count.into(),
+        };
+        if let Err(wrong) = self.check.blocks.refer(run, By::Tree) {
+            self.fault(Fault::Block, vnode, format!("blocks {} and {count} on: {wrong}", extent.block));
+        }
+        if !self.check.patient.geometry().has_blocks(extent.block, count) {
+            return Ok(());
+        }
+        match self.check.data {
+            Data::Read => self.data(vnode, first, extent),
+            Data::Skip => Ok(()),
+        }
+    }
+
+    fn data(&mut self, vnode: u64, first: u64, extent: &Extent) -> Result<()> {
+        let mut bytes = Buffer::scratch(usize::from(extent.count) * BLOCK_BYTES);
+        self.check.patient.device.read(extent.block.offset(), &mut bytes)?;
+        let unit = 1_u64 << extent.unit_shift;
+        for (index, (bytes, checksum)) in (0..).zip(bytes.chunks(unit as usize).zip(&extent.checksums)) {
+            if Checksum::of(bytes) != *checksum {
+                let at = first * BLOCK_BYTES as u64 + index * unit;
+                self.fault(Fault::Data, vnode, format!("its {} bytes from {at} on do not verify", bytes.len()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares what was read; gives how many files there are.
+    pub fn finish(mut self, usage: (u64, u64), next_vnode: u64) -> u64 {
+        self.follow_names();
+        let files = std::mem::take(&mut self.files);
+        for (vnode, file) in &files {
+            self.file(*vnode, file);
+            if *vnode != ROOT && *vnode >= next_vnode {
+                self.fault(Fault::Vnode, *vnode, format!("numbers from {next_vnode} on are still to be given out"));
+            }
+        }
+        for vnode in std::mem::take(&mut self.orphans) {
+            match files.get(&vnode) {
+                None => self.fault(Fault::Orphan, vnode, "it is an orphan, and does not exist"),
+                Some(file) if file.names > 0 => self.fault(Fault::Orphan, vnode, "it is an orphan, and has a name"),
+                Some(_) => {}
+            }
+        }
+        self.reach(&files);
+        let counted = (self.bytes, files.len() as u64);
+        if usage != counted {
+            let reason = format!(
+                "it says {} bytes and {} files, and has {} and {}",
+                usage.0, usage.1, counted.0, counted.1
+            );
+            self.check.findings.fault(Fault::Usage, self.name, reason);
+        }
+        counted.1
+    }
+
+    /// Each name leads to the file it says.
+    fn follow_names(&mut self) {
+        for (directory, entry) in std::mem::take(&mut self.entries) {
+            let (name, vnode) = (entry.name.escape_ascii(), entry.vnode.number());
+            if let Some(above) = self.files.get_mut(&directory) {
+                above.entries += 1;
+                above.directories += u32::from(matches!(entry.kind, FileKind::Directory | FileKind::MountPoint));
+            }
+            let wrong = match self.files.get_mut(&vnode) {
+                None => Some(format!("'{name}' leads to vnode {vnode}, which does not exist")),
+                Some(file) => {
+                    file.names += 1;
+                    file.directory = directory;
+                    let is_it = file.attributes.unique == entry.unique && file.kind == Some(entry.kind);
+                    (!is_it).then(|| format!("'{name}' leads to vnode {vnode}, which is another file"))
+                }
+            };
+            if let Some(wrong) = wrong {
+                self.fault(Fault::Directory, directory, wrong);
+            }
+        }
+    }
+
+    fn file(&mut self, vnode: u64, file: &File) {
+        let Attributes {
+            links,
+            size,
+            blocks,
+            parent,
+            acl,
+            ..
+        } = file.attributes;
+        let is_directory = file.kind == Some(FileKind::Directory);
+        let expected = match (is_directory, file.names) {
+            (true, 0) if vnode != ROOT => 0,
+            (true, _) => 2 + file.directories,
+            (false, names) => names,
+        };
+        if links != expected {
+            self.fault(Fault::Links, vnode, format!("it says {links} links, and has {expected}"));
+        }
+        if file.names == 0 && vnode != ROOT && !self.orphans.contains(&vnode) {
+            self.fault(Fault::Directory, vnode, "no name leads to it, and it is no orphan");
+        }
+        if blocks != file.blocks {
+            self.fault(Fault::Usage, vnode, format!("it says {blocks} blocks, and has {}", file.blocks));
+        }
+        if acl != 0 && !self.acls.contains(&u64::from(acl)) {
+            self.fault(Fault::Item, vnode, format!("its ACL {acl} does not exist"));
+        }
+        if is_directory && size != file.entries {
+            self.fault(Fault::Directory, vnode, format!("it says {size} names, and has {}", file.entries));
+        }
+        if !is_directory && file.entries > 0 {
+            self.fault(Fault::Directory, vnode, "it has names, and is no directory");
+        }
+        let has_parent = is_directory || file.kind == Some(FileKind::MountPoint);
+        if has_parent && file.names > 0 {
+            if file.names > 1 || vnode == ROOT {
+                self.fault(Fault::Directory, vnode, "a name too many leads to it");
+            }
+            if parent.map(baton_types::Vnode::number) != Some(file.directory) {
+                let reason = format!("it is in vnode {}, and says otherwise", file.directory);
+                self.fault(Fault::Directory, vnode, reason);
+            }
+        }
+    }
+
+    /// Every directory with a name has a way up to the root.
+    fn reach(&mut self, files: &BTreeMap<u64, File>) {
+        if !files.is_empty() && !files.contains_key(&ROOT) {
+            self.fault(Fault::Directory, ROOT, "the fileset has no root directory");
+        }
+        let mut reached = BTreeSet::from([ROOT, 0]);
+        for (vnode, file) in files.iter().filter(|(_, file)| file.kind == Some(FileKind::Directory)) {
+            let (mut at, mut way) = (*vnode, BTreeSet::new());
+            let mut above = Some(file);
+            while !reached.contains(&at) && way.insert(at) {
+                at = above.map_or(0, |file| file.directory);
+                above = files.get(&at);
+            }
+            if way.contains(&at) {
+                self.fault(Fault::Directory, *vnode, "the way up from it comes back to where it was");
+            }
+            reached.extend(way);
+        }
+    }
+}

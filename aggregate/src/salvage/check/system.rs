@@ -1,0 +1,174 @@
+//! The system tree: which filesets there are, and whether all else that it holds belongs to something.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use baton_types::{ClientId, FilesetId, Result};
+use bytes::Bytes;
+
+use super::super::items::{self, ALL};
+use super::super::finding::Fault;
+use super::{Check, Whole};
+use crate::format::{
+    ClientState, FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage, Key, KeyKind, Lsn, Pointer, SessionHeader,
+    VnodeRange, decode_holders,
+};
+use crate::transaction::Reply;
+
+/// What the system tree says of one fileset.
+#[derive(Default)]
+pub(super) struct FilesetItems {
+    pub header: Option<FilesetHeader>,
+    pub tree: Option<Pointer>,
+    pub usage: FilesetUsage,
+    /// Names under which the list has it.
+    entries: Vec<FilesetEntry>,
+    /// Vnodes that sessions were given.
+    ranges: Vec<(u64, VnodeRange)>,
+}
+
+impl FilesetItems {
+    /// As people call it.
+    pub fn name(&self, id: FilesetId) -> String {
+        match &self.header {
+            Some(header) => format!("fileset {}", header.name),
+            None => format!("fileset {id}"),
+        }
+    }
+}
+
+/// What the items of the system tree name, and what they are of.
+#[derive(Default)]
+struct System {
+    filesets: BTreeMap<FilesetId, FilesetItems>,
+    sessions: BTreeSet<u64>,
+    clients: BTreeMap<Key, ClientState>,
+    /// Sessions that items belong to.
+    of_sessions: BTreeSet<u64>,
+    holders: Vec<(FilesetId, ClientId)>,
+}
+
+/// Checks the system tree; gives the filesets.
+pub(super) fn check(check: &mut Check<'_>, whole: &Whole, last: Lsn) -> Result<BTreeMap<FilesetId, FilesetItems>> {
+    let mut system = System::default();
+    let (findings, nodes) = (&mut check.findings, &check.patient.nodes);
+    let read = items::each(&whole.replayed.system, nodes, ALL, |key, value| {
+        if let Err(error) = system.item(key, &value) {
+            findings.fault(Fault::Item, format!("system tree, {:?} of {}", key.kind, key.object), error.to_string());
+        }
+        Ok(())
+    });
+    if let Err(error) = read {
+        // Said of its node already.
+        check.is_whole = false;
+        findings.notice(Fault::Node, "system tree", format!("what follows is not known: {}", error.reason));
+    }
+    for (id, fileset) in &system.filesets {
+        catalog(check, *id, fileset);
+        ranges(check, *id, fileset);
+    }
+    sessions(check, &system, last);
+    Ok(system.filesets)
+}
+
+impl System {
+    fn item(&mut self, key: Key, value: &Bytes) -> Result<()> {
+        let id = FilesetId(key.object);
+        match key.kind {
+            KeyKind::FilesetHeader => {
+                self.filesets.entry(id).or_default().header = Some(FilesetHeader::decode(value)?);
+            }
+            KeyKind::FilesetName => {
+                for entry in FilesetEntry::decode_all(value)? {
+                    self.filesets.entry(entry.fileset).or_default().entries.push(entry);
+                }
+            }
+            KeyKind::FilesetTree => self.filesets.entry(id).or_default().tree = Some(Pointer::decode(value)?),
+            KeyKind::FilesetUsage => self.filesets.entry(id).or_default().usage = FilesetUsage::decode(value)?,
+            KeyKind::SessionHeader => {
+                SessionHeader::decode(value)?;
+                self.sessions.insert(key.object);
+            }
+            KeyKind::Stream => {
+                self.of_sessions.insert(key.object);
+            }
+            KeyKind::Reply => {
+                Reply::decode(value.clone())?;
+                self.of_sessions.insert(key.object);
+            }
+            KeyKind::VnodeRange => {
+                self.of_sessions.insert(key.object);
+                let fileset = self.filesets.entry(FilesetId(key.sub)).or_default();
+                let ranges = VnodeRange::decode_all(value)?.into_iter();
+                fileset.ranges.extend(ranges.map(|range| (key.object, range)));
+            }
+            KeyKind::Client => {
+                self.clients.insert(key, ClientState::decode(value)?);
+            }
+            KeyKind::Hold => {
+                let holders = decode_holders(value)?.into_iter();
+                self.holders.extend(holders.map(|client| (id, client)));
+            }
+            kind => {
+                let error = baton_types::Error::new(baton_types::Kind::Damaged, "system tree");
+                return Err(error.because(format!("an item of kind {kind:?} has no place here")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A fileset and its names lead to each other.
+fn catalog(check: &mut Check<'_>, id: FilesetId, fileset: &FilesetItems) {
+    let (on, findings) = (fileset.name(id), &mut check.findings);
+    let Some(header) = &fileset.header else {
+        if !fileset.entries.is_empty() || fileset.tree.is_some() {
+            findings.fault(Fault::Catalog, on, "it has names or files, and no header");
+        }
+        return;
+    };
+    let is_listed = fileset.entries.iter().filter(|entry| entry.name == header.name).count();
+    if is_listed != 1 || fileset.entries.len() != 1 {
+        let reason = format!("the list has it {} times, {is_listed} under its name", fileset.entries.len());
+        findings.fault(Fault::Catalog, &on, reason);
+    }
+    if header.kind == FilesetKind::Replica {
+        findings.notice(Fault::Catalog, on, "a replica: this version does not make any");
+    }
+}
+
+/// No vnode was given to two sessions, and none from beyond what was ever given.
+fn ranges(check: &mut Check<'_>, id: FilesetId, fileset: &FilesetItems) {
+    let mut ranges: Vec<_> = fileset.ranges.iter().map(|(session, range)| (range.first.number(), range, session)).collect();
+    ranges.sort_by_key(|(first, ..)| *first);
+    let mut end = 0;
+    for (first, range, session) in ranges {
+        if first < end {
+            let reason = format!("session {session} was given vnodes from {first} on, which another one has");
+            check.findings.fault(Fault::Vnode, fileset.name(id), reason);
+        }
+        end = end.max(first + u64::from(range.count));
+    }
+}
+
+/// Whatever is kept for a session or a client belongs to one that exists.
+fn sessions(check: &mut Check<'_>, system: &System, last: Lsn) {
+    let findings = &mut check.findings;
+    for session in system.of_sessions.difference(&system.sessions) {
+        findings.fault(Fault::Session, format!("session {session}"), "it has replies or vnodes, and does not exist");
+    }
+    for session in &system.sessions {
+        if *session > last.0 {
+            findings.fault(Fault::Session, format!("session {session}"), "its number comes from beyond the log's end");
+        }
+    }
+    for (fileset, client) in &system.holders {
+        if !system.clients.contains_key(&Key::client(*client)) {
+            let reason = format!("client {client} holds something in it, and is not recorded");
+            findings.fault(Fault::Session, format!("fileset {fileset}"), reason);
+        }
+        if !system.filesets.contains_key(fileset) {
+            let reason = format!("client {client} holds something in it, and it does not exist");
+            findings.fault(Fault::Session, format!("fileset {fileset}"), reason);
+        }
+    }
+}

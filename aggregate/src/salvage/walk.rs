@@ -1,0 +1,125 @@
+//! A tree's nodes, each compared with what its parent says of it.
+
+use baton_types::Error;
+
+use super::blocks::{Blocks, By};
+use super::finding::{Fault, Findings};
+use crate::format::{Geometry, Key, Lsn, Pointer};
+use crate::nodes::Nodes;
+use crate::transaction::Run;
+use crate::tree::Node;
+
+/// One tree.
+pub(super) struct Tree<'a> {
+    /// As people call it.
+    pub name: &'a str,
+    /// Its number in its nodes.
+    pub number: u64,
+    /// The lsn of the root that leads here.
+    pub lsn: Lsn,
+}
+
+/// What a walk needs, and what it finds.
+pub(super) struct Walk<'a> {
+    pub nodes: &'a Nodes,
+    pub geometry: &'a Geometry,
+    pub findings: &'a mut Findings,
+    /// Where blocks are counted; not for an older root, whose blocks may be others' since.
+    pub blocks: Option<&'a mut Blocks>,
+    /// Nodes seen.
+    pub count: u64,
+    /// False once a node could not be read: what is below it is not known.
+    pub is_whole: bool,
+}
+
+/// What a parent says of its child.
+struct Expected {
+    level: Option<u8>,
+    birth_max: Lsn,
+    /// The first key below it, and the first of its next sibling.
+    from: Option<Key>,
+    until: Option<Key>,
+}
+
+impl Walk<'_> {
+    /// Sees all nodes from the root on.
+    pub fn tree(&mut self, tree: &Tree<'_>, root: &Pointer) {
+        let expected = Expected {
+            level: None,
+            birth_max: tree.lsn,
+            from: None,
+            until: None,
+        };
+        self.node(tree, root, &expected);
+    }
+
+    fn node(&mut self, tree: &Tree<'_>, pointer: &Pointer, expected: &Expected) {
+        let on = format!("{}, node at block {}", tree.name, pointer.block);
+        if pointer.birth > expected.birth_max {
+            let reason = format!("born at {}, after {} above it", pointer.birth, expected.birth_max);
+            self.findings.fault(Fault::Birth, &on, reason);
+        }
+        let run = Run {
+            block: pointer.block,
+            count: pointer.blocks.into(),
+        };
+        if !self.geometry.has_blocks(run.block, run.count.into()) {
+            self.broken(&on, "it lies in no segment, or in two");
+            return;
+        }
+        if let Some(blocks) = &mut self.blocks
+            && let Err(wrong) = blocks.refer(run, By::Tree)
+        {
+            self.findings.fault(Fault::Block, &on, wrong);
+        }
+        let node = match self.nodes.read(pointer) {
+            Ok(node) => node,
+            Err(error) => {
+                let Error { reason, .. } = error;
+                self.broken(&on, reason);
+                return;
+            }
+        };
+        self.count += 1;
+        if let Some(wrong) = contradiction(tree, &node, expected) {
+            self.broken(&on, wrong);
+            return;
+        }
+        if node.level() == 0 {
+            return;
+        }
+        for index in 0..node.len() {
+            let expected = Expected {
+                level: Some(node.level() - 1),
+                birth_max: pointer.birth,
+                from: Some(node.key(index)),
+                until: (index + 1 < node.len())
+                    .then(|| node.key(index + 1))
+                    .or(expected.until),
+            };
+            self.node(tree, &node.pointer(index), &expected);
+        }
+    }
+
+    fn broken(&mut self, on: &str, reason: impl Into<String>) {
+        self.findings.fault(Fault::Node, on, reason);
+        self.is_whole = false;
+    }
+}
+
+/// What a node says that its parent does not.
+fn contradiction(tree: &Tree<'_>, node: &Node, expected: &Expected) -> Option<String> {
+    let (first, last) = (node.key(0), node.key(node.len() - 1));
+    if expected.level.is_some_and(|level| level != node.level()) {
+        return Some(format!("its level is {}", node.level()));
+    }
+    if node.tree() != tree.number {
+        return Some(format!("it was written for tree {}", node.tree()));
+    }
+    if (1..node.len()).any(|index| node.key(index - 1) >= node.key(index)) {
+        return Some("its keys do not rise".to_owned());
+    }
+    let below = expected.from.is_some_and(|from| first < from);
+    let beyond = expected.until.is_some_and(|until| last >= until);
+    (below || beyond).then(|| "its keys are not those that its parent says".to_owned())
+}
