@@ -24,7 +24,7 @@ pub(super) fn look<T>(
         match look(&tree.view(nodes, &pinned)) {
             Ok(found) => return Ok(found),
             Err(Stop::Miss(pointer)) => pinned.fetch(nodes, &pointer)?,
-            Err(Stop::Room(_)) => unreachable!("nothing is allocated while an aggregate is only read"),
+            Err(Stop::Room(_) | Stop::Data(_)) => unreachable!("no file is read or written by way of its view here"),
             Err(Stop::Failed(error)) => return Err(error),
         }
     }
