@@ -19,6 +19,7 @@ mod cursor;
 mod layer;
 mod merge;
 mod node;
+mod raw;
 mod run;
 mod view;
 mod writer;

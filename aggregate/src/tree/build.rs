@@ -17,7 +17,7 @@ pub fn build<V: AsRef<[u8]>>(
 ) -> Result<Option<Pointer>> {
     let mut writer = Writer::new(id, sink);
     for (key, value) in items {
-        writer.push(0, &key.encode(), value.as_ref())?;
+        writer.push(0, key.into(), value.as_ref())?;
     }
     writer.finish()
 }

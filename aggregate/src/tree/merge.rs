@@ -165,7 +165,7 @@ impl Merge<'_> {
             let key = node.key(index);
             self.put_until(Some(key))?;
             if self.changes.peek().is_none_or(|(change, _)| change != key) {
-                self.writer.push(0, &node.raw_key(index), node.value_ref(index))?;
+                self.writer.push(0, node.raw_key(index), node.value_ref(index))?;
             }
         }
         self.put_until(end)?;
@@ -178,7 +178,7 @@ impl Merge<'_> {
         while let Some((key, value)) = self.changes.peek().filter(|&(key, _)| is_before(key, end)) {
             self.changes.next();
             if let Some(value) = value {
-                self.writer.push(0, &key.encode(), value)?;
+                self.writer.push(0, key.into(), value)?;
             }
         }
         Ok(())
@@ -263,7 +263,7 @@ impl Merge<'_> {
 
 fn keep_children(writer: &mut Writer<'_>, node: &Node, children: std::ops::Range<usize>) -> Result<()> {
     for index in children {
-        writer.keep(usize::from(node.level()), &node.raw_key(index), &node.pointer(index))?;
+        writer.keep(usize::from(node.level()), node.raw_key(index), &node.pointer(index))?;
     }
     Ok(())
 }

@@ -21,17 +21,15 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::buffer::Buffer;
 use crate::format::{BLOCK_BYTES, Checksum, KEY_BYTES, Key, Lsn, POINTER_BYTES, Pointer, VALUE_BYTES_MAX};
 use crate::tree::TreeId;
+use crate::tree::raw::{HEAD_BYTES, RawKey, lowest, rest_len};
 use crate::tree::run::Run;
-
-/// A key as nodes hold it: bytes that compare as keys do.
-pub(crate) type RawKey = [u8; KEY_BYTES];
 
 /// Bytes before the slots.
 pub(crate) const HEADER_BYTES: usize = size_of::<Header>();
 /// Bytes of a slot.
 pub(crate) const SLOT_BYTES: usize = size_of::<Slot>();
-/// Key bytes in a slot.
-pub(crate) const HEAD_BYTES: usize = 4;
+/// Slots that lie in one line of the processor's cache.
+const LINE_SLOTS: usize = 8;
 /// A node at most.
 const NODE_BYTES_MAX: usize = 64 << 10;
 const MAGIC: [u8; 4] = *b"BtNd";
@@ -51,7 +49,7 @@ struct Header {
     birth: U64,
     count: U16,
     used: U16,
-    prefix: RawKey,
+    prefix: [u8; KEY_BYTES],
     zero: [u8; 3],
 }
 
@@ -63,26 +61,28 @@ struct Slot {
     head: [u8; HEAD_BYTES],
 }
 
+impl Slot {
+    fn head(&self) -> u32 {
+        u32::from_be_bytes(self.head)
+    }
+
+    /// The rest of its key, `rest_len` bytes of the node's `bytes`. Slots alone are longer than the window read.
+    fn rest(&self, bytes: &[u8], rest_len: usize) -> u128 {
+        let end = usize::from(self.offset.get()) + rest_len;
+        let window = u128::from_be_bytes(bytes[end - 16..end].try_into().unwrap_or_default());
+        lowest(window, rest_len)
+    }
+}
+
 /// A verified node; cloning it copies no bytes.
 #[derive(Clone)]
 pub struct Node {
     bytes: Bytes,
-    count: u16,
-    level: u8,
+    /// What a search needs of the header.
+    prefix: RawKey,
     prefix_len: u8,
-}
-
-/// Bytes of a key that stand in the item when `prefix_len` stand in the header.
-pub(crate) fn rest_len(prefix_len: usize) -> usize {
-    KEY_BYTES.saturating_sub(prefix_len + HEAD_BYTES)
-}
-
-/// The four key bytes after the prefix, zeroes where the key ends.
-fn head_of(key: &RawKey, prefix_len: usize) -> [u8; HEAD_BYTES] {
-    let mut head = [0; HEAD_BYTES];
-    let end = KEY_BYTES.min(prefix_len + HEAD_BYTES);
-    head[..end - prefix_len].copy_from_slice(&key[prefix_len..end]);
-    head
+    level: u8,
+    count: u16,
 }
 
 /// Where an item is said to be that begins at `start`. Only an empty one can begin past the field's reach,
@@ -112,12 +112,12 @@ impl Node {
         let (slots, _) = <[Slot]>::ref_from_prefix_with_elems(slots, usize::from(count))
             .map_err(|_| damaged("its slots end beyond it"))?;
         check_items(header, slots, &bytes)?;
-        let (level, prefix_len) = (header.level, header.prefix_len);
         Ok(Node {
-            bytes,
+            prefix: RawKey::from_bytes(&header.prefix),
+            prefix_len: header.prefix_len,
+            level: header.level,
             count,
-            level,
-            prefix_len,
+            bytes,
         })
     }
 
@@ -153,7 +153,8 @@ impl Node {
         );
         let len = used.next_multiple_of(BLOCK_BYTES);
         let mut bytes = Buffer::zeroed(len);
-        let mut header = Header {
+        let prefix = run.key(0).prefix(prefix_len);
+        let header = Header {
             magic: MAGIC,
             version: VERSION,
             level,
@@ -165,31 +166,33 @@ impl Node {
             birth: id.birth.0.into(),
             count: (count as u16).into(),
             used: (used as u16).into(),
-            prefix: [0; KEY_BYTES],
+            prefix: prefix.to_bytes(),
             zero: [0; 3],
         };
-        header.prefix[..prefix_len].copy_from_slice(&run.key(0)[..prefix_len]);
         bytes[..HEADER_BYTES].copy_from_slice(header.as_bytes());
 
         let rest_len = rest_len(prefix_len);
-        let mut start = len - (used - HEADER_BYTES - count * SLOT_BYTES);
-        for (index, slot) in bytes_of_slots(count).enumerate() {
+        let (slots, items) = bytes[HEADER_BYTES..].split_at_mut(count * SLOT_BYTES);
+        let (base, mut at) = (HEADER_BYTES + slots.len(), len - used);
+        for (index, slot) in slots.chunks_exact_mut(SLOT_BYTES).enumerate() {
             let (key, value) = (run.key(index), run.value(index));
             let fields = Slot {
-                offset: offset_field(start).into(),
+                offset: offset_field(base + at).into(),
                 value_len: (value.len() as u16).into(),
-                head: head_of(key, prefix_len),
+                head: key.head(prefix_len).to_be_bytes(),
             };
-            bytes[slot].copy_from_slice(fields.as_bytes());
-            bytes[start..start + rest_len].copy_from_slice(&key[KEY_BYTES - rest_len..]);
-            bytes[start + rest_len..start + rest_len + value.len()].copy_from_slice(value);
-            start += rest_len + value.len();
+            slot.copy_from_slice(fields.as_bytes());
+            let (rest, after) = items[at..].split_at_mut(rest_len);
+            rest.copy_from_slice(&key.rest(prefix_len).to_be_bytes()[16 - rest_len..]);
+            after[..value.len()].copy_from_slice(value);
+            at += rest_len + value.len();
         }
         Node {
             bytes: bytes.into(),
-            count: count as u16,
-            level,
+            prefix,
             prefix_len: prefix_len as u8,
+            level,
+            count: count as u16,
         }
     }
 
@@ -237,7 +240,7 @@ impl Node {
     /// The key at `index`.
     pub fn key(&self, index: usize) -> Key {
         // Decoding tried every key.
-        Key::decode(&self.raw_key(index)).unwrap_or(Key::LAST)
+        self.raw_key(index).to_key().unwrap_or(Key::LAST)
     }
 
     /// The value at `index`: shares the node's memory.
@@ -262,7 +265,22 @@ impl Node {
 
     /// Where `key` is, or where it would be.
     pub fn search(&self, key: Key) -> Result<usize, usize> {
-        self.search_raw(&key.encode())
+        let (key, prefix_len) = (RawKey::from(key), usize::from(self.prefix_len));
+        match key.prefix(prefix_len).cmp(&self.prefix) {
+            Ordering::Less => return Err(0),
+            Ordering::Greater => return Err(self.len()),
+            Ordering::Equal => {}
+        }
+        let (slots, head) = (self.slots(), key.head(prefix_len));
+        let first = first_of_head(slots, head);
+        let is_same = |slot: &Slot| slot.head() == head;
+        let same = match slots.get(first + 1) {
+            Some(second) if is_same(second) => slots[first..].partition_point(is_same),
+            Some(_) | None => usize::from(slots.get(first).is_some_and(is_same)),
+        };
+        let (rest, rest_len) = (key.rest(prefix_len), rest_len(prefix_len));
+        let found = slots[first..first + same].binary_search_by(|slot| slot.rest(&self.bytes, rest_len).cmp(&rest));
+        found.map(|index| first + index).map_err(|index| first + index)
     }
 
     /// The child in which `key` must be if it is in any: the last that begins at or before it, else the first.
@@ -270,23 +288,8 @@ impl Node {
         self.search(key).unwrap_or_else(|after| after.saturating_sub(1))
     }
 
-    pub(crate) fn search_raw(&self, key: &RawKey) -> Result<usize, usize> {
-        let prefix_len = usize::from(self.prefix_len);
-        match key[..prefix_len].cmp(&self.header().prefix[..prefix_len]) {
-            Ordering::Less => return Err(0),
-            Ordering::Greater => return Err(self.len()),
-            Ordering::Equal => {}
-        }
-        let head = u32::from_be_bytes(head_of(key, prefix_len));
-        let rest = &key[KEY_BYTES - rest_len(prefix_len)..];
-        self.slots().binary_search_by(|slot| {
-            let order = u32::from_be_bytes(slot.head).cmp(&head);
-            order.then_with(|| self.bytes[usize::from(slot.offset.get())..][..rest.len()].cmp(rest))
-        })
-    }
-
     pub(crate) fn raw_key(&self, index: usize) -> RawKey {
-        join_key(self.header(), &self.slots()[index], &self.bytes)
+        join_key(self.prefix, self.prefix_len, &self.slots()[index], &self.bytes)
     }
 
     fn value_range(&self, index: usize) -> std::ops::Range<usize> {
@@ -312,22 +315,25 @@ impl Node {
     }
 }
 
-/// Where the slots lie.
-fn bytes_of_slots(count: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
-    (0..count)
-        .map(|index| HEADER_BYTES + index * SLOT_BYTES)
-        .map(|start| start..start + SLOT_BYTES)
+/// The first of `slots` with `head` or a greater one.
+///
+/// Looks at one slot of each cache line, then at the slots of one: where halving waits for memory at every step,
+/// here all lines come at once.
+fn first_of_head(slots: &[Slot], head: u32) -> usize {
+    let lines = slots
+        .iter()
+        .step_by(LINE_SLOTS)
+        .filter(|slot| slot.head() < head)
+        .count();
+    let start = lines.saturating_sub(1) * LINE_SLOTS;
+    let line = &slots[start..slots.len().min(start + LINE_SLOTS)];
+    start + line.iter().filter(|slot| slot.head() < head).count()
 }
 
 /// The key of a slot: the node's prefix, the slot's head, the item's beginning.
-fn join_key(header: &Header, slot: &Slot, bytes: &[u8]) -> RawKey {
-    let prefix_len = usize::from(header.prefix_len);
-    let mut key = header.prefix;
-    let head_end = KEY_BYTES.min(prefix_len + HEAD_BYTES);
-    key[prefix_len..head_end].copy_from_slice(&slot.head[..head_end - prefix_len]);
-    let start = usize::from(slot.offset.get());
-    key[head_end..].copy_from_slice(&bytes[start..start + KEY_BYTES - head_end]);
-    key
+fn join_key(prefix: RawKey, prefix_len: u8, slot: &Slot, bytes: &[u8]) -> RawKey {
+    let prefix_len = usize::from(prefix_len);
+    RawKey::join(prefix, prefix_len, slot.head(), slot.rest(bytes, rest_len(prefix_len)))
 }
 
 fn check_header(header: &Header, len: usize) -> Result<()> {
@@ -373,6 +379,7 @@ fn check_items(header: &Header, slots: &[Slot], bytes: &[u8]) -> Result<()> {
     if bytes[slots_end..start].iter().any(|&byte| byte != 0) {
         return Err(damaged("bytes between its slots and its items"));
     }
+    let prefix = RawKey::from_bytes(&header.prefix);
     let mut last: Option<RawKey> = None;
     for (index, slot) in slots.iter().enumerate() {
         let value_len = usize::from(slot.value_len.get());
@@ -382,11 +389,11 @@ fn check_items(header: &Header, slots: &[Slot], bytes: &[u8]) -> Result<()> {
                 "item {index} lies elsewhere than after the one before"
             )));
         }
-        let key = join_key(header, slot, bytes);
-        if last.is_some_and(|last| last >= key) || slot.head != head_of(&key, prefix_len) {
+        let key = join_key(prefix, header.prefix_len, slot, bytes);
+        if last.is_some_and(|last| last >= key) || slot.head() != key.head(prefix_len) {
             return Err(damaged(format!("key {index} is out of order")));
         }
-        Key::decode(&key)?;
+        key.to_key()?;
         check_value(header.level, &bytes[end - value_len..end])?;
         (start, last) = (end, Some(key));
     }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::tree::node::{HEADER_BYTES, RawKey, SLOT_BYTES, rest_len};
+use crate::tree::node::{HEADER_BYTES, SLOT_BYTES};
+use crate::tree::raw::{RawKey, rest_len};
 
 /// Sorted items, in memory that is used again and again.
 #[derive(Default)]
@@ -18,10 +19,10 @@ struct Item {
 }
 
 impl Run {
-    pub(crate) fn push(&mut self, key: &RawKey, value: &[u8]) {
+    pub(crate) fn push(&mut self, key: RawKey, value: &[u8]) {
         self.values.extend_from_slice(value);
         self.items.push(Item {
-            key: *key,
+            key,
             end: self.values.len(),
         });
     }
@@ -30,8 +31,8 @@ impl Run {
         self.items.len()
     }
 
-    pub(crate) fn key(&self, index: usize) -> &RawKey {
-        &self.items[index].key
+    pub(crate) fn key(&self, index: usize) -> RawKey {
+        self.items[index].key
     }
 
     pub(crate) fn value(&self, index: usize) -> &[u8] {
@@ -45,8 +46,7 @@ impl Run {
 
     /// How many bytes the keys of `range` begin with in common: sorted, so its first and last decide.
     pub(crate) fn prefix_len(&self, range: Range<usize>) -> usize {
-        let (first, last) = (&self.items[range.start].key, &self.items[range.end - 1].key);
-        first.iter().zip(last).take_while(|(a, b)| a == b).count()
+        self.key(range.start).common_len(self.key(range.end - 1))
     }
 
     /// The used length of a node of the items in `range`, which is not empty.

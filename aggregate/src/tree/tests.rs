@@ -180,7 +180,7 @@ fn check_fill(walked: &Walked, written: &[Pointer], id: &TreeId) {
             }
             let mut run = Run::default();
             for node in [left, right] {
-                (0..node.len()).for_each(|index| run.push(&node.raw_key(index), node.value_ref(index)));
+                (0..node.len()).for_each(|index| run.push(node.raw_key(index), node.value_ref(index)));
             }
             assert!(
                 run.node_len(0..run.len()) > capacity,

@@ -14,7 +14,8 @@
 use baton_types::{Error, Kind, Result};
 
 use crate::format::{BLOCK_BYTES, Checksum, Pointer, VALUE_BYTES_MAX};
-use crate::tree::node::{Node, RawKey};
+use crate::tree::node::Node;
+use crate::tree::raw::RawKey;
 use crate::tree::run::Run;
 use crate::tree::{Sink, TreeId};
 
@@ -61,7 +62,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// What the sink says; `Damaged` if `key` does not come after the one before: then old nodes overlap.
-    pub(crate) fn push(&mut self, level: usize, key: &RawKey, value: &[u8]) -> Result<()> {
+    pub(crate) fn push(&mut self, level: usize, key: RawKey, value: &[u8]) -> Result<()> {
         assert!(
             value.len() <= VALUE_BYTES_MAX,
             "an item of {} bytes was let in",
@@ -71,13 +72,13 @@ impl<'a> Writer<'a> {
             self.levels.resize_with(level + 1, Level::default);
         }
         let at = &mut self.levels[level];
-        if at.last.is_some_and(|last| last >= *key) {
-            let reason = format!("nodes of level {level} overlap: {key:02x?} is not after the key before it");
+        if at.last.is_some_and(|last| last >= key) {
+            let reason = format!("nodes of level {level} overlap: {key:x?} is not after the key before it");
             return Err(Error::new(Kind::Damaged, format!("tree {}", self.id.tree))
                 .op("merge")
                 .because(reason));
         }
-        at.last = Some(*key);
+        at.last = Some(key);
         at.run.push(key, value);
         if at.run.weight(at.run.len()) - at.run.weight(at.held) > WINDOW_NODES * self.capacity {
             self.write_window(level)?;
@@ -86,7 +87,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Takes a child that stays as it is: what is held below is written first, nothing there can join it.
-    pub(crate) fn keep(&mut self, level: usize, key: &RawKey, pointer: &Pointer) -> Result<()> {
+    pub(crate) fn keep(&mut self, level: usize, key: RawKey, pointer: &Pointer) -> Result<()> {
         for below in 0..level.min(self.levels.len()) {
             self.end(below, 0)?;
             self.write_held(below)?;
@@ -195,7 +196,7 @@ impl<'a> Writer<'a> {
     /// Writes the first `count` items as a node, and moves its entry up.
     fn write_up(&mut self, level: usize, count: usize) -> Result<()> {
         let (key, pointer) = self.write(level, count)?;
-        self.push(level + 1, &key, &pointer.encode())?;
+        self.push(level + 1, key, &pointer.encode())?;
         match std::mem::take(&mut self.levels[level].closes) {
             0 => Ok(()),
             closes => self.end(level + 1, closes - 1),
@@ -205,7 +206,7 @@ impl<'a> Writer<'a> {
     /// Writes the first `count` items of `level` as a node.
     fn write(&mut self, level: usize, count: usize) -> Result<(RawKey, Pointer)> {
         let at = &mut self.levels[level];
-        let key = *at.run.key(0);
+        let key = at.run.key(0);
         let node = Node::encode(&self.id, level as u8, &at.run, count);
         at.run.remove_first(count);
         at.held = at.held.saturating_sub(count);

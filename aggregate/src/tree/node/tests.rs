@@ -17,7 +17,7 @@ fn id(node_bytes: u32) -> TreeId {
 
 fn node(level: u8, items: &[(Key, Vec<u8>)]) -> Node {
     let mut run = Run::default();
-    items.iter().for_each(|(key, value)| run.push(&key.encode(), value));
+    items.iter().for_each(|(key, value)| run.push((*key).into(), value));
     Node::encode(&id(65536), level, &run, items.len())
 }
 
