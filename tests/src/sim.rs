@@ -22,6 +22,7 @@ pub mod registry;
 pub mod runner;
 mod seed;
 mod simulated;
+pub mod store;
 pub mod toy;
 mod trace;
 

@@ -82,20 +82,15 @@ impl Slots {
         self.sound().map(|slot| slot.root).max().unwrap_or_default()
     }
 
-    /// The epoch to grant next: the lowest above all that stand here, or the lowest that heals what does not verify.
+    /// The epoch to grant next by one who granted up to `granted`: the lowest above that and all that stand here, and
+    /// which heals what does not verify.
     ///
-    /// `None` when the count of this era is used up, or nothing can be healed by one epoch.
-    pub fn next(&self) -> Option<Epoch> {
-        let next = self.newest()?.epoch.next()?;
-        let places = self.unreadable().collect::<Vec<_>>();
-        match places[..] {
-            [] => Some(next),
-            [place] => {
-                let behind = (place + Geometry::RING - Geometry::ring_index(next)) % Geometry::RING;
-                (0..behind).try_fold(next, |epoch, _| epoch.next())
-            }
-            _ => None,
-        }
+    /// `None` when the count of this era is used up, or no one epoch can heal it.
+    pub fn next(&self, granted: Epoch) -> Option<Epoch> {
+        let next = self.newest()?.epoch.max(granted).next()?;
+        let place = self.heals(Geometry::ring_index(next))?;
+        let behind = (place + Geometry::RING - Geometry::ring_index(next)) % Geometry::RING;
+        (0..behind).try_fold(next, |epoch, _| epoch.next())
     }
 
     /// The first epoch of the next era, for whoever must start one.
@@ -105,13 +100,17 @@ impl Slots {
     pub fn next_era(&self) -> Option<Epoch> {
         let newest = self.newest()?.epoch;
         let era = newest.era().checked_add(1)?;
-        let places = self.unreadable().collect::<Vec<_>>();
-        let place = match places[..] {
-            [] => (Geometry::ring_index(newest) + Geometry::RING / 2) % Geometry::RING,
-            [place] => place,
-            _ => return None,
-        };
+        let place = self.heals((Geometry::ring_index(newest) + Geometry::RING / 2) % Geometry::RING)?;
         Some(Epoch::new(era, place as u64))
+    }
+
+    /// The place that the next epoch must fall on: the unreadable one, or `else_place` if all verify.
+    fn heals(&self, else_place: usize) -> Option<usize> {
+        match self.unreadable().collect::<Vec<_>>()[..] {
+            [] => Some(else_place),
+            [place] => Some(place),
+            _ => None,
+        }
     }
 
     /// The epochs that the disk itself proves to have nothing in flight (R5), read after the own slot was written:

@@ -282,3 +282,34 @@ fn every_transcript_is_played() {
         );
     }
 }
+
+fn epoch(text: &str) -> Epoch {
+    epoch_of(text).unwrap()
+}
+
+fn sound(text: &str) -> Slots {
+    slots(text).unwrap().unwrap()
+}
+
+#[test]
+fn next_epoch_is_above_all_and_heals() {
+    let next = |text: &str, granted: &str| sound(text).next(epoch(granted)).map(|epoch| epoch.to_string());
+    assert_eq!(next("", "0").as_deref(), Some("1"));
+    assert_eq!(next("6/a own 6.0", "4").as_deref(), Some("7"));
+    assert_eq!(next("6/a own 6.0", "9").as_deref(), Some("10"));
+    assert_eq!(next("6/a own 6.0, ?1", "6").as_deref(), Some("9"));
+    assert_eq!(next("6/a own 6.0, ?7", "7").as_deref(), Some("15"));
+    assert_eq!(next("6/a own 6.0, ?7, ?1", "6"), None);
+    assert_eq!(next("1:6/a own 1:6.0", "9").as_deref(), Some("1:7"));
+    assert_eq!(sound("").next(Epoch::new(0, (1 << 48) - 1)), None);
+}
+
+#[test]
+fn next_era_begins_half_the_ring_away() {
+    let next = |text: &str| sound(text).next_era().map(|epoch| epoch.to_string());
+    assert_eq!(next("6/a own 6.0").as_deref(), Some("1:2"));
+    assert_eq!(next("6/a own 6.0, 1:2/b own 1:2.0").as_deref(), Some("2:6"));
+    assert_eq!(next("6/a own 6.0, ?3").as_deref(), Some("1:3"));
+    assert_eq!(next("6/a own 6.0, ?3, ?4"), None);
+    assert_eq!(next("65535:1/a own 65535:1.0"), None);
+}

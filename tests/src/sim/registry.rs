@@ -1,6 +1,6 @@
 //! The simulations that can be asked for by name.
 
-use super::{Trace, Violation, fldb, fldb_state, toy};
+use super::{Trace, Violation, fldb, fldb_state, store, toy};
 
 /// A kind of history.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,11 @@ pub const SIMULATIONS: &[Simulation] = &[
         name: "fldb-state",
         about: "its state machine and watchers alone, under an agreed list",
         history: fldb_state::history,
+    },
+    Simulation {
+        name: "store-fence",
+        about: "two servers on one aggregate: claim, seal and look against pauses, crashes and late writes",
+        history: store::fence::history,
     },
     Simulation {
         name: "toy",

@@ -1,0 +1,109 @@
+//! The rules hold, the histories come across what they are for, and each rule left out is found out.
+
+use super::*;
+
+/// What the seeds below `count` come across, all together.
+fn seen(count: u64) -> Seen {
+    let mut all = Seen::default();
+    for number in 0..count {
+        let (_, seen) = history_of(number, Habit::Sound).unwrap_or_else(|violation| panic!("{violation}"));
+        all = all.and(seen);
+    }
+    all
+}
+
+/// What the first violation among the seeds below `count` says; the same seed finds the same again.
+fn found(habit: Habit, count: u64) -> String {
+    let mut violations = (0..count).filter_map(|number| history_of(number, habit).err());
+    let violation = violations
+        .next()
+        .unwrap_or_else(|| panic!("{habit:?} went unnoticed {count} times"));
+    let again = history_of(violation.seed, habit).expect_err("a seed decides everything");
+    assert_eq!(again, violation);
+    println!("{habit:?}: {violation}");
+    violation.what
+}
+
+#[test]
+fn histories_hold_and_come_across_what_they_are_for() {
+    let seen = seen(400);
+    let Seen {
+        granted,
+        served,
+        told,
+        fenced,
+        crashed,
+        rotted,
+        torn,
+        held,
+        older_base,
+        thawed,
+        eras,
+        wrapped,
+    } = seen;
+    let often = [granted, served, told, fenced, crashed, thawed, wrapped];
+    assert!(often.iter().all(|count| *count > 400), "{seen:?}");
+    let sometimes = [rotted, torn, eras];
+    assert!(sometimes.iter().all(|count| *count > 20), "{seen:?}");
+    assert!(held + older_base > 0, "{seen:?}");
+}
+
+#[test]
+fn look_before_the_write_is_found() {
+    let what = found(Habit::LooksBefore, 500);
+    assert!(
+        what.contains("is missing in") || what.contains("no longer holds"),
+        "{what}"
+    );
+}
+
+#[test]
+fn seal_without_a_look_is_found() {
+    let what = found(Habit::SealUnlooked, 2_000);
+    assert!(what.contains("comes back in"), "{what}");
+}
+
+#[test]
+fn unreadable_slot_taken_for_a_blank_one_is_found() {
+    let what = found(Habit::UnreadableIsBlank, 2_000);
+    assert!(what.contains("passed a look at a slot that does not verify"), "{what}");
+}
+
+#[test]
+fn seal_in_one_place_is_found() {
+    let what = found(Habit::SealOnce, 1_000);
+    assert!(what.contains("has nothing to begin with"), "{what}");
+}
+
+#[test]
+fn slot_that_names_no_root_is_found() {
+    let what = found(Habit::NamesNoRoot, 3_000);
+    assert!(what.contains("is missing in"), "{what}");
+}
+
+#[test]
+fn reserve_used_before_its_look_is_found() {
+    let what = found(Habit::ReserveUnlooked, 1_000);
+    assert!(
+        what.contains("no longer holds") || what.contains("does not verify"),
+        "{what}"
+    );
+}
+
+#[test]
+fn taking_back_without_a_look_is_found() {
+    let what = found(Habit::ThawUnlooked, 2_000);
+    assert!(
+        what.contains("no longer holds") || what.contains("does not verify"),
+        "{what}"
+    );
+}
+
+#[test]
+fn room_of_one_who_may_still_write_is_found() {
+    let what = found(Habit::NoQuarantine, 500);
+    assert!(
+        what.contains("no longer holds") || what.contains("does not verify"),
+        "{what}"
+    );
+}
