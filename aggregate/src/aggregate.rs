@@ -7,11 +7,15 @@
 //! Each step is a type, so that none can be left out: what was only claimed cannot be read as if the log had been
 //! replayed, and what was only recovered cannot be served.
 
+#[cfg(any(test, feature = "testing"))]
+mod census;
 mod fileset;
 mod filesets;
 mod running;
 mod seal;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 mod faults;
@@ -27,6 +31,8 @@ use crate::fence::{self, Claimed as Fenced, Grant};
 use crate::format::{Geometry, Label, Lsn};
 use crate::nodes::Nodes;
 use crate::recover::{Chain, Replayed, recover};
+#[cfg(any(test, feature = "testing"))]
+pub use census::Census;
 pub(crate) use fileset::FilesetCell;
 pub use fileset::{Done, Fileset, Need};
 pub use running::Running;

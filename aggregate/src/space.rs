@@ -14,6 +14,8 @@
 //! A root holds what was recorded up to its lsn and what its own trees use: the `rooted` bitmap, taken over at the
 //! freeze, and marked by the checkpoint's own nodes since.
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod census;
 mod pick;
 mod runs;
 mod states;

@@ -127,6 +127,12 @@ impl Writer {
         behind.take_while(move |segment| *segment != start.place.segment)
     }
 
+    /// All segments that are this log's now.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn segments(&self) -> Vec<Segment> {
+        self.behind.iter().chain(&self.ahead).copied().collect()
+    }
+
     /// What lies before `start` is needed by no root any more.
     pub fn release_before(&mut self, start: Start) -> Vec<Segment> {
         let is_start = |segment: &Segment| *segment == start.place.segment;

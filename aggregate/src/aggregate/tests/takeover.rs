@@ -1,0 +1,174 @@
+//! One owner after the other.
+
+use baton_types::{Kind, Timestamp};
+
+use super::rig::{Rig, claim, name, op, value};
+use crate::format::{Geometry, RootPlace};
+
+#[test]
+fn replay_is_given_the_first_answer_whoever_serves() {
+    let mut rig = Rig::new(1);
+    let fileset = rig.make_fileset(7);
+    let session = rig.open_session();
+    let put = |rig: &Rig, fileset: &crate::aggregate::Fileset, sequence: u32| {
+        let key = name(sequence.into());
+        rig.put_as(fileset, &op(session, sequence), key, b"once").unwrap()
+    };
+    let first = put(&rig, &fileset, 1);
+    assert_eq!(put(&rig, &fileset, 1).lsn, first.lsn);
+    rig.commit();
+
+    // From the log.
+    let fileset = rig.next_owner(7);
+    let again = put(&rig, &fileset, 1);
+    assert_eq!((again.lsn, again.answer.is_ok()), (first.lsn, true));
+    assert_eq!(fileset.usage().files, 1);
+
+    // From the system tree.
+    put(&rig, &fileset, 2);
+    rig.checkpoint();
+    rig.checkpoint();
+    let fileset = rig.next_owner(7);
+    let last = rig.aggregate.last();
+    put(&rig, &fileset, 2).answer.unwrap();
+    assert_eq!((rig.aggregate.last(), fileset.usage().files), (last, 2));
+    // What was seen is forgotten, and never done again.
+    let seen = rig.put_as(&fileset, &op(session, 1), name(1), b"twice");
+    assert_eq!(seen.unwrap_err().kind, Kind::Invalid);
+}
+
+#[test]
+fn log_of_an_ended_session_is_replayed() {
+    let mut rig = Rig::new(2);
+    let fileset = rig.make_fileset(7);
+    let session = rig.open_session();
+    rig.put_as(&fileset, &op(session, 1), name(1), b"mine").unwrap();
+    rig.aggregate
+        .end_session(crate::transaction::SessionId(session))
+        .unwrap();
+    rig.commit();
+    let fileset = rig.next_owner(7);
+    assert_eq!(rig.get(&fileset, name(1)).unwrap(), b"mine");
+    let lost = rig.put_as(&fileset, &op(session, 2), name(2), b"lost").unwrap_err();
+    assert_eq!(lost.kind, Kind::SessionLost);
+}
+
+#[test]
+fn many_takeovers_lose_nothing_and_use_up_no_root() {
+    let mut rig = Rig::new(3);
+    let mut fileset = rig.make_fileset(7);
+    for round in 0..60 {
+        for number in 0..10 {
+            rig.put(&fileset, name(round * 10 + number), &value(round, 300));
+        }
+        rig.commit();
+        if round % 3 > 0 {
+            // One that crashes shuts away what it had: twenty of them fit.
+            rig.aggregate.detach(Timestamp(2)).unwrap();
+        }
+        fileset = rig.next_owner(7);
+        assert_eq!(rig.all(&fileset).len() as u64, (round + 1) * 10, "round {round}");
+    }
+}
+
+#[test]
+fn detached_owner_leaves_no_quarantine() {
+    let mut rig = Rig::new(4);
+    let fileset = rig.make_fileset(7);
+    for number in 0..50 {
+        rig.put(&fileset, name(number), &value(number, 1_000));
+    }
+    rig.aggregate.detach(Timestamp(2)).unwrap();
+    rig.take_over();
+    for _ in 0..3 {
+        rig.checkpoint();
+    }
+    assert_eq!(rig.census().quarantined, 0, "{:?}", rig.census());
+}
+
+#[test]
+fn stopped_owner_leaves_its_reserve_in_quarantine() {
+    let mut rig = Rig::new(5);
+    let fileset = rig.make_fileset(7);
+    rig.put(&fileset, name(1), b"one");
+    rig.commit();
+    rig.take_over();
+    for _ in 0..5 {
+        rig.checkpoint();
+    }
+    let census = rig.census();
+    assert!(census.quarantined > 0, "{census:?}");
+    // It stays so, whoever comes after.
+    rig.aggregate.detach(Timestamp(2)).unwrap();
+    rig.take_over();
+    for _ in 0..5 {
+        rig.checkpoint();
+    }
+    assert_eq!(rig.census().quarantined, census.quarantined);
+}
+
+#[test]
+fn older_root_and_its_longer_log_lose_nothing() {
+    let mut rig = Rig::new(6);
+    let fileset = rig.make_fileset(7);
+    for round in 0..6 {
+        for number in 0..30 {
+            rig.put(&fileset, name(round * 30 + number), &value(round, 500));
+        }
+        rig.write_data(&fileset, 100 + round, 8, round as u8);
+        if round > 0 {
+            rig.delete_data(&fileset, 100 + round - 1);
+        }
+        rig.checkpoint();
+    }
+    rig.put(&fileset, name(999), b"last");
+    rig.commit();
+    let all = rig.all(&fileset);
+    let newest = Geometry::root_offset(Geometry::ring_index(rig.epoch), RootPlace::of(6));
+    rig.disk.flip(newest + 100, 3);
+    let fileset = rig.next_owner(7);
+    assert_eq!(rig.all(&fileset), all);
+    assert_eq!(rig.data(&fileset, 105).unwrap(), vec![5; 8 * 4096]);
+}
+
+#[test]
+fn rot_in_the_middle_of_the_log_is_not_taken_for_its_end() {
+    let rig = Rig::new(7);
+    let fileset = rig.make_fileset(7);
+    rig.commit();
+    let before = rig.disk.fork(1);
+    rig.put(&fileset, name(1), &value(1, 100));
+    rig.commit();
+    let changed = changed_blocks(&before, &rig.disk);
+    rig.put(&fileset, name(2), &value(2, 100));
+    rig.commit();
+    rig.put(&fileset, name(3), &value(3, 100));
+    rig.commit();
+    rig.port.stop();
+    rig.disk.flip(changed[0] + 200, 1);
+    let held = claim(&rig.disk, rig.epoch.next().unwrap()).err().unwrap();
+    assert_eq!(held.kind, Kind::Damaged, "{held}");
+}
+
+#[test]
+fn batch_torn_at_the_very_end_is_the_end() {
+    let mut rig = Rig::new(8);
+    let fileset = rig.make_fileset(7);
+    rig.put(&fileset, name(1), &value(1, 100));
+    rig.commit();
+    let before = rig.disk.fork(1);
+    rig.put(&fileset, name(2), &value(2, 100));
+    rig.commit();
+    let changed = changed_blocks(&before, &rig.disk);
+    rig.disk.flip(changed[0] + 200, 1);
+    let fileset = rig.next_owner(7);
+    assert_eq!(rig.all(&fileset).len(), 1);
+}
+
+/// Where the two differ behind the heads.
+fn changed_blocks(one: &crate::device::double::Disk, other: &crate::device::double::Disk) -> Vec<u64> {
+    use crate::device::Device;
+    let first = Geometry::HEADS_AT + Geometry::RING as u64 * Geometry::HEAD_BYTES;
+    let blocks = (first..one.port().len()).step_by(4096);
+    blocks.filter(|at| one.peek(*at, 4096) != other.peek(*at, 4096)).collect()
+}
