@@ -89,7 +89,12 @@ impl Engine {
                 Ok(extents)
             })?;
             for (key, extent) in extents {
-                uses.add(extent.block.0, extent.count.into(), Use::Data, &format!("fileset {id}, {key:?}"))?;
+                uses.add(
+                    extent.block.0,
+                    extent.count.into(),
+                    Use::Data,
+                    &format!("fileset {id}, {key:?}"),
+                )?;
             }
         }
         let system = self.system.lock().root;
@@ -166,7 +171,8 @@ impl Engine {
                         return Err(broken(reason));
                     }
                     (false, Some(found)) => {
-                        let reason = format!("block {index} of segment {segment}, {standing:?}, is free, and {found:?}");
+                        let reason =
+                            format!("block {index} of segment {segment}, {standing:?}, is free, and {found:?}");
                         return Err(broken(reason));
                     }
                 };

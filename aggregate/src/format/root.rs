@@ -78,15 +78,29 @@ impl Root {
     /// # Errors
     /// `Damaged`.
     pub fn check(&self, geometry: &Geometry) -> Result<()> {
-        let open = || self.open.iter().chain(self.inherited.iter().flat_map(|inherited| &inherited.open));
-        let log = self.chain.iter().flat_map(|piece| &piece.segments).chain(&self.log_reserve);
+        let open = || {
+            self.open
+                .iter()
+                .chain(self.inherited.iter().flat_map(|inherited| &inherited.open))
+        };
+        let log = self
+            .chain
+            .iter()
+            .flat_map(|piece| &piece.segments)
+            .chain(&self.log_reserve);
         let mut segments = open().map(|open| open.segment).chain(log.copied());
-        let pointers = [self.system, self.space, self.residue].into_iter().chain(self.pending).flatten();
+        let pointers = [self.system, self.space, self.residue]
+            .into_iter()
+            .chain(self.pending)
+            .flatten();
         let reason = if !segments.all(|segment| geometry.has_segment(segment)) {
             "it names segments that are none"
         } else if !open().all(|open| open.bitmap.as_bytes().len() == geometry.bitmap_bytes()) {
             "its bitmaps are not of this aggregate's segments"
-        } else if !pointers.into_iter().all(|to| geometry.has_blocks(to.block, to.blocks.into())) {
+        } else if !pointers
+            .into_iter()
+            .all(|to| geometry.has_blocks(to.block, to.blocks.into()))
+        {
             "it leads to blocks that lie in no segment"
         } else if self.chain.iter().any(|piece| piece.offset > geometry.segment_blocks()) {
             "its log begins beyond a segment"

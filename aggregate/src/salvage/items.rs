@@ -14,11 +14,7 @@ pub(super) const ALL: (Key, Key) = (Key::FIRST, Key::LAST);
 const CHUNK: usize = 4_096;
 
 /// Does `look` until every node that it needs was there.
-pub(super) fn look<T>(
-    tree: &LiveTree,
-    nodes: &Nodes,
-    mut look: impl FnMut(&View<'_>) -> Result<T, Stop>,
-) -> Result<T> {
+pub(super) fn look<T>(tree: &LiveTree, nodes: &Nodes, mut look: impl FnMut(&View<'_>) -> Result<T, Stop>) -> Result<T> {
     let mut pinned = Pinned::default();
     loop {
         match look(&tree.view(nodes, &pinned)) {

@@ -93,9 +93,7 @@ impl Walk<'_> {
                 level: Some(node.level() - 1),
                 birth_max: pointer.birth,
                 from: Some(node.key(index)),
-                until: (index + 1 < node.len())
-                    .then(|| node.key(index + 1))
-                    .or(expected.until),
+                until: (index + 1 < node.len()).then(|| node.key(index + 1)).or(expected.until),
             };
             self.node(tree, &node.pointer(index), &expected);
         }

@@ -47,7 +47,9 @@ impl Space {
                 SegmentClass::Node | SegmentClass::Data => Standing::Open,
             };
             let mut segments = maturing.segments.iter();
-            segments.by_ref().for_each(|(segment, bitmap)| say(*segment, standing, bitmap));
+            segments
+                .by_ref()
+                .for_each(|(segment, bitmap)| say(*segment, standing, bitmap));
         }
         for (segment, inherited) in &self.inherited {
             say(*segment, Standing::Quarantined, &inherited.bitmap);
@@ -103,7 +105,10 @@ impl Space {
         nodes: &Nodes,
         pinned: &Pinned,
     ) -> Result<Result<(), String>, Stop> {
-        let expected: Vec<Key> = states.iter().filter_map(|(segment, state)| index_key(*segment, state)).collect();
+        let expected: Vec<Key> = states
+            .iter()
+            .filter_map(|(segment, state)| index_key(*segment, state))
+            .collect();
         let mut found = Vec::new();
         for item in self.tree.view(nodes, pinned).scan(Key::FIRST, Key::LAST) {
             let (key, _) = item?;
@@ -113,17 +118,24 @@ impl Space {
         }
         let mut expected = expected;
         expected.sort();
-        let offered = states.iter().filter(|(segment, state)| index_key(**segment, state).is_some());
+        let offered = states
+            .iter()
+            .filter(|(segment, state)| index_key(**segment, state).is_some());
         let (blocks, segments) = offered.fold((0, 0), |(blocks, segments), (_, state)| {
             let is_free = state.phase == SegmentPhase::Free;
             (blocks + u64::from(state.bitmap.room()), segments + u64::from(is_free))
         });
         let room = (self.room.blocks, self.room.segments);
         if expected != found {
-            return Ok(Err(format!("the index of room has {found:?}, and states make it {expected:?}")));
+            return Ok(Err(format!(
+                "the index of room has {found:?}, and states make it {expected:?}"
+            )));
         }
         if room != (blocks, segments) {
-            return Ok(Err(format!("room of {room:?}, and states make it {:?}", (blocks, segments))));
+            return Ok(Err(format!(
+                "room of {room:?}, and states make it {:?}",
+                (blocks, segments)
+            )));
         }
         Ok(Ok(()))
     }

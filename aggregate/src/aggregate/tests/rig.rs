@@ -150,10 +150,12 @@ impl Rig {
             dead_list: 0,
             version: 0,
         };
-        let made = self.aggregate.change_system(RecordKind::Fileset, &op(0, 0), |transaction| {
-            transaction.put(Key::fileset_header(FilesetId(id)), header.encode());
-            Ok(())
-        });
+        let made = self
+            .aggregate
+            .change_system(RecordKind::Fileset, &op(0, 0), |transaction| {
+                transaction.put(Key::fileset_header(FilesetId(id)), header.encode());
+                Ok(())
+            });
         made.unwrap();
         self.aggregate.fileset(FilesetId(id)).unwrap()
     }
@@ -216,10 +218,10 @@ impl Rig {
         done.unwrap().answer.unwrap();
     }
 
-    /// Writes files until there is no space; how many.
-    pub fn fill(&self, fileset: &Fileset) -> u64 {
+    /// Writes files of `count` blocks until there is no space; how many.
+    pub fn fill(&self, fileset: &Fileset, count: u8) -> u64 {
         for number in 0.. {
-            match self.try_write_data(fileset, number, 8, number as u8) {
+            match self.try_write_data(fileset, number, count, number as u8) {
                 Ok(()) => {}
                 Err(error) => {
                     assert_eq!(error.kind, baton_types::Kind::NoSpace, "{error}");

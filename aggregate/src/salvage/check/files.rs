@@ -77,7 +77,9 @@ impl<'a, 'b> Files<'a, 'b> {
     }
 
     fn fault(&mut self, fault: Fault, vnode: u64, reason: impl Into<String>) {
-        self.check.findings.fault(fault, format!("{}, vnode {vnode}", self.name), reason);
+        self.check
+            .findings
+            .fault(fault, format!("{}, vnode {vnode}", self.name), reason);
     }
 
     /// Reads all items.
@@ -86,7 +88,11 @@ impl<'a, 'b> Files<'a, 'b> {
         items::each(tree, &patient.nodes, ALL, |key, value| {
             if let Err(error) = self.item(key, value) {
                 let kind = key.kind;
-                self.fault(Fault::Item, key.object, format!("{kind:?} {}: {}", key.sub, error.reason));
+                self.fault(
+                    Fault::Item,
+                    key.object,
+                    format!("{kind:?} {}: {}", key.sub, error.reason),
+                );
             }
             Ok(())
         })?;
@@ -99,7 +105,9 @@ impl<'a, 'b> Files<'a, 'b> {
             KeyKind::Inline | KeyKind::Xattr | KeyKind::Acl => self.bytes += value.len() as u64,
             _ => {}
         }
-        if !matches!(key.kind, KeyKind::Acl | KeyKind::Orphan | KeyKind::Attributes) && !self.files.contains_key(&key.object) {
+        if !matches!(key.kind, KeyKind::Acl | KeyKind::Orphan | KeyKind::Attributes)
+            && !self.files.contains_key(&key.object)
+        {
             return Err(damaged("it belongs to no file"));
         }
         match key.kind {
@@ -129,7 +137,11 @@ impl<'a, 'b> Files<'a, 'b> {
     fn attributes(&mut self, vnode: u64, attributes: &Attributes) {
         let kind = FileKind::from_mode(attributes.mode);
         if kind.is_none() {
-            self.fault(Fault::Item, vnode, format!("its mode {:o} is of no kind of file", attributes.mode));
+            self.fault(
+                Fault::Item,
+                vnode,
+                format!("its mode {:o} is of no kind of file", attributes.mode),
+            );
         }
         let file = File {
             attributes: *attributes,
@@ -171,9 +183,15 @@ impl<'a, 'b> Files<'a, 'b> {
     }
 
     fn end_xattrs(&mut self) {
-        let Some((key, pieces)) = self.xattrs.take() else { return };
+        let Some((key, pieces)) = self.xattrs.take() else {
+            return;
+        };
         if let Err(error) = XattrEntry::decode_all(&pieces.freeze()) {
-            self.fault(Fault::Item, key.object, format!("extended attributes: {}", error.reason));
+            self.fault(
+                Fault::Item,
+                key.object,
+                format!("extended attributes: {}", error.reason),
+            );
         }
     }
 
@@ -185,7 +203,10 @@ impl<'a, 'b> Files<'a, 'b> {
         }
         self.extents = (vnode, first.saturating_add(count));
         if extent.birth == Lsn(0) || extent.birth > self.last {
-            let reason = format!("block {first} was born at {}, and the log ends at {}", extent.birth, self.last);
+            let reason = format!(
+                "block {first} was born at {}, and the log ends at {}",
+                extent.birth, self.last
+            );
             self.fault(Fault::Birth, vnode, reason);
         }
         self.bytes += count * BLOCK_BYTES as u64;
@@ -197,7 +218,11 @@ impl<'a, 'b> Files<'a, 'b> {
             count: extent.count.into(),
         };
         if let Err(wrong) = self.check.blocks.refer(run, By::Tree) {
-            self.fault(Fault::Block, vnode, format!("blocks {} and {count} on: {wrong}", extent.block));
+            self.fault(
+                Fault::Block,
+                vnode,
+                format!("blocks {} and {count} on: {wrong}", extent.block),
+            );
         }
         if !self.check.patient.geometry().has_blocks(extent.block, count) {
             return Ok(());
@@ -215,7 +240,11 @@ impl<'a, 'b> Files<'a, 'b> {
         for (index, (bytes, checksum)) in (0..).zip(bytes.chunks(unit as usize).zip(&extent.checksums)) {
             if Checksum::of(bytes) != *checksum {
                 let at = first * BLOCK_BYTES as u64 + index * unit;
-                self.fault(Fault::Data, vnode, format!("its {} bytes from {at} on do not verify", bytes.len()));
+                self.fault(
+                    Fault::Data,
+                    vnode,
+                    format!("its {} bytes from {at} on do not verify", bytes.len()),
+                );
             }
         }
         Ok(())
@@ -228,7 +257,11 @@ impl<'a, 'b> Files<'a, 'b> {
         for (vnode, file) in &files {
             self.file(*vnode, file);
             if *vnode != ROOT && *vnode >= next_vnode {
-                self.fault(Fault::Vnode, *vnode, format!("numbers from {next_vnode} on are still to be given out"));
+                self.fault(
+                    Fault::Vnode,
+                    *vnode,
+                    format!("numbers from {next_vnode} on are still to be given out"),
+                );
             }
         }
         for vnode in std::mem::take(&mut self.orphans) {
@@ -289,19 +322,31 @@ impl<'a, 'b> Files<'a, 'b> {
             (false, names) => names,
         };
         if links != expected {
-            self.fault(Fault::Links, vnode, format!("it says {links} links, and has {expected}"));
+            self.fault(
+                Fault::Links,
+                vnode,
+                format!("it says {links} links, and has {expected}"),
+            );
         }
         if file.names == 0 && vnode != ROOT && !self.orphans.contains(&vnode) {
             self.fault(Fault::Directory, vnode, "no name leads to it, and it is no orphan");
         }
         if blocks != file.blocks {
-            self.fault(Fault::Usage, vnode, format!("it says {blocks} blocks, and has {}", file.blocks));
+            self.fault(
+                Fault::Usage,
+                vnode,
+                format!("it says {blocks} blocks, and has {}", file.blocks),
+            );
         }
         if acl != 0 && !self.acls.contains(&u64::from(acl)) {
             self.fault(Fault::Item, vnode, format!("its ACL {acl} does not exist"));
         }
         if is_directory && size != file.entries {
-            self.fault(Fault::Directory, vnode, format!("it says {size} names, and has {}", file.entries));
+            self.fault(
+                Fault::Directory,
+                vnode,
+                format!("it says {size} names, and has {}", file.entries),
+            );
         }
         if !is_directory && file.entries > 0 {
             self.fault(Fault::Directory, vnode, "it has names, and is no directory");
@@ -332,7 +377,11 @@ impl<'a, 'b> Files<'a, 'b> {
                 above = files.get(&at);
             }
             if way.contains(&at) {
-                self.fault(Fault::Directory, *vnode, "the way up from it comes back to where it was");
+                self.fault(
+                    Fault::Directory,
+                    *vnode,
+                    "the way up from it comes back to where it was",
+                );
             }
             reached.extend(way);
         }

@@ -59,7 +59,11 @@ pub(super) fn roots(patient: &Patient, slots: &Slots, findings: &mut Findings) -
     }
     let named = slots.named();
     if newest < named && named.epoch != Epoch::NONE {
-        findings.fault(Fault::Root, named.to_string(), format!("it was looked at, and the newest is {newest}"));
+        findings.fault(
+            Fault::Root,
+            named.to_string(),
+            format!("it was looked at, and the newest is {newest}"),
+        );
     }
     Ok(())
 }

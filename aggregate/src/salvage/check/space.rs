@@ -26,7 +26,11 @@ pub(super) fn check(check: &mut Check<'_>, whole: &Whole) -> Result<()> {
     let space = &whole.replayed.space;
     let read = items::each(&space.tree, &patient.nodes, ALL, |key, value| {
         if let Err(error) = said.item(key, &value, patient.geometry()) {
-            findings.fault(Fault::Segment, format!("space tree, {:?} {}", key.kind, key.object), error.reason);
+            findings.fault(
+                Fault::Segment,
+                format!("space tree, {:?} {}", key.kind, key.object),
+                error.reason,
+            );
         }
         Ok(())
     });
@@ -42,7 +46,9 @@ pub(super) fn check(check: &mut Check<'_>, whole: &Whole) -> Result<()> {
     for (segment, state) in &said.states {
         if state.phase == SegmentPhase::Open && !space.inherited().contains_key(segment) {
             let reason = "it is somebody's reserve, and no root knows whose";
-            check.findings.fault(Fault::Segment, format!("segment {segment}"), reason);
+            check
+                .findings
+                .fault(Fault::Segment, format!("segment {segment}"), reason);
         }
         bitmaps.insert(*segment, (state.class, &state.bitmap));
     }
@@ -89,7 +95,11 @@ fn states(check: &mut Check<'_>, said: &Said, high_water: Segment) {
     for (segment, state) in &said.states {
         let on = format!("segment {segment}");
         if *segment >= high_water {
-            findings.fault(Fault::Segment, &on, format!("the root says that none from {high_water} on was used"));
+            findings.fault(
+                Fault::Segment,
+                &on,
+                format!("the root says that none from {high_water} on was used"),
+            );
         }
         if (state.phase == SegmentPhase::Free) != state.class.is_none()
             || (state.phase == SegmentPhase::Free && state.bitmap.used() > 0)
@@ -102,7 +112,11 @@ fn states(check: &mut Check<'_>, said: &Said, high_water: Segment) {
     }
     for (epoch, segment) in &said.quarantine {
         if !said.states.contains_key(segment) {
-            findings.fault(Fault::Segment, format!("segment {segment}"), format!("quarantine of epoch {epoch} alone knows it"));
+            findings.fault(
+                Fault::Segment,
+                format!("segment {segment}"),
+                format!("quarantine of epoch {epoch} alone knows it"),
+            );
         }
     }
 }
@@ -119,7 +133,9 @@ fn room(check: &mut Check<'_>, said: &Said) {
     }
     for key in index.symmetric_difference(&said.index) {
         let on = format!("segment {}", key.sub);
-        check.findings.fault(Fault::Segment, on, "its state and the index of room differ");
+        check
+            .findings
+            .fault(Fault::Segment, on, "its state and the index of room differ");
     }
     if room != said.room {
         let reason = format!(
@@ -136,7 +152,10 @@ fn blocks(check: &mut Check<'_>, bitmaps: &BTreeMap<Segment, (Option<SegmentClas
     let all: BTreeSet<Segment> = used.chain(bitmaps.keys().copied()).collect();
     let (first_block, count) = {
         let geometry = *check.patient.geometry();
-        (move |segment| geometry.first_block(segment).0, geometry.segment_blocks())
+        (
+            move |segment| geometry.first_block(segment).0,
+            geometry.segment_blocks(),
+        )
     };
     let nothing = Bitmap::free(count);
     for segment in all {
@@ -158,7 +177,11 @@ fn blocks(check: &mut Check<'_>, bitmaps: &BTreeMap<Segment, (Option<SegmentClas
             check.findings.fault(Fault::Block, on(&taken), reason);
         }
         if !leaked.is_empty() && check.is_whole {
-            check.findings.fault(Fault::Leak, on(&leaked), "they are said to be used, and nothing refers to them");
+            check.findings.fault(
+                Fault::Leak,
+                on(&leaked),
+                "they are said to be used, and nothing refers to them",
+            );
         }
     }
 }

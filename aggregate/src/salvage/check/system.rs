@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use baton_types::{ClientId, FilesetId, Result};
 use bytes::Bytes;
 
-use super::super::items::{self, ALL};
 use super::super::finding::Fault;
+use super::super::items::{self, ALL};
 use super::{Check, Whole};
 use crate::format::{
     ClientState, FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage, Key, KeyKind, Lsn, Pointer, SessionHeader,
@@ -53,14 +53,22 @@ pub(super) fn check(check: &mut Check<'_>, whole: &Whole, last: Lsn) -> Result<B
     let (findings, nodes) = (&mut check.findings, &check.patient.nodes);
     let read = items::each(&whole.replayed.system, nodes, ALL, |key, value| {
         if let Err(error) = system.item(key, &value) {
-            findings.fault(Fault::Item, format!("system tree, {:?} of {}", key.kind, key.object), error.to_string());
+            findings.fault(
+                Fault::Item,
+                format!("system tree, {:?} of {}", key.kind, key.object),
+                error.to_string(),
+            );
         }
         Ok(())
     });
     if let Err(error) = read {
         // Said of its node already.
         check.is_whole = false;
-        findings.notice(Fault::Node, "system tree", format!("what follows is not known: {}", error.reason));
+        findings.notice(
+            Fault::Node,
+            "system tree",
+            format!("what follows is not known: {}", error.reason),
+        );
     }
     for (id, fileset) in &system.filesets {
         catalog(check, *id, fileset);
@@ -128,7 +136,10 @@ fn catalog(check: &mut Check<'_>, id: FilesetId, fileset: &FilesetItems) {
     };
     let is_listed = fileset.entries.iter().filter(|entry| entry.name == header.name).count();
     if is_listed != 1 || fileset.entries.len() != 1 {
-        let reason = format!("the list has it {} times, {is_listed} under its name", fileset.entries.len());
+        let reason = format!(
+            "the list has it {} times, {is_listed} under its name",
+            fileset.entries.len()
+        );
         findings.fault(Fault::Catalog, &on, reason);
     }
     if header.kind == FilesetKind::Replica {
@@ -138,7 +149,11 @@ fn catalog(check: &mut Check<'_>, id: FilesetId, fileset: &FilesetItems) {
 
 /// No vnode was given to two sessions, and none from beyond what was ever given.
 fn ranges(check: &mut Check<'_>, id: FilesetId, fileset: &FilesetItems) {
-    let mut ranges: Vec<_> = fileset.ranges.iter().map(|(session, range)| (range.first.number(), range, session)).collect();
+    let mut ranges: Vec<_> = fileset
+        .ranges
+        .iter()
+        .map(|(session, range)| (range.first.number(), range, session))
+        .collect();
     ranges.sort_by_key(|(first, ..)| *first);
     let mut end = 0;
     for (first, range, session) in ranges {
@@ -154,11 +169,19 @@ fn ranges(check: &mut Check<'_>, id: FilesetId, fileset: &FilesetItems) {
 fn sessions(check: &mut Check<'_>, system: &System, last: Lsn) {
     let findings = &mut check.findings;
     for session in system.of_sessions.difference(&system.sessions) {
-        findings.fault(Fault::Session, format!("session {session}"), "it has replies or vnodes, and does not exist");
+        findings.fault(
+            Fault::Session,
+            format!("session {session}"),
+            "it has replies or vnodes, and does not exist",
+        );
     }
     for session in &system.sessions {
         if *session > last.0 {
-            findings.fault(Fault::Session, format!("session {session}"), "its number comes from beyond the log's end");
+            findings.fault(
+                Fault::Session,
+                format!("session {session}"),
+                "its number comes from beyond the log's end",
+            );
         }
     }
     for (fileset, client) in &system.holders {
