@@ -25,7 +25,7 @@ mod view;
 mod writer;
 
 #[cfg(test)]
-mod double;
+pub(crate) mod double;
 #[cfg(test)]
 mod tests;
 

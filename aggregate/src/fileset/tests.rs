@@ -1,10 +1,13 @@
-//! Operations, each alone over an empty tree and a layer.
+//! Operations, each alone over an empty tree and a layer; then all of them against a model in memory.
 
 mod catalog;
 mod create;
 mod links;
+mod model;
 mod names;
 mod orphans;
+mod prop;
 mod rename;
 mod sandbox;
+mod stack;
 mod xattrs;
