@@ -189,6 +189,11 @@ impl Space {
         self.pending[0].insert(run.block, run.count.into());
     }
 
+    /// The root that was to be made without this node is not made.
+    pub fn keep_after_all(&mut self, run: Run) {
+        self.pending[0].remove(run.block, run.count.into());
+    }
+
     /// Marks what a record of older history refers to, and takes it off the pending lists.
     pub(crate) fn replay_put(&mut self, run: Run) {
         let (segment, range) = place(&self.geometry, run);

@@ -144,6 +144,43 @@ fn after_a_write_that_failed_nothing_is_told() {
 }
 
 #[test]
+fn a_checkpoint_that_fails_frees_nothing_of_the_trees_in_use() {
+    let disk = disk();
+    let aggregate = serve(disk.port(), 1).unwrap();
+    let put_all = |aggregate: &Aggregate| {
+        let fileset = fileset(aggregate);
+        (0..1_500).for_each(|number| drop(put(&fileset, number).unwrap()));
+        fileset
+    };
+    put_all(&aggregate);
+    aggregate.checkpoint().unwrap();
+    aggregate.detach(Timestamp(9)).unwrap();
+
+    let aggregate = serve(disk.port(), 2).unwrap();
+    let fileset = put_all(&aggregate);
+    let nodes = fileset.read(|view| {
+        let root = view.root.expect("a tree");
+        let node = view.nodes.read(&root)?;
+        Ok((0..node.len())
+            .map(|index| node.pointer(index))
+            .chain([root])
+            .collect::<Vec<_>>())
+    });
+    let nodes = nodes.unwrap();
+    let last_leaf = nodes[nodes.len() - 2];
+    disk.flip(last_leaf.block.offset() + 99, 1);
+    assert_eq!(aggregate.checkpoint().unwrap_err().kind, Kind::Damaged);
+    let space = aggregate.engine.space.lock();
+    let freed: Vec<_> = space.pending().iter().flat_map(crate::space::Runs::iter).collect();
+    for node in &nodes {
+        let is_freed = freed
+            .iter()
+            .any(|run| (run.block.0..run.block.0 + u64::from(run.count)).contains(&node.block.0));
+        assert!(!is_freed, "the node at block {} is of the tree in use", node.block);
+    }
+}
+
+#[test]
 fn a_full_aggregate_says_so_and_deletes_still_work() {
     let disk = disk();
     let aggregate = serve(disk.port(), 1).unwrap();

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::engine::{Engine, blank};
+use crate::fileset::{Names, Object};
 use crate::format::{FilesetHeader, FilesetKind, Lsn, Record, RecordKind, SegmentClass};
 use crate::live::LiveTree;
 use crate::session::{Running, Turn};
@@ -43,11 +44,11 @@ pub(crate) struct State {
 
 /// What became of a change.
 #[derive(Debug)]
-pub struct Done {
+pub struct Done<T> {
     /// Its place in history: wait for it, and it is durable.
     pub lsn: Lsn,
     /// The operation's own answer, the first one if it was done before; or what it was refused with.
-    pub answer: Result<Bytes>,
+    pub answer: Result<T>,
 }
 
 /// What a change needs to be let in.
@@ -136,7 +137,7 @@ impl Fileset {
         operation: &Operation,
         need: Need,
         mut make: impl FnMut(&mut Transaction<'_>) -> Result<Reply, Stop>,
-    ) -> Result<Done> {
+    ) -> Result<Done<Bytes>> {
         let turn = match self.engine.sessions.begin(&self.engine, operation)? {
             Turn::Before { lsn, reply } => {
                 return Ok(Done {
@@ -159,6 +160,29 @@ impl Fileset {
                 answer: Err(refused),
             }),
         }
+    }
+
+    /// Does one of the [operations](crate::fileset) that answer with an object.
+    ///
+    /// # Errors
+    /// As [`Fileset::change`].
+    pub fn operate(
+        &self,
+        operation: &Operation,
+        need: Need,
+        mut make: impl FnMut(&mut Transaction<'_>, &Names) -> Result<Object, Stop>,
+    ) -> Result<Done<Object>> {
+        let names = self.names();
+        let done = self.change(operation, need, |transaction| Ok(make(transaction, &names)?.reply()))?;
+        Ok(Done {
+            lsn: done.lsn,
+            answer: done.answer.and_then(|answer| Object::decode(&answer)),
+        })
+    }
+
+    /// How its names are hashed.
+    pub fn names(&self) -> Names {
+        Names::new(self.cell.state.lock().header.hash_key)
     }
 
     /// One try, under the locks.

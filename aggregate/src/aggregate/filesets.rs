@@ -7,11 +7,12 @@ use baton_types::{Error, FilesetId, Kind, Result};
 use parking_lot::Mutex;
 
 use super::Aggregate;
-use super::fileset::{Fileset, FilesetCell, Need, Reserve, State};
+use super::fileset::{Done, Fileset, FilesetCell, Need, Reserve, State};
 use crate::engine::{Engine, blank};
+use crate::fileset::{Birth, Object, catalog, make_root};
 use crate::format::{FilesetHeader, FilesetUsage, Key, Lsn, Pointer, RecordKind};
 use crate::live::LiveTree;
-use crate::transaction::{Operation, Transaction, Usage};
+use crate::transaction::{Operation, SessionId, Transaction, Usage};
 use crate::tree::{Stop, View};
 
 /// Filesets kept in memory though nobody uses them: opening one costs three lookups.
@@ -26,6 +27,51 @@ impl Aggregate {
         let cell = self.engine.fileset(id)?;
         cell.state.lock().check(id)?;
         Ok(Fileset::new(self.engine.clone(), cell))
+    }
+
+    /// Makes a fileset with a root directory that `operation` names the owner and the time of. Asked again after it was
+    /// cut short, it finishes what it began.
+    ///
+    /// # Errors
+    /// `Exists` if there is a whole one with this id or name; `NoSpace`; damage.
+    pub fn create_fileset(
+        &self,
+        id: FilesetId,
+        header: &FilesetHeader,
+        operation: &Operation,
+        birth: Birth<'_>,
+    ) -> Result<Done<Object>> {
+        let made = self.change_system(RecordKind::Fileset, operation, |transaction| {
+            match transaction.get(Key::fileset_header(id))? {
+                // Without a root it was cut short, if it is the same.
+                Some(there) if there == header.encode() => Ok(()),
+                _ => catalog::create(transaction, id, header),
+            }
+        });
+        made?;
+        let fileset = self.fileset(id)?;
+        let own = Operation {
+            session: SessionId::default(),
+            ..*operation
+        };
+        fileset.operate(&own, Need::GROWTH, |transaction, names| {
+            make_root(transaction, names, id, birth)
+        })
+    }
+
+    /// Changes what the list of filesets says of `id`.
+    ///
+    /// # Errors
+    /// The change's own; damage.
+    pub fn change_fileset(
+        &self,
+        id: FilesetId,
+        operation: &Operation,
+        change: impl FnMut(&mut Transaction<'_>) -> Result<(), Stop>,
+    ) -> Result<Lsn> {
+        let (lsn, ()) = self.change_system(RecordKind::Fileset, operation, change)?;
+        self.refresh(id)?;
+        Ok(lsn)
     }
 
     /// Looks at the system tree.
@@ -63,18 +109,17 @@ impl Aggregate {
     }
 
     /// A fileset's header was changed by a record: those who use it see that.
-    ///
-    /// # Errors
-    /// Damage.
-    pub fn refresh(&self, id: FilesetId) -> Result<()> {
+    fn refresh(&self, id: FilesetId) -> Result<()> {
         let Some(cell) = self.engine.filesets.lock().get(&id).cloned() else {
             return Ok(());
         };
-        let header = self.read_system(|view| read_header(view, id))?;
-        if let Some(header) = header {
-            cell.state.lock().header = header;
-        }
-        Ok(())
+        // Under the system tree's lock, so that of two who changed it the last one is seen.
+        self.read_system(|view| {
+            if let Some(header) = read_header(view, id)? {
+                cell.state.lock().header = header;
+            }
+            Ok(())
+        })
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct NodeSink<'a> {
     gathered: Vec<u8>,
     at: Block,
     taken: Vec<Run>,
+    /// Nodes of the trees before.
+    freed: Vec<Run>,
     /// Nodes before this one are of trees; those behind it of the lists of pending frees.
     noted: usize,
 }
@@ -30,6 +32,7 @@ impl<'a> NodeSink<'a> {
             gathered: Vec::new(),
             at: Block(0),
             taken: Vec::new(),
+            freed: Vec::new(),
             noted: 0,
         }
     }
@@ -54,6 +57,7 @@ impl<'a> NodeSink<'a> {
     pub fn keep(mut self) -> Vec<Run> {
         let lists = self.taken.split_off(self.noted);
         self.taken.clear();
+        self.freed.clear();
         lists
     }
 }
@@ -85,17 +89,18 @@ impl Sink for NodeSink<'_> {
     }
 
     fn free(&mut self, pointer: &Pointer) {
-        self.engine.space.lock().free_of_merge(Run {
-            block: pointer.block,
-            count: pointer.blocks.into(),
-        });
+        let (block, count) = (pointer.block, pointer.blocks.into());
+        self.freed.push(Run { block, count });
+        self.engine.space.lock().free_of_merge(Run { block, count });
     }
 }
 
 impl Drop for NodeSink<'_> {
-    /// The checkpoint failed: no root refers to them, so they wait like any other free.
+    /// The checkpoint failed: what it wrote no root refers to, so it waits like any other free; what it freed is of
+    /// trees still in use, of which the next attempt may keep more than this one did.
     fn drop(&mut self) {
         let mut space = self.engine.space.lock();
+        self.freed.drain(..).for_each(|run| space.keep_after_all(run));
         for run in self.taken.drain(..) {
             space.free_of_merge(run);
         }
