@@ -6,6 +6,7 @@ use baton_types::{
     AggregateId, AggregateName, ClientId, Epoch, Error, FilesetId, FilesetName, Incarnation, Result, ServerId,
     Timestamp,
 };
+use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::aggregate::{Aggregate, Census, Done, Fileset, Need, Opened};
@@ -165,7 +166,7 @@ impl Rig {
         self.aggregate.open_session(client, Timestamp(1)).unwrap().1.0
     }
 
-    pub fn put_as(&self, fileset: &Fileset, operation: &Operation, key: Key, value: &[u8]) -> Result<Done> {
+    pub fn put_as(&self, fileset: &Fileset, operation: &Operation, key: Key, value: &[u8]) -> Result<Done<Bytes>> {
         fileset.change(operation, Need::GROWTH, |transaction| {
             if transaction.get(key)?.is_none() {
                 transaction.usage().files += 1;
