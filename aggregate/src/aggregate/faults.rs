@@ -147,17 +147,20 @@ fn after_a_write_that_failed_nothing_is_told() {
 fn a_checkpoint_that_fails_frees_nothing_of_the_trees_in_use() {
     let disk = disk();
     let aggregate = serve(disk.port(), 1).unwrap();
-    let put_all = |aggregate: &Aggregate| {
+    let put_every = |step: usize, aggregate: &Aggregate| {
         let fileset = fileset(aggregate);
-        (0..1_500).for_each(|number| drop(put(&fileset, number).unwrap()));
+        (0..1_500)
+            .step_by(step)
+            .for_each(|number| drop(put(&fileset, number).unwrap()));
         fileset
     };
-    put_all(&aggregate);
+    put_every(1, &aggregate);
     aggregate.checkpoint().unwrap();
     aggregate.detach(Timestamp(9)).unwrap();
 
     let aggregate = serve(disk.port(), 2).unwrap();
-    let fileset = put_all(&aggregate);
+    // Every leaf has a change, more leaves than a merge reads at once.
+    let fileset = put_every(10, &aggregate);
     let nodes = fileset.read(|view| {
         let root = view.root.expect("a tree");
         let node = view.nodes.read(&root)?;
