@@ -5,7 +5,7 @@
 
 mod blocks;
 mod check;
-
+mod extract;
 mod finding;
 mod items;
 mod walk;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use baton_types::{Epoch, Error, Kind, Result};
 
 pub use check::{Data, Report, check};
-
+pub use extract::{Extracted, Skipped, extract};
 pub use finding::{Fault, Finding, Gravity};
 
 use crate::create::read_label;

@@ -106,9 +106,11 @@ pub fn check(device: Arc<dyn Device>, nodes: Nodes, data: Data) -> Result<Report
             report.last = whole.chain.last(newest.lsn);
             report.filesets = check.whole(whole)?;
         }
-        Err(error) => check
-            .findings
-            .fault(Fault::Log, newest.name().to_string(), error.to_string()),
+        Err(error) => {
+            let on = format!("log of {}", newest.name());
+            check.findings.fault(Fault::Log, on, error.to_string());
+            check.trees_of(newest);
+        }
     }
     if let Some(older) = roots.get(1).filter(|older| older.generation + 1 == newest.generation) {
         check.older(older, report.last);

@@ -1,1 +1,5 @@
+//! Aggregates that are sound at every stage of their life, and each kind of harm found for what it is.
 
+mod check;
+mod extract;
+mod world;
