@@ -33,7 +33,7 @@ use crate::nodes::Nodes;
 use crate::recover::{Chain, Replayed, recover};
 #[cfg(any(test, feature = "testing"))]
 pub use census::Census;
-pub(crate) use fileset::FilesetCell;
+pub(crate) use fileset::{FilesetCell, Reserve};
 pub use fileset::{Done, Fileset, Need};
 pub use running::Running;
 

@@ -1,1 +1,82 @@
-//! A file's bytes: extents, inline files, checksums.
+//! A file's bytes: extents, inline files, checksums (STORE §7).
+//!
+//! | a file's bytes lie | when |
+//! |---|---|
+//! | in an *inline* item, which holds the first bytes | the file was never longer than [`INLINE_BYTES_MAX`] when written |
+//! | in *extents* of up to 64 blocks, with a checksum for each unit of 4 KiB | else |
+//! | nowhere: they are zero | in holes, and past what an inline item holds |
+//!
+//! What always holds: a file has an inline item or extents, not both; an inline item is not longer than the file, no
+//! extent begins past its end, and in its last block the bytes past the end are zero. So a file grows without
+//! touching what it has. `blocks` counts the blocks of its extents; of the fileset's usage `bytes` has those and the
+//! inline item.
+//!
+//! Blocks are never written again: a write takes new ones, cuts the old extents, and gives up what it replaced. What
+//! can be made ready without a lock is ([`Data`]): a copy in aligned memory, its checksums, and, past
+//! [`GROUPED_BYTES_MAX`], its way to the disk.
+
+mod data;
+mod extents;
+mod read;
+mod resize;
+mod seek;
+mod write;
+
+use baton_types::{Error, Fid, Kind, Result};
+
+pub use read::{READ_BYTES_MAX, read};
+pub use resize::truncate;
+pub use seek::{Sought, seek};
+pub use write::{WRITE_BYTES_MAX, write};
+
+use crate::aggregate::Fileset;
+use crate::fileset::Items;
+use crate::format::{Attributes, FileKind};
+use crate::tree::Stop;
+
+/// A file up to this length lies in an item, which a leaf has room for beside others.
+pub const INLINE_BYTES_MAX: u64 = 1_900;
+/// Data up to this length goes to the disk with its record, in one group; more is written before, by its writer.
+pub const GROUPED_BYTES_MAX: usize = 64 << 10;
+/// Sizes stay below this: what `off_t` holds.
+const SIZE_END: u64 = 1 << 63;
+
+const BLOCK: u64 = crate::format::BLOCK_BYTES as u64;
+
+/// The attributes of a regular file.
+fn load(items: &impl Items, fid: Fid) -> Result<Attributes, Stop> {
+    let attributes = crate::fileset::load(items, fid)?;
+    let refused = match crate::fileset::kind(&attributes)? {
+        FileKind::Regular => return Ok(attributes),
+        FileKind::Directory | FileKind::MountPoint => Kind::IsDirectory,
+        FileKind::Symlink | FileKind::Fifo | FileKind::Socket | FileKind::Character | FileKind::BlockDevice => {
+            Kind::Invalid
+        }
+    };
+    Err(Error::new(refused, format!("file {fid}")).because("it has no bytes of its own").into())
+}
+
+/// Tries again once what found damage, for an extent may have been freed and its blocks used again since it was looked
+/// up; then looks at the slots, for a newer owner may have; and only then believes it.
+fn believing<T>(fileset: &Fileset, fid: Fid, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    let is_damage = |result: &Result<T>| matches!(result, Err(error) if error.kind == Kind::Damaged);
+    let first = attempt();
+    if !is_damage(&first) {
+        return first;
+    }
+    let second = attempt();
+    let Err(error) = second else { return second };
+    if error.kind != Kind::Damaged {
+        return Err(error);
+    }
+    fileset.engine().fence.look()?;
+    tracing::error!(%error, fileset = %fid.fileset, vnode = fid.vnode.number(), "a file is damaged");
+    let on = format!("fileset {}, vnode {}", fid.fileset, fid.vnode.number());
+    Err(Error::new(Kind::Damaged, on)
+        .because(error.to_string())
+        .remedy("take the file from a backup; salvage -check lists what else is damaged")
+        .from_source(error))
+}
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,7 @@ mod xattrs;
 
 pub use acls::{read_acl, set_acl};
 pub use attributes::{SetAttributes, getattr, setattr};
+pub(crate) use attributes::{kind, load, save};
 pub use create::{Birth, create, create_mount_point, make_root, mkdir, mknod, symlink};
 pub use items::Items;
 pub use links::{Holders, link, remove_mount_point, rmdir, unlink};

@@ -220,6 +220,11 @@ impl<'a> Transaction<'a> {
         Ok(runs)
     }
 
+    /// Takes over blocks that were taken for it and are written already: it records them, or gives them back.
+    pub(crate) fn adopt(&mut self, run: Run) {
+        self.change.runs.push(run);
+    }
+
     /// Writes `bytes` to `block` and those behind it, which this change allocated: with the group, beside the record.
     pub fn write(&mut self, block: Block, bytes: Buffer) {
         self.change.writes.push((block, bytes));

@@ -100,6 +100,11 @@ impl Fileset {
         Fileset { engine, cell }
     }
 
+    /// What it is served by.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Its id.
     pub fn id(&self) -> FilesetId {
         self.cell.id
@@ -307,7 +312,7 @@ impl Engine {
 fn is_undecided(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Io | Kind::Damaged | Kind::SessionLost | Kind::WrongEpoch | Kind::Detached | Kind::TimedOut
+        Kind::Io | Kind::Damaged | Kind::SessionLost | Kind::WrongEpoch | Kind::Detached | Kind::TimedOut | Kind::Wait
     )
 }
 

@@ -16,6 +16,12 @@ pub trait Items {
 
     /// The items from `from` to `to`, both included, in order.
     fn scan(&self, from: Key, to: Key) -> impl Iterator<Item = Result<(Key, Bytes), Stop>>;
+
+    /// The greatest item of `key`'s object and kind that is not after `key`.
+    ///
+    /// # Errors
+    /// A miss; damage.
+    fn last_at_or_before(&self, key: Key) -> Result<Option<(Key, Bytes)>, Stop>;
 }
 
 impl Items for View<'_> {
@@ -26,6 +32,10 @@ impl Items for View<'_> {
     fn scan(&self, from: Key, to: Key) -> impl Iterator<Item = Result<(Key, Bytes), Stop>> {
         View::scan(self, from, to)
     }
+
+    fn last_at_or_before(&self, key: Key) -> Result<Option<(Key, Bytes)>, Stop> {
+        View::last_at_or_before(self, key)
+    }
 }
 
 impl Items for Transaction<'_> {
@@ -35,5 +45,9 @@ impl Items for Transaction<'_> {
 
     fn scan(&self, from: Key, to: Key) -> impl Iterator<Item = Result<(Key, Bytes), Stop>> {
         Transaction::scan(self, from, to)
+    }
+
+    fn last_at_or_before(&self, key: Key) -> Result<Option<(Key, Bytes)>, Stop> {
+        Transaction::last_at_or_before(self, key)
     }
 }

@@ -1,0 +1,124 @@
+//! `read`: bytes of a file.
+//!
+//! Its extents are looked up under the lock; then, without it, the bytes are taken from memory or the device.
+
+use std::ops::Range;
+
+use baton_types::{Fid, Result, limits};
+use bytes::Bytes;
+
+use super::{BLOCK, GROUPED_BYTES_MAX, believing, extents, load};
+use crate::aggregate::Fileset;
+use crate::buffer::Buffer;
+use crate::fileset::Items;
+use crate::format::{Attributes, BLOCK_BYTES, Key};
+use crate::nodes::{Nodes, Reuse, Units};
+use crate::tree::Stop;
+
+/// Most bytes of one read: what a frame carries.
+pub const READ_BYTES_MAX: usize = limits::FRAME_PAYLOAD_BYTES_MAX as usize;
+
+/// Reads up to `len` bytes from `offset` of a file: fewer at its end, or at [`READ_BYTES_MAX`].
+///
+/// # Errors
+/// `Stale`, `IsDirectory`, `Invalid`; `Damaged`, if the bytes are not those that were written; what the device says.
+pub fn read(fileset: &Fileset, fid: Fid, offset: u64, len: usize) -> Result<Bytes> {
+    let nodes = &fileset.engine().nodes;
+    believing(fileset, fid, || {
+        let plan = fileset.read(|view| Plan::of(view, fid, offset, len))?;
+        plan.read(nodes)
+    })
+}
+
+/// Units of an extent, and where their blocks go.
+struct Part {
+    units: Units,
+    /// Blocks of the units that come before the part.
+    before: usize,
+    /// Of the blocks that are read.
+    blocks: Range<usize>,
+}
+
+/// Where the bytes of a range of a file are.
+pub(super) struct Plan {
+    /// In the file, cut at its end.
+    range: Range<u64>,
+    inline: Option<Bytes>,
+    parts: Vec<Part>,
+    /// The file as it was then.
+    pub attributes: Attributes,
+}
+
+impl Plan {
+    /// What a range of a file consists of.
+    pub fn of(items: &impl Items, fid: Fid, offset: u64, len: usize) -> Result<Plan, Stop> {
+        let attributes = load(items, fid)?;
+        let end = offset.saturating_add(len.min(READ_BYTES_MAX) as u64).min(attributes.size);
+        let range = offset.min(end)..end;
+        let mut plan = Plan {
+            range: range.clone(),
+            inline: None,
+            parts: Vec::new(),
+            attributes,
+        };
+        if range.is_empty() {
+            return Ok(plan);
+        }
+        if attributes.blocks == 0 {
+            plan.inline = items.get(Key::inline(fid.vnode))?;
+            return Ok(plan);
+        }
+        let blocks = plan.blocks();
+        for placed in extents::overlapping(items, fid.vnode, &blocks)? {
+            let wanted = placed.first.max(blocks.start)..placed.end().min(blocks.end);
+            let (units, before) = placed.units(&wanted);
+            plan.parts.push(Part {
+                units,
+                before: before as usize,
+                blocks: (wanted.start - blocks.start) as usize..(wanted.end - blocks.start) as usize,
+            });
+        }
+        Ok(plan)
+    }
+
+    fn blocks(&self) -> Range<u64> {
+        self.range.start / BLOCK..self.range.end.div_ceil(BLOCK)
+    }
+
+    /// The bytes.
+    pub fn read(&self, nodes: &Nodes) -> Result<Bytes> {
+        let blocks = self.blocks();
+        let count = if self.range.is_empty() { 0 } else { (blocks.end - blocks.start) as usize };
+        let mut buffer = Buffer::scratch(count * BLOCK_BYTES);
+        let mut filled = 0;
+        for part in &self.parts {
+            buffer[filled..part.blocks.start * BLOCK_BYTES].fill(0);
+            filled = part.blocks.end * BLOCK_BYTES;
+            self.read_part(nodes, part, &mut buffer[part.blocks.start * BLOCK_BYTES..filled])?;
+        }
+        buffer[filled..].fill(0);
+        let first = blocks.start * BLOCK;
+        if let Some(inline) = self.inline.as_ref().filter(|_| first == 0) {
+            let len = inline.len().min(buffer.len());
+            buffer[..len].copy_from_slice(&inline[..len]);
+        }
+        let within = (self.range.start - first.min(self.range.start)) as usize;
+        let len = (self.range.end - self.range.start) as usize;
+        Ok(Bytes::from(buffer).slice(if len == 0 { 0..0 } else { within..within + len }))
+    }
+
+    fn read_part(&self, nodes: &Nodes, part: &Part, into: &mut [u8]) -> Result<()> {
+        let reuse = match self.range.end - self.range.start <= GROUPED_BYTES_MAX as u64 {
+            true => Reuse::Likely,
+            false => Reuse::Unlikely,
+        };
+        if usize::from(part.units.count) == part.blocks.len() {
+            return nodes.read_units(&part.units, into, reuse);
+        }
+        // A part of a larger unit: its checksum needs the whole.
+        let mut whole = Buffer::scratch(usize::from(part.units.count) * BLOCK_BYTES);
+        nodes.read_units(&part.units, &mut whole, reuse)?;
+        into.copy_from_slice(&whole[part.before * BLOCK_BYTES..][..into.len()]);
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! `truncate`: a file gets shorter or longer.
+
+use baton_types::{Error, Fid, Kind, Result};
+
+use super::write::{changed, count_blocks, put_block, set_inline};
+use super::{BLOCK, SIZE_END, believing, extents, load};
+use crate::aggregate::{Done, Fileset, Need};
+use crate::buffer::Buffer;
+use crate::fileset::{Object, Progress, save};
+use crate::format::Key;
+use crate::transaction::{Operation, Transaction};
+use crate::tree::Stop;
+
+/// Extents cut in one step: at 64 blocks each 64 MiB, in a fraction of a millisecond under the fileset's lock.
+const STEP_EXTENTS_MAX: usize = 256;
+
+/// Sets the length of a file. The answer is the file as an [`Object`].
+///
+/// A file with very many extents first gets shorter in steps of their own, which no replay needs: the last step is the
+/// operation, and does what is left.
+///
+/// # Errors
+/// `Damaged` if the last block cannot be read; as [`Fileset::change`]. The operation itself may be refused as `Stale`,
+/// `IsDirectory`, `Invalid`, `TooBig`, `NoSpace`.
+pub fn truncate(fileset: &Fileset, operation: &Operation, fid: Fid, size: u64) -> Result<Done> {
+    // One block, which takes the place of the last.
+    let need = Need { blocks: 1, ..Need::UPKEEP };
+    loop {
+        let mut is_long = false;
+        let done = believing(fileset, fid, || {
+            fileset.change(operation, need, |transaction| match resize(transaction, fid, size)? {
+                (object, Progress::Done) => Ok(object.reply()),
+                (_, Progress::More) => {
+                    is_long = true;
+                    Err(Error::new(Kind::Wait, format!("file {fid}")).because("it gets shorter in steps").into())
+                }
+            })
+        });
+        if !is_long {
+            return done;
+        }
+        let own = Operation { time: operation.time, ..Operation::default() };
+        fileset.change(&own, need, |transaction| Ok(resize(transaction, fid, size)?.0.reply()))?.answer?;
+    }
+}
+
+/// The change itself, or as much of it as one step may do.
+pub(super) fn resize(transaction: &mut Transaction<'_>, fid: Fid, size: u64) -> Result<(Object, Progress), Stop> {
+    let mut attributes = load(transaction, fid)?;
+    if size >= SIZE_END {
+        return Err(Error::new(Kind::TooBig, format!("file {fid}")).into());
+    }
+    let (mut reached, mut progress) = (size, Progress::Done);
+    if size < attributes.size {
+        let kept = size.div_ceil(BLOCK);
+        let inline = transaction.get(Key::inline(fid.vnode))?;
+        let mut last = u64::MAX;
+        for step in 0.. {
+            let Some(placed) = extents::last_until(transaction, fid.vnode, last)?.filter(|last| last.end() > kept) else {
+                break;
+            };
+            if step == STEP_EXTENTS_MAX {
+                (reached, progress) = (placed.end() * BLOCK, Progress::More);
+                break;
+            }
+            let range = kept.max(placed.first)..placed.end();
+            let given = extents::cut(transaction, fid.vnode, &range)?;
+            count_blocks(transaction, &mut attributes, 0, given);
+            let Some(before) = placed.first.checked_sub(1) else { break };
+            last = before;
+        }
+        if let Some(inline) = &inline
+            && inline.len() as u64 > size
+        {
+            let kept = inline.get(..size as usize).filter(|kept| !kept.is_empty());
+            set_inline(transaction, fid.vnode, Some(inline), kept.map(<[u8]>::to_vec));
+        }
+        if progress == Progress::Done {
+            zero_tail(transaction, fid, size)?;
+        }
+    }
+    attributes.size = reached;
+    changed(transaction, &mut attributes);
+    save(transaction, fid.vnode, &attributes);
+    Ok((Object { fid, attributes }, progress))
+}
+
+/// Makes the bytes past `size` in the last block zero, if it is in an extent: one block takes its place.
+fn zero_tail(transaction: &mut Transaction<'_>, fid: Fid, size: u64) -> Result<(), Stop> {
+    let (block, kept) = (size / BLOCK, (size % BLOCK) as usize);
+    if kept == 0 {
+        return Ok(());
+    }
+    let Some(old) = extents::block_of(transaction, fid.vnode, block)? else {
+        return Ok(());
+    };
+    if old[kept..].iter().all(|&byte| byte == 0) {
+        return Ok(());
+    }
+    extents::cut(transaction, fid.vnode, &(block..block + 1))?;
+    put_block(transaction, (fid.vnode, block), Buffer::padded(&old[..kept]))
+}
