@@ -53,7 +53,9 @@ fn load(items: &impl Items, fid: Fid) -> Result<Attributes, Stop> {
             Kind::Invalid
         }
     };
-    Err(Error::new(refused, format!("file {fid}")).because("it has no bytes of its own").into())
+    Err(Error::new(refused, format!("file {fid}"))
+        .because("it has no bytes of its own")
+        .into())
 }
 
 /// Tries again once what found damage, for an extent may have been freed and its blocks used again since it was looked

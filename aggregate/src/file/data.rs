@@ -36,7 +36,13 @@ impl Data {
         blocks[before + bytes.len()..].fill(0);
         let checksums = blocks.chunks(BLOCK_BYTES).map(Checksum::of).collect();
         let (len, written) = (bytes.len(), Vec::new());
-        Data { offset, len, blocks, checksums, written }
+        Data {
+            offset,
+            len,
+            blocks,
+            checksums,
+            written,
+        }
     }
 
     /// The bytes themselves.
@@ -108,7 +114,9 @@ impl Data {
 
     /// Gives back the blocks that were written and not recorded.
     pub fn give_back(&mut self, engine: &Engine) {
-        self.written.drain(..).for_each(|(_, run)| Reserve(engine).give_back(run));
+        self.written
+            .drain(..)
+            .for_each(|(_, run)| Reserve(engine).give_back(run));
     }
 
     /// Gives each block its place on the device: runs, each with the index of the first block that it is for. What is

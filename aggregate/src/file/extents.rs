@@ -45,7 +45,9 @@ impl Placed {
     pub fn units(&self, range: &Range<u64>) -> (Units, u64) {
         let unit = u64::from(self.unit_blocks());
         let from = (range.start - self.first) / unit * unit;
-        let to = (range.end - self.first).next_multiple_of(unit).min(self.extent.count.into());
+        let to = (range.end - self.first)
+            .next_multiple_of(unit)
+            .min(self.extent.count.into());
         let units = Units {
             block: Block(self.extent.block.0 + from),
             unit_blocks: self.unit_blocks(),
@@ -62,7 +64,10 @@ impl Placed {
             // Nothing writes such extents yet.
             let on = format!("extent at block {}", self.extent.block);
             let reason = format!("its units of {} blocks cannot be cut", units.unit_blocks);
-            return Err(Error::new(Kind::Version, on).because(reason).remedy("use a newer Baton").into());
+            return Err(Error::new(Kind::Version, on)
+                .because(reason)
+                .remedy("use a newer Baton")
+                .into());
         }
         Ok(Extent {
             block: units.block,
@@ -90,7 +95,9 @@ pub(super) fn overlapping(items: &impl Items, vnode: Vnode, range: &Range<u64>) 
         let placed = Placed::decode(vnode, key, &value)?;
         if found.last().is_some_and(|last| last.end() > placed.first) {
             let on = format!("extent of vnode {} at block {}", vnode.number(), placed.first);
-            return Err(Error::new(Kind::Damaged, on).because("it overlaps the one before").into());
+            return Err(Error::new(Kind::Damaged, on)
+                .because("it overlaps the one before")
+                .into());
         }
         found.push(placed);
     }
@@ -111,10 +118,10 @@ pub(super) fn block_of(transaction: &Transaction<'_>, vnode: Vnode, block: u64) 
     };
     let (units, before) = placed.units(&range);
     let at = before as usize * BLOCK_BYTES;
-    for pointer in units.pointers() {
-        return Ok(Some(transaction.data(&pointer)?.slice(at..at + BLOCK_BYTES)));
-    }
-    Ok(None)
+    let Some(pointer) = units.pointers().next() else {
+        unreachable!("an extent has a unit for each of its blocks");
+    };
+    Ok(Some(transaction.data(&pointer)?.slice(at..at + BLOCK_BYTES)))
 }
 
 /// Takes the blocks of `range` from the file and gives them up; says how many it had.
@@ -124,7 +131,9 @@ pub(super) fn cut(transaction: &mut Transaction<'_>, vnode: Vnode, range: &Range
         let (first, end) = (placed.first, placed.end());
         let gone = first.max(range.start)..end.min(range.end);
         // Not to be left half done by an extent that cannot be cut.
-        let left = (first < gone.start).then(|| placed.part(first..gone.start)).transpose()?;
+        let left = (first < gone.start)
+            .then(|| placed.part(first..gone.start))
+            .transpose()?;
         let right = (gone.end < end).then(|| placed.part(gone.end..end)).transpose()?;
         match left {
             Some(left) => transaction.put(Key::extent(vnode, first), left.encode()),

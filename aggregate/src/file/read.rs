@@ -11,7 +11,7 @@ use super::{BLOCK, GROUPED_BYTES_MAX, believing, extents, load};
 use crate::aggregate::Fileset;
 use crate::buffer::Buffer;
 use crate::fileset::Items;
-use crate::format::{Attributes, BLOCK_BYTES, Key};
+use crate::format::{BLOCK_BYTES, Key};
 use crate::nodes::{Nodes, Reuse, Units};
 use crate::tree::Stop;
 
@@ -45,21 +45,20 @@ pub(super) struct Plan {
     range: Range<u64>,
     inline: Option<Bytes>,
     parts: Vec<Part>,
-    /// The file as it was then.
-    pub attributes: Attributes,
 }
 
 impl Plan {
     /// What a range of a file consists of.
     pub fn of(items: &impl Items, fid: Fid, offset: u64, len: usize) -> Result<Plan, Stop> {
         let attributes = load(items, fid)?;
-        let end = offset.saturating_add(len.min(READ_BYTES_MAX) as u64).min(attributes.size);
+        let end = offset
+            .saturating_add(len.min(READ_BYTES_MAX) as u64)
+            .min(attributes.size);
         let range = offset.min(end)..end;
         let mut plan = Plan {
             range: range.clone(),
             inline: None,
             parts: Vec::new(),
-            attributes,
         };
         if range.is_empty() {
             return Ok(plan);
@@ -88,7 +87,11 @@ impl Plan {
     /// The bytes.
     pub fn read(&self, nodes: &Nodes) -> Result<Bytes> {
         let blocks = self.blocks();
-        let count = if self.range.is_empty() { 0 } else { (blocks.end - blocks.start) as usize };
+        let count = if self.range.is_empty() {
+            0
+        } else {
+            (blocks.end - blocks.start) as usize
+        };
         let mut buffer = Buffer::scratch(count * BLOCK_BYTES);
         let mut filled = 0;
         for part in &self.parts {

@@ -14,33 +14,44 @@ use crate::tree::Stop;
 /// Extents cut in one step: at 64 blocks each 64 MiB, in a fraction of a millisecond under the fileset's lock.
 const STEP_EXTENTS_MAX: usize = 256;
 
-/// Sets the length of a file. The answer is the file as an [`Object`].
+/// Sets the length of a file.
 ///
 /// A file with very many extents first gets shorter in steps of their own, which no replay needs: the last step is the
 /// operation, and does what is left.
 ///
 /// # Errors
-/// `Damaged` if the last block cannot be read; as [`Fileset::change`]. The operation itself may be refused as `Stale`,
+/// `Damaged` if the last block cannot be read; as [`Fileset::operate`]. The operation itself may be refused as `Stale`,
 /// `IsDirectory`, `Invalid`, `TooBig`, `NoSpace`.
-pub fn truncate(fileset: &Fileset, operation: &Operation, fid: Fid, size: u64) -> Result<Done> {
+pub fn truncate(fileset: &Fileset, operation: &Operation, fid: Fid, size: u64) -> Result<Done<Object>> {
     // One block, which takes the place of the last.
-    let need = Need { blocks: 1, ..Need::UPKEEP };
+    let need = Need {
+        blocks: 1,
+        ..Need::UPKEEP
+    };
     loop {
         let mut is_long = false;
         let done = believing(fileset, fid, || {
-            fileset.change(operation, need, |transaction| match resize(transaction, fid, size)? {
-                (object, Progress::Done) => Ok(object.reply()),
-                (_, Progress::More) => {
-                    is_long = true;
-                    Err(Error::new(Kind::Wait, format!("file {fid}")).because("it gets shorter in steps").into())
+            fileset.operate(operation, need, |transaction, _| {
+                match resize(transaction, fid, size)? {
+                    (object, Progress::Done) => Ok(object),
+                    (_, Progress::More) => {
+                        is_long = true;
+                        Err(Error::new(Kind::Wait, format!("file {fid}"))
+                            .because("it gets shorter in steps")
+                            .into())
+                    }
                 }
             })
         });
         if !is_long {
             return done;
         }
-        let own = Operation { time: operation.time, ..Operation::default() };
-        fileset.change(&own, need, |transaction| Ok(resize(transaction, fid, size)?.0.reply()))?.answer?;
+        let own = Operation {
+            time: operation.time,
+            ..Operation::default()
+        };
+        let step = fileset.operate(&own, need, |transaction, _| Ok(resize(transaction, fid, size)?.0));
+        step?.answer?;
     }
 }
 
@@ -56,7 +67,8 @@ pub(super) fn resize(transaction: &mut Transaction<'_>, fid: Fid, size: u64) -> 
         let inline = transaction.get(Key::inline(fid.vnode))?;
         let mut last = u64::MAX;
         for step in 0.. {
-            let Some(placed) = extents::last_until(transaction, fid.vnode, last)?.filter(|last| last.end() > kept) else {
+            let Some(placed) = extents::last_until(transaction, fid.vnode, last)?.filter(|last| last.end() > kept)
+            else {
                 break;
             };
             if step == STEP_EXTENTS_MAX {
@@ -66,7 +78,9 @@ pub(super) fn resize(transaction: &mut Transaction<'_>, fid: Fid, size: u64) -> 
             let range = kept.max(placed.first)..placed.end();
             let given = extents::cut(transaction, fid.vnode, &range)?;
             count_blocks(transaction, &mut attributes, 0, given);
-            let Some(before) = placed.first.checked_sub(1) else { break };
+            let Some(before) = placed.first.checked_sub(1) else {
+                break;
+            };
             last = before;
         }
         if let Some(inline) = &inline

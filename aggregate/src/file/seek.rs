@@ -64,7 +64,9 @@ pub(super) fn step(items: &impl Items, fid: Fid, from: u64, sought: Sought) -> R
             if last.is_some_and(|placed| placed.end() > first) {
                 return Ok(Step::Found(Some(from)));
             }
-            let next = items.scan(Key::extent(fid.vnode, first), Key::extent(fid.vnode, u64::MAX)).next();
+            let next = items
+                .scan(Key::extent(fid.vnode, first), Key::extent(fid.vnode, u64::MAX))
+                .next();
             let next = next.transpose()?.map(|(key, _)| key.sub * BLOCK);
             Ok(Step::Found(next.filter(|next| *next < size)))
         }

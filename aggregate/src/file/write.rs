@@ -15,21 +15,21 @@ use crate::tree::Stop;
 /// Most bytes of one write: what a frame carries.
 pub const WRITE_BYTES_MAX: usize = limits::FRAME_PAYLOAD_BYTES_MAX as usize;
 
-/// Writes `bytes` at `offset` of a file. The answer is the file as an [`Object`].
+/// Writes `bytes` at `offset` of a file.
 ///
 /// # Errors
 /// `Limit` past [`WRITE_BYTES_MAX`]; `Damaged` if what a block held before is needed and cannot be read; as
-/// [`Fileset::change`]. The operation itself may be refused as `Stale`, `IsDirectory`, `Invalid`, `TooBig`, `NoSpace`.
-pub fn write(fileset: &Fileset, operation: &Operation, fid: Fid, offset: u64, bytes: &[u8]) -> Result<Done> {
+/// [`Fileset::operate`]. The operation itself may be refused as `Stale`, `IsDirectory`, `Invalid`, `TooBig`, `NoSpace`.
+pub fn write(fileset: &Fileset, operation: &Operation, fid: Fid, offset: u64, bytes: &[u8]) -> Result<Done<Object>> {
     if bytes.len() > WRITE_BYTES_MAX {
         let reason = format!("a write of {} bytes; {WRITE_BYTES_MAX} at most", bytes.len());
         return Err(Error::new(Kind::Limit, format!("file {fid}")).because(reason));
     }
     if bytes.is_empty() || offset.checked_add(bytes.len() as u64).is_none_or(|end| end >= SIZE_END) {
-        return fileset.change(operation, Need::GROWTH, |transaction| {
+        return fileset.operate(operation, Need::GROWTH, |transaction, _| {
             let attributes = load(transaction, fid)?;
             match bytes {
-                [] => Ok(Object { fid, attributes }.reply()),
+                [] => Ok(Object { fid, attributes }),
                 _ => Err(Error::new(Kind::TooBig, format!("file {fid}")).into()),
             }
         });
@@ -51,7 +51,7 @@ pub fn write(fileset: &Fileset, operation: &Operation, fid: Fid, offset: u64, by
     // One more, for inline bytes that become a block.
     let need = Need::data(blocks.end - blocks.start + 1);
     let done = believing(fileset, fid, || {
-        fileset.change(operation, need, |transaction| Ok(put(transaction, fid, &mut data)?.reply()))
+        fileset.operate(operation, need, |transaction, _| put(transaction, fid, &mut data))
     });
     data.give_back(engine);
     done
@@ -129,22 +129,23 @@ fn put_blocks(
         set_inline(transaction, vnode, Some(inline), None);
     }
     for place in data.settle(transaction)? {
-        extents::put(transaction, (vnode, blocks.start + place.0 as u64), place.1.block, data.checksums(&place));
+        extents::put(
+            transaction,
+            (vnode, blocks.start + place.0 as u64),
+            place.1.block,
+            data.checksums(&place),
+        );
     }
     count_blocks(transaction, attributes, taken, given);
     Ok(())
 }
 
 /// Puts one block into the file, where it has none.
-pub(super) fn put_block(
-    transaction: &mut Transaction<'_>,
-    place: (Vnode, u64),
-    bytes: Buffer,
-) -> Result<(), Stop> {
-    for run in transaction.allocate(1)? {
-        extents::put(transaction, place, run.block, &[Checksum::of(&bytes)]);
-        transaction.write(run.block, bytes);
-        return Ok(());
-    }
-    unreachable!("one block was asked for and none given")
+pub(super) fn put_block(transaction: &mut Transaction<'_>, place: (Vnode, u64), bytes: Buffer) -> Result<(), Stop> {
+    let [run] = transaction.allocate(1)?[..] else {
+        unreachable!("one block was asked for");
+    };
+    extents::put(transaction, place, run.block, &[Checksum::of(&bytes)]);
+    transaction.write(run.block, bytes);
+    Ok(())
 }
