@@ -101,11 +101,11 @@ impl Engine {
     /// # Errors
     /// What keeps it from ever being so.
     pub fn wait(&self, lsn: Lsn) -> Result<()> {
-        if self.has_threads.load(Ordering::Relaxed) {
-            return self.log.wait(lsn);
-        }
         while self.log.durable() < lsn {
-            self.commit()?;
+            match self.has_threads.load(Ordering::Acquire) {
+                true => self.log.wait_a_moment(lsn)?,
+                false => drop(self.commit()?),
+            }
         }
         Ok(())
     }

@@ -24,6 +24,8 @@ pub(crate) use writer::{Start, Writer};
 
 /// What is gathered before it is written though nobody waits.
 const GATHERED_BYTES_MAX: usize = 256 << 10;
+/// After this, whoever waits looks whether there still is a thread that commits.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// The end of the log in memory: what is appended and not yet written, and what is durable.
 pub struct Log {
@@ -179,22 +181,19 @@ impl Log {
         self.broken.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 
-    /// Waits until `lsn` is durable; somebody else commits.
+    /// Waits, a moment at most, for `lsn` to become durable; a thread commits, or the caller had better.
     ///
     /// # Errors
     /// What keeps it from ever being.
-    pub(crate) fn wait(&self, lsn: Lsn) -> Result<()> {
-        if self.durable() >= lsn {
-            return Ok(());
-        }
+    pub(crate) fn wait_a_moment(&self, lsn: Lsn) -> Result<()> {
         let mut tail = self.tail.lock();
         tail.wanted = tail.wanted.max(lsn);
         drop(tail);
         self.work.notify_one();
         let mut told = self.told.lock();
-        while self.durable() < lsn {
+        if self.durable() < lsn {
             self.check()?;
-            self.tell.wait(&mut told);
+            self.tell.wait_for(&mut told, MOMENT);
         }
         Ok(())
     }

@@ -88,13 +88,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // From here on whoever waits commits by himself, the checkpoint that is being made included.
+        self.aggregate.engine.has_threads.store(false, Ordering::Release);
         self.stop.set();
         self.aggregate.engine.log.wake();
         for thread in self.threads.drain(..) {
             // A panic of the store ends the process; there is nothing to hear of here.
             drop(thread.join());
         }
-        self.aggregate.engine.has_threads.store(false, Ordering::Release);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod rig;
 mod takeover;
+mod threads;
 
 use baton_types::Kind;
 
