@@ -47,7 +47,6 @@ impl<'a> Changes<'a> {
     /// The changes of `layers`, newest first, from `from` to `to`, both included.
     pub(crate) fn new(layers: impl Iterator<Item = &'a Layer>, (from, to): (Key, Key), order: Order) -> Changes<'a> {
         let sources = layers
-            .filter(|layer| !layer.is_empty())
             .map(|layer| {
                 let mut source = Source {
                     next: None,
@@ -56,8 +55,20 @@ impl<'a> Changes<'a> {
                 source.advance(order);
                 source
             })
+            .filter(|source| source.next.is_some())
             .collect();
         Changes { sources, order }
+    }
+
+    /// No changes.
+    pub(crate) fn none() -> Changes<'a> {
+        let (sources, order) = (Vec::new(), Order::Rising);
+        Changes { sources, order }
+    }
+
+    /// True when there is no change any more.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sources.iter().all(|source| source.next.is_none())
     }
 
     /// The next change, without taking it.

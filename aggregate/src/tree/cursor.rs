@@ -73,9 +73,21 @@ impl<'a> Cursor<'a> {
                 Order::Rising => (*at + 1 < node.len()).then(|| *at + 1),
                 Order::Falling => at.checked_sub(1),
             };
+            // What a child holds lies between its own key and its neighbour's.
+            let is_beyond = next.is_some_and(|next| match self.order {
+                Order::Rising => node.key(next) > self.to,
+                Order::Falling => node.key(*at) <= self.from,
+            });
+            if is_beyond {
+                self.path.clear();
+                return Ok(());
+            }
             if let Some(next) = next {
                 *at = next;
-                let child = self.memory.child(node, next)?;
+                let child = match self.order {
+                    Order::Rising => self.memory.child_of_scan(node, next, self.to)?,
+                    Order::Falling => self.memory.child(node, next)?,
+                };
                 return self.enter(child, Way::Edge);
             }
             self.path.pop();

@@ -14,10 +14,7 @@ use crate::tree::changes::{Changes, Order};
 use crate::tree::node::Node;
 use crate::tree::view::check_level;
 use crate::tree::writer::Writer;
-use crate::tree::{Layer, Sink, TreeId};
-
-/// Children that are read at once: a disk answers sixteen scattered reads in hardly more time than one.
-const READ_AHEAD: usize = 16;
+use crate::tree::{Layer, READ_AHEAD, Sink, TreeId};
 
 /// Merges `layers`, oldest first, into the tree at `root`; gives the new root, `None` when no item is left.
 ///

@@ -370,6 +370,31 @@ fn a_stopped_scan_gives_nothing_more() {
 }
 
 #[test]
+fn a_long_scan_of_a_cold_tree_starts_again_seldom() {
+    let tree = deep_tree();
+    let (active, attempts) = (Layer::new(), std::cell::Cell::new(0));
+    tree.recorder.memory.take_reads();
+    let scan = |view: &super::View<'_>, to| {
+        attempts.set(attempts.get() + 1);
+        view.scan(Key::FIRST, to).collect::<Result<Vec<_>, _>>()
+    };
+    let found = tree.cold(&active, &[]).run(|view| scan(view, Key::LAST)).unwrap();
+    assert_eq!(found.len(), 1000);
+    let reads = tree.recorder.memory.take_reads();
+    assert!(
+        reads.values().all(|&count| count == 1) && reads.len() > 500,
+        "{} nodes read",
+        reads.len()
+    );
+    assert!(attempts.take() < reads.len() / 10);
+    // A short one reads hardly more than it needs: a path and the leaves of ten items, of which each has two.
+    tree.cold(&active, &[])
+        .run(|view| scan(view, Shape::Extents.key(9)))
+        .unwrap();
+    assert_eq!(tree.recorder.memory.take_reads().len(), 2 + 5);
+}
+
+#[test]
 fn a_change_without_effect_writes_nothing() {
     let mut tree = deep_tree();
     let root = tree.root;

@@ -3,6 +3,7 @@
 //! Reading never waits: what is not in memory is a [`Stop::Miss`]. The nodes fetched for an operation stay
 //! [pinned](Pinned) until it is done, so that it gets on however small the cache is.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -13,13 +14,15 @@ use crate::format::{Key, Pointer};
 use crate::nodes::Nodes;
 use crate::tree::changes::{Change, Changes, Order};
 use crate::tree::cursor::Cursor;
-use crate::tree::{Layer, Node, Stop};
+use crate::tree::{Layer, Node, READ_AHEAD, Stop};
 
 /// Nodes, and units of data, fetched for one operation.
 #[derive(Default)]
 pub struct Pinned {
     nodes: HashMap<Pointer, Node>,
     data: HashMap<Pointer, Bytes>,
+    /// Nodes that a scan will want after the one it missed.
+    ahead: RefCell<Vec<Pointer>>,
 }
 
 impl Pinned {
@@ -33,8 +36,16 @@ impl Pinned {
     /// # Errors
     /// What the device says; `Damaged`.
     pub fn fetch(&mut self, nodes: &Nodes, missed: &Pointer) -> Result<()> {
-        let node = nodes.read(missed)?;
-        self.nodes.insert(*missed, node);
+        let mut wanted = vec![*missed];
+        wanted.append(self.ahead.get_mut());
+        for (pointer, read) in wanted.iter().zip(nodes.read_all(&wanted)) {
+            match read {
+                Ok(node) => drop(self.nodes.insert(*pointer, node)),
+                Err(error) if pointer == missed => return Err(error),
+                // Perhaps nobody needs it; who does will hear of it.
+                Err(_) => {}
+            }
+        }
         Ok(())
     }
 
@@ -63,7 +74,10 @@ impl Memory<'_> {
         {
             return Ok(node.clone());
         }
-        self.nodes.cached(pointer).ok_or(Stop::Miss(*pointer))
+        self.nodes.cached(pointer).ok_or_else(|| {
+            self.pinned.ahead.borrow_mut().clear();
+            Stop::Miss(*pointer)
+        })
     }
 
     /// The child at `index` of `node`.
@@ -72,6 +86,24 @@ impl Memory<'_> {
         let child = self.root(&pointer)?;
         check_level(node, &child, &pointer)?;
         Ok(child)
+    }
+
+    /// The child at `index` of `node`, on the way to those after it up to `to`: if it is missing, some of them are
+    /// fetched with it. No more than were fetched before, so that a short scan reads little in vain.
+    pub(crate) fn child_of_scan(self, node: &Node, index: usize, to: Key) -> Result<Node, Stop> {
+        self.child(node, index).inspect_err(|stop| {
+            if let Stop::Miss(_) = stop {
+                let count = self.pinned.nodes.len().min(READ_AHEAD - 1);
+                let next = (index + 1..node.len())
+                    .take(count)
+                    .take_while(|&next| node.key(next) <= to);
+                let missing = next
+                    .map(|next| node.pointer(next))
+                    .filter(|next| self.root(next).is_err());
+                let missing: Vec<Pointer> = missing.collect();
+                *self.pinned.ahead.borrow_mut() = missing;
+            }
+        })
     }
 }
 
@@ -222,6 +254,9 @@ impl Scan<'_> {
     }
 
     fn step(&mut self) -> Result<Option<(Key, Bytes)>, Stop> {
+        if self.below.is_none() && self.changes.is_empty() {
+            return self.cursor.as_mut().map_or(Ok(None), Cursor::next);
+        }
         loop {
             let below = self.below()?;
             let Some((key, value)) = self.changes.peek().filter(|&change| self.precedes(change, below)) else {
@@ -245,8 +280,7 @@ impl Iterator for Scan<'_> {
         let step = self.step();
         if step.is_err() {
             // What the cursor stopped at is missing: nothing after it may be taken for what comes next.
-            (self.cursor, self.below) = (None, None);
-            self.changes = Changes::new(std::iter::empty(), (Key::FIRST, Key::FIRST), self.order);
+            (self.cursor, self.below, self.changes) = (None, None, Changes::none());
         }
         step.transpose()
     }
