@@ -43,7 +43,7 @@ pub use links::{Holders, link, remove_mount_point, rmdir, unlink};
 pub use names::{Names, Place, lookup};
 pub use object::Object;
 pub use orphans::{Nameless, Progress, STEP_ITEMS_MAX, orphans, remove_step};
-pub use readdir::{Cookie, Listed, Listing, Room, readdir, readdirplus};
+pub use readdir::{Cookie, Listed, Listing, PageMax, readdir, readdirplus};
 pub use rename::{Onto, rename};
 pub use targets::{read_mount_point, readlink};
 pub use xattrs::{SetXattr, get_xattr, list_xattrs, remove_xattr, set_xattr};

@@ -6,8 +6,8 @@
 //! | name | 0 | hash of the name | the filesets of that hash |
 //! | name | 0 | 2^63 and the id | a hidden fileset |
 //!
-//! A new fileset has no root directory yet. Whoever opens it makes one ([`make_root`](super::make_root)) before
-//! anything else is done in it: a crash between the two records then leaves nothing half made.
+//! A new fileset has no root directory yet: [`make_root`](super::make_root) makes it, by a record of its own. Cut short
+//! between the two, a fileset without a root is finished by whoever asks for it again.
 
 use baton_types::{Error, FilesetId, FilesetName, Kind};
 

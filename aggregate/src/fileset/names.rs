@@ -118,8 +118,8 @@ fn entered(
     let vnode = place.directory.vnode;
     let mut directory = read(transaction, vnode)?.ok_or_else(|| damaged("its directory has no attributes"))?;
     let directories = |kind: Option<FileKind>| u32::from(kind.is_some_and(counts_as_directory));
-    let size = directory.size + u64::from(new.is_some());
-    let links = directory.links + directories(new);
+    let size = directory.size.saturating_add(u64::from(new.is_some()));
+    let links = directory.links.saturating_add(directories(new));
     directory.size = size
         .checked_sub(u64::from(old.is_some()))
         .ok_or_else(|| damaged("the directory has no names"))?;
@@ -132,7 +132,7 @@ fn entered(
             .because(format!("{LINKS_MAX} links, and its directory has them"))
             .into());
     }
-    directory.data_version += 1;
+    directory.data_version = directory.data_version.wrapping_add(1);
     (directory.modified, directory.changed) = (transaction.time(), transaction.time());
     save(transaction, vnode, &directory);
     Ok(())

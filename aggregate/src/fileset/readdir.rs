@@ -21,9 +21,9 @@ impl Cookie {
     pub const START: Cookie = Cookie(0);
 }
 
-/// How much a listing may hold. What has the cookie of its first name always fits.
+/// What a page of a listing may hold. All that shares the first name's cookie always fits.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
+pub struct PageMax {
     /// So many names.
     pub names: usize,
     /// So many bytes of names, and [`Listed::BYTES`] for each besides.
@@ -46,7 +46,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// What a name takes besides its bytes, as far as [`Room`] is concerned: FID, cookie, and the like.
+    /// What a name takes besides its bytes, as far as [`PageMax`] is concerned: FID, cookie, and the like.
     pub const BYTES: usize = 40;
 }
 
@@ -65,16 +65,16 @@ pub struct Listing {
 ///
 /// # Errors
 /// `NotDirectory`; `Stale`.
-pub fn readdir(items: &impl Items, fid: Fid, from: Cookie, room: Room) -> Result<Listing, Stop> {
-    list(items, fid, (from, room), |_| Ok(None))
+pub fn readdir(items: &impl Items, fid: Fid, from: Cookie, max: PageMax) -> Result<Listing, Stop> {
+    list(items, fid, (from, max), |_| Ok(None))
 }
 
-/// Names of a directory, and the attributes of what they lead to, which take room too.
+/// Names of a directory, and the attributes of what they lead to, which count too.
 ///
 /// # Errors
 /// As [`readdir`].
-pub fn readdirplus(items: &impl Items, directory: Fid, from: Cookie, room: Room) -> Result<Listing, Stop> {
-    list(items, directory, (from, room), |entry| {
+pub fn readdirplus(items: &impl Items, directory: Fid, from: Cookie, max: PageMax) -> Result<Listing, Stop> {
+    list(items, directory, (from, max), |entry| {
         let name = FileName::parse(&entry.name)?;
         Ok(Some(named(items, Place { directory, name: &name }, entry)?.attributes))
     })
@@ -83,7 +83,7 @@ pub fn readdirplus(items: &impl Items, directory: Fid, from: Cookie, room: Room)
 fn list(
     items: &impl Items,
     of: Fid,
-    (from, room): (Cookie, Room),
+    (from, max): (Cookie, PageMax),
     look: impl Fn(&NameEntry) -> Result<Option<Attributes>, Stop>,
 ) -> Result<Listing, Stop> {
     let attributes = directory(items, of)?;
@@ -111,7 +111,7 @@ fn list(
             });
         }
         let count = listing.names.len();
-        if count > 0 && (bytes > room.bytes || count + group.len() > room.names) {
+        if count > 0 && (bytes > max.bytes || count + group.len() > max.names) {
             listing.next = listing.names.last().map(|listed| listed.cookie);
             break;
         }

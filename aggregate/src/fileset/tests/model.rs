@@ -145,44 +145,58 @@ impl Model {
             .filter(|vnode| !self.inodes.contains_key(vnode))
             .ok_or(Kind::Invalid)?;
         let has = |kind: FileKind| new.kind == kind;
-        self.inodes.insert(
-            vnode,
-            Inode {
-                kind: new.kind,
-                mode: new.mode & 0o7777,
-                uid: 11,
-                gid: 12,
-                links: if has(FileKind::Directory) { 2 } else { 1 },
-                version: 1,
-                unique,
-                accessed: self.now,
-                modified: self.now,
-                changed: self.now,
-                created: self.now,
-                parent: is_directory(new.kind).then_some(at.0.0),
-                device: if has(FileKind::Character) || has(FileKind::BlockDevice) {
-                    new.device
-                } else {
-                    0
-                },
-                acl: new.acl.clone(),
-                target: if has(FileKind::Symlink) {
-                    new.target.clone()
-                } else {
-                    Vec::new()
-                },
-                mount: has(FileKind::MountPoint).then_some(new.mount),
-                names: BTreeMap::new(),
-                xattrs: BTreeMap::new(),
-                extents: 0,
-                removing: None,
+        let inode = Inode {
+            mode: new.mode & 0o7777,
+            parent: is_directory(new.kind).then_some(at.0.0),
+            device: if has(FileKind::Character) || has(FileKind::BlockDevice) {
+                new.device
+            } else {
+                0
             },
-        );
+            acl: new.acl.clone(),
+            target: if has(FileKind::Symlink) {
+                new.target.clone()
+            } else {
+                Vec::new()
+            },
+            mount: has(FileKind::MountPoint).then_some(new.mount),
+            ..self.fresh(new.kind, unique)
+        };
+        self.inodes.insert(vnode, inode);
         self.acls.insert(new.acl.clone());
-        if at.0.0 != 0 {
-            self.enter(at, Some(vnode));
-        }
+        self.enter(at, Some(vnode));
         self.of(vnode)
+    }
+
+    /// The root directory is vnode 1.
+    pub fn make_root(&mut self, unique: u64) {
+        let root = self.fresh(FileKind::Directory, unique);
+        self.inodes.insert(1, root);
+    }
+
+    fn fresh(&self, kind: FileKind, unique: u64) -> Inode {
+        Inode {
+            kind,
+            mode: 0o755,
+            uid: 11,
+            gid: 12,
+            links: if kind == FileKind::Directory { 2 } else { 1 },
+            version: 1,
+            unique,
+            accessed: self.now,
+            modified: self.now,
+            changed: self.now,
+            created: self.now,
+            parent: None,
+            device: 0,
+            acl: Vec::new(),
+            target: Vec::new(),
+            mount: None,
+            names: BTreeMap::new(),
+            xattrs: BTreeMap::new(),
+            extents: 0,
+            removing: None,
+        }
     }
 
     pub fn link(&mut self, at: At<'_>, file: Id) -> Answer {

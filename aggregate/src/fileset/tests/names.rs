@@ -3,23 +3,23 @@ use std::collections::BTreeMap;
 use baton_types::Kind;
 
 use super::sandbox::{Sandbox, name, refusal};
-use crate::fileset::{Cookie, Holders, Listed, Listing, Names, Room, readdir, readdirplus};
+use crate::fileset::{Cookie, Holders, Listed, Listing, Names, PageMax, readdir, readdirplus};
 use crate::format::{Attributes, HashKey};
 
-const ALL: Room = Room {
+const ALL: PageMax = PageMax {
     names: usize::MAX,
     bytes: usize::MAX,
 };
 
-fn page(s: &Sandbox, from: Cookie, room: Room) -> Listing {
-    s.scratch.read(|view| readdir(view, s.root, from, room)).unwrap()
+fn page(s: &Sandbox, from: Cookie, max: PageMax) -> Listing {
+    s.scratch.read(|view| readdir(view, s.root, from, max)).unwrap()
 }
 
-/// All names of the root, `room` at a time.
-fn walk(s: &Sandbox, room: Room) -> Vec<Listed> {
+/// All names of the root, `max` at a time.
+fn walk(s: &Sandbox, max: PageMax) -> Vec<Listed> {
     let (mut names, mut from) = (Vec::new(), Cookie::START);
     loop {
-        let page = page(s, from, room);
+        let page = page(s, from, max);
         names.extend(page.names);
         match page.next {
             Some(next) => from = next,
@@ -44,14 +44,14 @@ fn listing_has_every_name_once_whatever_fits_a_page() {
         assert_eq!(listed.kind.mode(), found.attributes.mode & 0o170_000);
         assert!(listed.cookie >= Cookie(16) && listed.cookie.0 < 1 << 63);
     }
-    for room in [
-        Room { names: 0, bytes: 0 },
-        Room { names: 7, ..ALL },
-        Room { bytes: 300, ..ALL },
+    for max in [
+        PageMax { names: 0, bytes: 0 },
+        PageMax { names: 7, ..ALL },
+        PageMax { bytes: 300, ..ALL },
     ] {
-        assert_eq!(walk(&s, room), all);
+        assert_eq!(walk(&s, max), all);
     }
-    let bounded = page(&s, Cookie::START, Room { bytes: 300, ..ALL }).names;
+    let bounded = page(&s, Cookie::START, PageMax { bytes: 300, ..ALL }).names;
     let bytes: usize = bounded.iter().map(|listed| listed.name.len() + Listed::BYTES).sum();
     assert!(bytes <= 300 && bounded.len() > 1, "{} names", bounded.len());
 }
@@ -63,7 +63,7 @@ fn cookie_stays_good_while_names_come_and_go() {
         s.create(s.root, &format!("f{index}")).unwrap();
     }
     let all = walk(&s, ALL);
-    let first = page(&s, Cookie::START, Room { names: 20, ..ALL });
+    let first = page(&s, Cookie::START, PageMax { names: 20, ..ALL });
     for listed in &first.names[10..] {
         s.unlink(s.root, std::str::from_utf8(&listed.name).unwrap(), Holders::Nobody)
             .unwrap();
@@ -91,7 +91,7 @@ fn names_of_one_hash_come_together_and_are_told_apart() {
         assert_eq!(s.lookup(s.root, text).as_ref(), Ok(object));
     }
     assert_eq!(s.create(s.root, "f7"), Err(Kind::Exists));
-    let all = page(&s, Cookie::START, Room { names: 1, bytes: 1 });
+    let all = page(&s, Cookie::START, PageMax { names: 1, bytes: 1 });
     assert_eq!((all.names.len(), all.next), (20, None));
     s.unlink(s.root, "f7", Holders::Nobody).unwrap();
     assert_eq!(s.lookup(s.root, "f7"), Err(Kind::NotFound));
@@ -112,13 +112,13 @@ fn readdirplus_tells_attributes_and_counts_them() {
     for index in 0..10 {
         s.create(s.root, &format!("f{index}")).unwrap();
     }
-    let room = Room {
+    let max = PageMax {
         bytes: 4 * (2 + Listed::BYTES + Attributes::BYTES),
         ..ALL
     };
     let page = s
         .scratch
-        .read(|view| readdirplus(view, s.root, Cookie::START, room))
+        .read(|view| readdirplus(view, s.root, Cookie::START, max))
         .unwrap();
     assert_eq!(page.names.len(), 4);
     for listed in &page.names {
@@ -152,7 +152,7 @@ fn large_directory(count: usize) {
         s.scratch.history.clear();
     }
     assert_eq!(s.getattr(s.root).unwrap().attributes.size, count as u64);
-    let all = walk(&s, Room { names: 1_000, ..ALL });
+    let all = walk(&s, PageMax { names: 1_000, ..ALL });
     assert!(all.is_sorted_by_key(|listed| listed.cookie));
     let mut seen = vec![false; count];
     for listed in &all {
