@@ -20,6 +20,7 @@ mod extents;
 mod read;
 mod resize;
 mod seek;
+mod stream;
 mod write;
 
 use baton_types::{Error, Fid, Kind, Result};
@@ -27,6 +28,7 @@ use baton_types::{Error, Fid, Kind, Result};
 pub use read::{READ_BYTES_MAX, read};
 pub use resize::truncate;
 pub use seek::{Sought, seek};
+pub use stream::{Readers, Stream};
 pub use write::{WRITE_BYTES_MAX, write};
 
 use crate::aggregate::Fileset;

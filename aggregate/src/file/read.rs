@@ -23,10 +23,15 @@ pub const READ_BYTES_MAX: usize = limits::FRAME_PAYLOAD_BYTES_MAX as usize;
 /// # Errors
 /// `Stale`, `IsDirectory`, `Invalid`; `Damaged`, if the bytes are not those that were written; what the device says.
 pub fn read(fileset: &Fileset, fid: Fid, offset: u64, len: usize) -> Result<Bytes> {
+    Ok(read_version(fileset, fid, offset, len)?.1)
+}
+
+/// The same, and the data version that they are of.
+pub(super) fn read_version(fileset: &Fileset, fid: Fid, offset: u64, len: usize) -> Result<(u64, Bytes)> {
     let nodes = &fileset.engine().nodes;
     believing(fileset, fid, || {
         let plan = fileset.read(|view| Plan::of(view, fid, offset, len))?;
-        plan.read(nodes)
+        Ok((plan.data_version, plan.read(nodes)?))
     })
 }
 
@@ -45,6 +50,7 @@ pub(super) struct Plan {
     range: Range<u64>,
     inline: Option<Bytes>,
     parts: Vec<Part>,
+    data_version: u64,
 }
 
 impl Plan {
@@ -59,6 +65,7 @@ impl Plan {
             range: range.clone(),
             inline: None,
             parts: Vec::new(),
+            data_version: attributes.data_version,
         };
         if range.is_empty() {
             return Ok(plan);

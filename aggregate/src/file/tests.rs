@@ -512,3 +512,82 @@ fn failed_write_ahead_is_an_error_and_no_answer() {
     assert_eq!(error.kind, Kind::Io);
     assert_eq!(bed.attributes().size, 0);
 }
+
+/// Streams over readers of their own: without a thread whoever wants a read does it.
+fn for_each_pool(test: impl Fn(&Bed, Stream)) {
+    for threads in [0, 1, 3] {
+        let bed = Bed::new(1);
+        let readers = Arc::new(Readers::start(threads).unwrap());
+        test(&bed, Stream::new(readers, bed.fileset.clone(), bed.fid));
+    }
+}
+
+#[test]
+fn stream_reads_what_is_there_in_any_order() {
+    for_each_pool(|bed, mut stream| {
+        let bytes: Vec<u8> = (0..40).flat_map(|seed| pattern(seed, 100_000)).collect();
+        for (index, chunk) in bytes.chunks(1 << 20).enumerate() {
+            bed.write((index << 20) as u64, chunk);
+        }
+        bed.commit();
+        for (start, len) in [
+            (0, 1 << 20),
+            (500_000, 1 << 17),
+            (0, 1 << 18),
+            (100, 70_000),
+            (7, 3_000),
+        ] {
+            let mut offset = start;
+            loop {
+                let read = stream.read(offset as u64, len).unwrap();
+                assert!(
+                    read[..] == bytes[offset..bytes.len().min(offset + len)],
+                    "{len} at {offset}"
+                );
+                offset += read.len();
+                if read.len() < len {
+                    break;
+                }
+            }
+            assert_eq!(offset, bytes.len());
+        }
+        assert_eq!(stream.read(u64::MAX, 1 << 20).unwrap(), Bytes::new());
+    });
+}
+
+#[test]
+fn stream_never_tells_what_was_overwritten() {
+    for_each_pool(|bed, mut stream| {
+        let len = 100_000;
+        for chunk in 0..8 {
+            bed.write(chunk * len as u64, &vec![1; len]);
+        }
+        for chunk in 0..8 {
+            // Whatever of the rest is under way, or there, is of the file as it was.
+            bed.write(chunk * len as u64, &vec![2 + chunk as u8; len]);
+            assert_eq!(
+                stream.read(chunk * len as u64, len).unwrap()[..],
+                vec![2 + chunk as u8; len]
+            );
+        }
+        bed.truncate(50_000);
+        assert_eq!(stream.read(0, len).unwrap().len(), 50_000);
+    });
+}
+
+#[test]
+fn stream_reads_ahead() {
+    let bed = Bed::new(1);
+    let len = 100_000;
+    for chunk in 0..8 {
+        bed.write(chunk * len as u64, &vec![1; len]);
+    }
+    bed.commit();
+    let readers = Arc::new(Readers::start(0).unwrap());
+    let mut stream = Stream::new(readers, bed.fileset.clone(), bed.fid);
+    stream.read(0, len).unwrap();
+    stream.readers_run();
+    let before = bed.port.counts().reads;
+    stream.read(len as u64, len).unwrap();
+    assert_eq!(bed.port.counts().reads, before, "it was not read ahead");
+}
