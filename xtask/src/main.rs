@@ -38,6 +38,8 @@ enum Chore {
     Deny,
     /// Runs a simulation: NAME [--seeds N] [--seed S].
     Sim(Passed),
+    /// Goes through the models of who may write an aggregate: [large | trace].
+    Model(Passed),
     /// Measures, in a release build: NAME.
     Bench(Passed),
     /// Shows what there is, on a cell of real processes: [--once].
@@ -73,6 +75,7 @@ fn chore(chore: Chore) -> Result<()> {
         Chore::Tidy => tidy::tidy(&workspace),
         Chore::Deny => deny::with_advisories(&workspace),
         Chore::Sim(passed) => programs::become_only(&workspace, Profile::Dev, "sim", &passed.words),
+        Chore::Model(passed) => programs::become_only(&workspace, Profile::Release, "models", &passed.words),
         Chore::Bench(passed) => programs::become_program(&workspace, Profile::Release, "bench", &passed.words),
         Chore::Demo(passed) => programs::become_harness(&workspace, "demo", passed.words),
         Chore::Cell(passed) => programs::become_harness(&workspace, "cell", passed.words),

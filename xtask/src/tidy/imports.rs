@@ -7,6 +7,7 @@ use super::Finding;
 /// `bench` stands on `tests` for the harness that starts a cell; `fuzz` reaches every decoder below the top.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("baton-types", &[]),
+    ("baton-models", &[]),
     ("baton-proto", &["baton-types"]),
     ("baton-aggregate", &["baton-types"]),
     ("baton-security", &["baton-types"]),
