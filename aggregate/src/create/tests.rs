@@ -1,3 +1,5 @@
+//! What a new aggregate has on its device, and which devices are refused.
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 

@@ -1,3 +1,5 @@
+//! Bytes of files on the double's disk: each operation, and what a reader is told of damage.
+
 mod model;
 
 use std::sync::Arc;

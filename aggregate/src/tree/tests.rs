@@ -1,3 +1,5 @@
+//! Merges against a map: the new tree, the old one, and what was freed between them.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Each fault of the double, seen to bite.
+
 use std::collections::BTreeSet;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! A real file by direct I/O passes the suite, and says what is wrong with one that cannot be used.
+
 use tempfile::NamedTempFile;
 
 use super::*;

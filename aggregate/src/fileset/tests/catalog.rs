@@ -1,3 +1,5 @@
+//! The list of filesets: made, renamed, hidden, found by page.
+
 use std::collections::BTreeMap;
 
 use baton_types::{FilesetId, FilesetName, Kind, Timestamp};

@@ -1,3 +1,5 @@
+//! What new files of every kind are born with, and when they are refused.
+
 use super::sandbox::{BIRTH, FILESET, Sandbox, name, refusal, scratch};
 use crate::fileset::{
     Birth, Names, Place, SetAttributes, create, create_mount_point, make_root, mknod, read_acl, read_mount_point,

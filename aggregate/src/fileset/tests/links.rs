@@ -1,3 +1,5 @@
+//! Names added and taken away, and what becomes of their files.
+
 use baton_types::{Fid, FilesetId, Kind};
 
 use super::sandbox::{BIRTH, Sandbox, name};

@@ -1,3 +1,5 @@
+//! Files without a name: kept, then taken apart step by step.
+
 use std::collections::BTreeSet;
 
 use baton_types::{Fid, Kind};

@@ -1,3 +1,5 @@
+//! Renames, onto everything that may stand there.
+
 use baton_types::{Fid, FilesetId, Kind};
 
 use super::sandbox::{BIRTH, Sandbox, name};

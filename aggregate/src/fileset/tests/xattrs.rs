@@ -1,3 +1,5 @@
+//! Extended attributes, small and in pieces.
+
 use baton_types::Kind;
 
 use super::sandbox::{Sandbox, refusal};

@@ -1,3 +1,5 @@
+//! Nodes against maps, and against bytes that no node has.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
