@@ -11,6 +11,7 @@ pub mod baton;
 pub mod fts;
 mod notation;
 mod standard;
+pub mod store;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -26,6 +27,7 @@ pub use self::absent::absence;
 pub use self::baton::Baton;
 pub use self::fts::Fts;
 pub use self::standard::{Identity, STANDARD, Standard};
+pub use self::store::{Newaggr, Salvage};
 pub use self::values::Switch;
 
 use crate::dfs_args::{ADDED, rewrite};
@@ -39,6 +41,10 @@ pub enum Parsed {
     Fts(Fts, Standard),
     /// A command of `baton` itself.
     Baton(Baton, Standard),
+    /// `newaggr`.
+    Newaggr(Newaggr),
+    /// `salvage`.
+    Salvage(Salvage),
     /// Text for standard output: what `-help` and `-version` print.
     Text(String),
     /// Help on the commands these words lead to; on the program if there are none.
@@ -83,7 +89,9 @@ pub fn served(program: Program) -> Command {
         Program::Baton => baton::Line::command()
             .mut_arg("json", |arg| arg.help_heading(STANDARD))
             .next_help_heading(ADDED),
-        Program::Dfsexport | Program::Newaggr | Program::Growaggr | Program::Salvage => absent::program(program),
+        Program::Newaggr => Newaggr::command(),
+        Program::Salvage => Salvage::command(),
+        Program::Dfsexport | Program::Growaggr => absent::program(program),
         Program::Cm | Program::Acl | Program::MountBaton => absent::program(program),
     }
 }
@@ -107,7 +115,9 @@ pub fn parse(program: Program, words: Vec<OsString>) -> Result<Parsed, Refusal> 
     let typed = match program {
         Program::Fts => fts::parse,
         Program::Baton => baton::parse,
-        Program::Dfsexport | Program::Newaggr | Program::Growaggr | Program::Salvage => return nothing(program),
+        Program::Newaggr => store::newaggr,
+        Program::Salvage => store::salvage,
+        Program::Dfsexport | Program::Growaggr => return nothing(program),
         Program::Cm | Program::Acl | Program::MountBaton => return nothing(program),
     };
     let on = spelling::commands_of(&words);

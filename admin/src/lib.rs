@@ -15,9 +15,11 @@ pub mod generate;
 pub mod grammar;
 pub mod help;
 mod machine;
+mod newaggr;
 mod output;
 pub mod program;
 mod run;
+mod salvage;
 mod session;
 mod spelling;
 
@@ -36,6 +38,8 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
     match grammar::parse(program, words) {
         Ok(Parsed::Fts(command, standard)) => run::fts(command, standard),
         Ok(Parsed::Baton(command, standard)) => run::baton(command, standard),
+        Ok(Parsed::Newaggr(command)) => newaggr::run(&command),
+        Ok(Parsed::Salvage(command)) => salvage::run(&command),
         Ok(Parsed::Text(text)) => print(Ok(text)),
         Ok(Parsed::Help(words)) => print(help::help(program, &words)),
         Ok(Parsed::Apropos(text)) => print(help::apropos(program, &text)),

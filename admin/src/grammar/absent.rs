@@ -175,18 +175,7 @@ const DFSEXPORT: &[Absent] = &[absent(
 )
 .instead("a partition that is no aggregate is never exported: copy its files into a fileset")];
 
-const NEWAGGR: &[Absent] = &[absent(
-    "newaggr -aggregate a -blocksize b -fragsize f [-initialempty n] [-aggrsize n] [-logsize n] [-overwrite] \
-     [-verbose] [-noaction]",
-    "",
-)];
-
 const GROWAGGR: &[Absent] = &[absent("growaggr -aggregate a [-aggrsize kb] [-noaction]", "")];
-
-const SALVAGE: &[Absent] = &[absent(
-    "salvage -aggregate a [-recoveronly] [{-verifyonly | -salvageonly}] [-force] [-verbose]",
-    "",
-)];
 
 const MOUNT: &[Absent] = &[absent("mount.baton what directory [-o options]", "")];
 
@@ -197,9 +186,8 @@ fn table(program: Program) -> &'static [Absent] {
         Program::Cm => CM,
         Program::Acl => ACL,
         Program::Dfsexport => DFSEXPORT,
-        Program::Newaggr => NEWAGGR,
         Program::Growaggr => GROWAGGR,
-        Program::Salvage => SALVAGE,
+        Program::Newaggr | Program::Salvage => &[],
         Program::MountBaton => MOUNT,
     }
 }

@@ -1,0 +1,141 @@
+//! `newaggr` and `salvage`: programs without commands, which work on a disk and ask nobody.
+
+use std::path::PathBuf;
+
+use baton_types::{AggregateName, FilesetName};
+use clap::error::Error;
+use clap::{ArgAction, ArgGroup, ArgMatches, FromArgMatches, Parser};
+
+use super::{Parsed, STANDARD};
+use crate::dfs_args::ADDED;
+
+/// Makes an aggregate of a disk or file
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(
+    name = "newaggr",
+    rename_all = "lower",
+    disable_help_flag = true,
+    max_term_width = 100,
+    after_help = "Example:\n  newaggr -aggregate /dev/sdb -name agg1"
+)]
+pub struct Newaggr {
+    /// The disk, or a file as large as the aggregate is to be
+    #[arg(long, value_name = "DEVICE")]
+    pub aggregate: PathBuf,
+    /// No effect: blocks have 4 KiB
+    #[arg(long, value_name = "BYTES")]
+    pub blocksize: Option<u64>,
+    /// No effect: there are no fragments
+    #[arg(long, value_name = "BYTES")]
+    pub fragsize: Option<u64>,
+    /// No effect: nothing is written ahead
+    #[arg(long, value_name = "BLOCKS")]
+    pub initialempty: Option<u64>,
+    /// No effect: an aggregate takes its whole device
+    #[arg(long, value_name = "BLOCKS")]
+    pub aggrsize: Option<u64>,
+    /// No effect: the log takes the room it needs
+    #[arg(long, value_name = "BLOCKS")]
+    pub logsize: Option<u64>,
+    /// Lose what the device holds
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Say more
+    #[arg(long, help_heading = STANDARD)]
+    pub verbose: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub noaction: bool,
+    /// What the aggregate is called; unique in its cell
+    #[arg(long, help_heading = ADDED)]
+    pub name: AggregateName,
+    /// Print JSON
+    #[arg(long, help_heading = ADDED)]
+    pub json: bool,
+    /// Print this help
+    #[arg(long, action = ArgAction::HelpShort, help_heading = STANDARD)]
+    help: Option<bool>,
+}
+
+impl Newaggr {
+    /// The options that DFS needed and that change nothing here.
+    pub fn without_effect(&self) -> Vec<&'static str> {
+        let options = [
+            ("blocksize", self.blocksize),
+            ("fragsize", self.fragsize),
+            ("initialempty", self.initialempty),
+            ("aggrsize", self.aggrsize),
+            ("logsize", self.logsize),
+        ];
+        let given = options.into_iter().filter(|(_, value)| value.is_some());
+        given.map(|(name, _)| name).collect()
+    }
+}
+
+/// Checks an aggregate, or gives its files back without a cell
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(
+    name = "salvage",
+    rename_all = "lower",
+    disable_help_flag = true,
+    max_term_width = 100,
+    group = ArgGroup::new("what").args(["recoveronly", "verifyonly", "salvageonly", "check", "extract"]),
+    after_help = "Examples:\n  salvage -check /dev/sdb\n  salvage -extract /dev/sdb /tmp/files -fileset user.ito"
+)]
+pub struct Salvage {
+    /// The disk or file
+    #[arg(long, value_name = "DEVICE")]
+    pub aggregate: Option<PathBuf>,
+    /// Not needed: who takes an aggregate over replays its log
+    #[arg(long)]
+    pub recoveronly: bool,
+    /// The same as -check
+    #[arg(long)]
+    pub verifyonly: bool,
+    /// Not in this version
+    #[arg(long)]
+    pub salvageonly: bool,
+    /// No effect: nothing is changed
+    #[arg(long)]
+    pub force: bool,
+    /// Say more
+    #[arg(long, help_heading = STANDARD)]
+    pub verbose: bool,
+    /// Check it; reads only
+    #[arg(long, help_heading = ADDED)]
+    pub check: bool,
+    /// Give its files back into a directory; reads only
+    #[arg(long, help_heading = ADDED)]
+    pub extract: bool,
+    /// Only those of this fileset
+    #[arg(long, help_heading = ADDED, value_name = "NAME", requires = "extract")]
+    pub fileset: Option<FilesetName>,
+    /// Leave the bytes of files unread
+    #[arg(long, help_heading = ADDED, conflicts_with = "extract")]
+    pub fast: bool,
+    /// Print JSON
+    #[arg(long, help_heading = ADDED)]
+    pub json: bool,
+    /// Print this help
+    #[arg(long, action = ArgAction::HelpShort, help_heading = STANDARD)]
+    help: Option<bool>,
+    /// The device, where -aggregate does not name it; then, for -extract, the directory
+    #[arg(value_name = "PATH", num_args = 0..=2)]
+    pub paths: Vec<PathBuf>,
+}
+
+/// Reads what clap found for `newaggr`.
+///
+/// # Errors
+/// What clap says.
+pub fn newaggr(matches: &ArgMatches) -> Result<Parsed, Error> {
+    Newaggr::from_arg_matches(matches).map(Parsed::Newaggr)
+}
+
+/// Reads what clap found for `salvage`.
+///
+/// # Errors
+/// What clap says.
+pub fn salvage(matches: &ArgMatches) -> Result<Parsed, Error> {
+    Salvage::from_arg_matches(matches).map(Parsed::Salvage)
+}

@@ -1,0 +1,195 @@
+//! `salvage`: what is wrong with an aggregate, and its files without a cell. It changes nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use baton_aggregate::create::read_label;
+use baton_aggregate::device::{Access, Device, FileDevice};
+use baton_aggregate::nodes::Nodes;
+use baton_aggregate::salvage::{Data, Extracted, Gravity, Report, check, extract};
+use baton_types::{Error, Kind, Result};
+use serde_json::json;
+
+use crate::exit;
+use crate::grammar::Salvage;
+use crate::newaggr::served;
+use crate::output::{Output, count};
+use crate::program::Program;
+
+/// DFS's bits: something is wrong.
+const FOUND: u8 = 1;
+/// Some of it came back.
+const PARTLY: u8 = 4;
+/// It could not run.
+const COULD_NOT_RUN: u8 = 0x10;
+
+/// What the line asks for.
+enum Task<'a> {
+    Check,
+    Extract(&'a Path),
+}
+
+/// Carries `salvage` out.
+pub fn run(command: &Salvage) -> ExitCode {
+    match carry_out(command) {
+        Ok(output) => {
+            let text = match command.json {
+                true => output.to_json(),
+                false => output.text,
+            };
+            match exit::print(Program::Salvage, &text) {
+                ExitCode::SUCCESS => ExitCode::from(output.exit),
+                failed => failed,
+            }
+        }
+        Err(error) => {
+            exit::report(Program::Salvage, &error);
+            ExitCode::from(COULD_NOT_RUN)
+        }
+    }
+}
+
+fn carry_out(command: &Salvage) -> Result<Output> {
+    let (path, task) = task(command)?;
+    let device = Arc::new(FileDevice::open(path, Access::Read)?);
+    let label = read_label(&*device)?;
+    let owner = served(&*device, label.name.as_str())?;
+    let nodes = Nodes::new(device.clone());
+    match (task, owner) {
+        (Task::Check, owner) => {
+            if let Some(owner) = owner {
+                let note = "what is found may be what changes meanwhile";
+                exit::report(Program::Salvage, &owner.remedy(note));
+            }
+            let data = match command.fast {
+                true => Data::Skip,
+                false => Data::Read,
+            };
+            Ok(checked(command, &check(device, nodes, data)?))
+        }
+        (Task::Extract(_), Some(owner)) => Err(owner),
+        (Task::Extract(directory), None) => {
+            let extracted = extract(device as Arc<dyn Device>, nodes, directory, command.fileset.as_ref())?;
+            Ok(given_back(directory, &extracted))
+        }
+    }
+}
+
+/// The device, and what to do with it.
+fn task(command: &Salvage) -> Result<(&Path, Task<'_>)> {
+    let invalid = |reason: &str, remedy: &str| Err(Error::new(Kind::Invalid, "").because(reason).remedy(remedy));
+    if command.recoveronly {
+        return invalid(
+            "there is nothing to recover by hand",
+            "who takes an aggregate over replays its log; -check replays it in memory",
+        );
+    }
+    if !(command.check || command.verifyonly || command.extract) {
+        return invalid(
+            "repairs are not in this version",
+            "-check says what is wrong, -extract gives the files back",
+        );
+    }
+    let paths: Vec<&PathBuf> = command.aggregate.iter().chain(&command.paths).collect();
+    match (command.extract, &paths[..]) {
+        (_, []) => invalid("no device is named", "give the disk or file of the aggregate"),
+        (true, [device, directory]) => Ok((device, Task::Extract(directory))),
+        (false, [device]) => Ok((device, Task::Check)),
+        (true, [_]) => invalid("no directory is named", "say where the files are to go"),
+        (_, [_, _, ..]) => invalid("a path too many", "'salvage -help' says what there is"),
+    }
+}
+
+fn checked(command: &Salvage, report: &Report) -> Output {
+    let mut text = String::new();
+    let is_fault = |gravity| gravity == Gravity::Fault;
+    for finding in &report.findings {
+        let word = if is_fault(finding.gravity) { "fault" } else { "notice" };
+        text += &format!("{word} ({}): {finding}\n", finding.fault.name());
+        if command.verbose {
+            text += &format!("  {}\n", finding.fault.meaning());
+        }
+    }
+    if report.more > 0 {
+        text += &format!("and {} more\n", report.more);
+    }
+    let faults = report
+        .findings
+        .iter()
+        .filter(|finding| is_fault(finding.gravity))
+        .count();
+    let verdict = match faults {
+        0 => "sound".to_owned(),
+        faults => count(faults, "fault"),
+    };
+    text += &format!(
+        "aggregate {}: {verdict}; {}, {}, {}; {}, last record {}\n",
+        report.name,
+        count(report.filesets as usize, "fileset"),
+        count(report.files as usize, "file"),
+        count(report.nodes as usize, "node"),
+        report.root,
+        report.last,
+    );
+    let findings: Vec<_> = report
+        .findings
+        .iter()
+        .map(|finding| {
+            json!({
+                "fault": finding.fault.name(),
+                "gravity": if is_fault(finding.gravity) { "fault" } else { "notice" },
+                "on": finding.on,
+                "reason": finding.reason,
+                "meaning": finding.fault.meaning(),
+            })
+        })
+        .collect();
+    let json = json!({
+        "aggregate": report.name,
+        "sound": report.is_sound(),
+        "root": { "epoch": report.root.epoch.0, "number": report.root.seq },
+        "last_record": report.last.0,
+        "filesets": report.filesets,
+        "files": report.files,
+        "nodes": report.nodes,
+        "findings": findings,
+        "more": report.more,
+    });
+    Output {
+        exit: if report.is_sound() { 0 } else { FOUND },
+        ..Output::new("baton.salvage.check/1", text, json)
+    }
+}
+
+fn given_back(directory: &Path, extracted: &Extracted) -> Output {
+    let mut text = String::new();
+    for skipped in &extracted.skipped {
+        text += &format!("left out: {}: {}\n", skipped.path, skipped.reason);
+    }
+    text += &format!(
+        "{} of {} given back into {}, {} bytes, from {}\n",
+        count(extracted.files as usize, "file"),
+        count(extracted.filesets as usize, "fileset"),
+        directory.display(),
+        extracted.bytes,
+        extracted.source,
+    );
+    let skipped: Vec<_> = extracted
+        .skipped
+        .iter()
+        .map(|skipped| json!({ "path": skipped.path, "reason": skipped.reason }))
+        .collect();
+    let json = json!({
+        "directory": directory.to_string_lossy(),
+        "source": extracted.source,
+        "filesets": extracted.filesets,
+        "files": extracted.files,
+        "bytes": extracted.bytes,
+        "left_out": skipped,
+    });
+    Output {
+        exit: if extracted.skipped.is_empty() { 0 } else { PARTLY },
+        ..Output::new("baton.salvage.extract/1", text, json)
+    }
+}
