@@ -124,9 +124,10 @@ fn harm_in_fixed_places_is_found() {
 #[test]
 fn rot_in_the_middle_of_the_log_is_found() {
     let mut world = World::served();
+    let root = world.root();
     world.aggregate().checkpoint().unwrap();
-    for round in 0..4 {
-        world.fill(&format!("{round}"));
+    for called in ["a", "b", "c"] {
+        world.file(root, called, &[1; BLOCK_BYTES]);
         world.settle();
     }
     let roots = RootPlace::BOTH.map(|place| {
