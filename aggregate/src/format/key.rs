@@ -5,7 +5,7 @@
 use baton_types::{ClientId, Epoch, FilesetId, Result, Vnode};
 
 use crate::format::reader::{Reader, newer};
-use crate::format::{Block, Lsn, Segment, SegmentClass};
+use crate::format::{Block, Segment};
 
 /// A key as it is encoded.
 pub const KEY_BYTES: usize = 17;
@@ -93,7 +93,7 @@ key_kinds! {
 
     /// Space tree: what a segment is and which of its blocks are used; sub 0.
     SegmentState = 64;
-    /// Space tree: object class, sub segment: a closed segment with room.
+    /// Space tree: closed segments with room, found by class and fullness; under the first key of all, their sum.
     Room = 65;
     /// Space tree: object epoch, sub segment: not to be reused before that epoch is proven gone.
     Quarantine = 66;
@@ -231,19 +231,9 @@ impl Key {
         Key::new(u64::from(segment.0), KeyKind::SegmentState, 0)
     }
 
-    /// A closed segment with room.
-    pub fn room(class: SegmentClass, segment: Segment) -> Key {
-        Key::new(class as u64, KeyKind::Room, u64::from(segment.0))
-    }
-
     /// A segment in the quarantine of an epoch.
     pub fn quarantine(epoch: Epoch, segment: Segment) -> Key {
         Key::new(epoch.0, KeyKind::Quarantine, u64::from(segment.0))
-    }
-
-    /// A snapshot.
-    pub fn snapshot(fileset: FilesetId, lsn: Lsn) -> Key {
-        Key::new(fileset.0, KeyKind::Snapshot, lsn.0)
     }
 
     /// A pending free.

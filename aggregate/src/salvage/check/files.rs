@@ -239,7 +239,7 @@ impl<'a, 'b> Files<'a, 'b> {
         let unit = 1_u64 << extent.unit_shift;
         for (index, (bytes, checksum)) in (0..).zip(bytes.chunks(unit as usize).zip(&extent.checksums)) {
             if Checksum::of(bytes) != *checksum {
-                let at = first * BLOCK_BYTES as u64 + index * unit;
+                let at = first.saturating_mul(BLOCK_BYTES as u64).saturating_add(index * unit);
                 self.fault(
                     Fault::Data,
                     vnode,

@@ -223,7 +223,7 @@ impl<'a> Walk<'a> {
             Ok(())
         })?;
         file.set_len(attributes.size).map_err(io)?;
-        self.extracted.bytes += attributes.size;
+        self.extracted.bytes = self.extracted.bytes.saturating_add(attributes.size);
         if holes > 0 {
             self.skip(
                 way,
