@@ -117,7 +117,7 @@ mod tests {
             }
             let all = completions(shell);
             assert!(
-                !all.contains("lsquota") && !all.contains("recoveronly"),
+                !all.contains("lsquota") && !all.contains("-detach"),
                 "{shell} offers what is not there"
             );
         }

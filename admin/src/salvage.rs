@@ -1,6 +1,6 @@
 //! `salvage`: what is wrong with an aggregate, and its files without a cell. It changes nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -85,19 +85,24 @@ fn task(command: &Salvage) -> Result<(&Path, Task<'_>)> {
             "who takes an aggregate over replays its log; -check replays it in memory",
         );
     }
-    if !(command.check || command.verifyonly || command.extract) {
-        return invalid(
+    match (
+        &command.check,
+        &command.extract[..],
+        command.verifyonly,
+        &command.aggregate,
+    ) {
+        (Some(device), ..) | (None, [], true, Some(device)) => Ok((device, Task::Check)),
+        (None, [device, directory], ..) => Ok((device, Task::Extract(directory))),
+        (None, [_], ..) => invalid(
+            "no directory is named",
+            "say where the files are to go, after the device",
+        ),
+        (None, [_, _, ..], ..) => invalid("a path too many", "'salvage -help' says what there is"),
+        (None, [], true, None) => invalid("no device is named", "give the disk or file of the aggregate"),
+        (None, [], false, _) => invalid(
             "repairs are not in this version",
             "-check says what is wrong, -extract gives the files back",
-        );
-    }
-    let paths: Vec<&PathBuf> = command.aggregate.iter().chain(&command.paths).collect();
-    match (command.extract, &paths[..]) {
-        (_, []) => invalid("no device is named", "give the disk or file of the aggregate"),
-        (true, [device, directory]) => Ok((device, Task::Extract(directory))),
-        (false, [device]) => Ok((device, Task::Check)),
-        (true, [_]) => invalid("no directory is named", "say where the files are to go"),
-        (_, [_, _, ..]) => invalid("a path too many", "'salvage -help' says what there is"),
+        ),
     }
 }
 

@@ -110,7 +110,7 @@ fn salvage_that_cannot_run_says_why() {
     let cases: [(&[&str], &str); 5] = [
         (&["salvage", "-check", &disk], "this device holds no aggregate"),
         (&["salvage", "-check", "/nonexistent/disk"], "/nonexistent/disk"),
-        (&["salvage", "-check"], "no device is named"),
+        (&["salvage", "-verifyonly"], "no device is named"),
         (
             &["salvage", &disk],
             "repairs are not in this version; -check says what is wrong",

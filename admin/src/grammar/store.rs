@@ -53,7 +53,7 @@ pub struct Newaggr {
     #[arg(long, help_heading = ADDED)]
     pub json: bool,
     /// Print this help
-    #[arg(long, action = ArgAction::HelpShort, help_heading = STANDARD)]
+    #[arg(long, global = true, action = ArgAction::HelpShort, help_heading = STANDARD)]
     help: Option<bool>,
 }
 
@@ -83,8 +83,8 @@ impl Newaggr {
     after_help = "Examples:\n  salvage -check /dev/sdb\n  salvage -extract /dev/sdb /tmp/files -fileset user.ito"
 )]
 pub struct Salvage {
-    /// The disk or file
-    #[arg(long, value_name = "DEVICE")]
+    /// The disk or file, for -verifyonly
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["check", "extract"])]
     pub aggregate: Option<PathBuf>,
     /// Not needed: who takes an aggregate over replays its log
     #[arg(long)]
@@ -101,12 +101,12 @@ pub struct Salvage {
     /// Say more
     #[arg(long, help_heading = STANDARD)]
     pub verbose: bool,
-    /// Check it; reads only
-    #[arg(long, help_heading = ADDED)]
-    pub check: bool,
-    /// Give its files back into a directory; reads only
-    #[arg(long, help_heading = ADDED)]
-    pub extract: bool,
+    /// Check this one; reads only
+    #[arg(long, help_heading = ADDED, value_name = "DEVICE")]
+    pub check: Option<PathBuf>,
+    /// Give the files of this one back into a directory; reads only
+    #[arg(long, help_heading = ADDED, value_names = ["DEVICE", "DIRECTORY"], num_args = 1..=2)]
+    pub extract: Vec<PathBuf>,
     /// Only those of this fileset
     #[arg(long, help_heading = ADDED, value_name = "NAME", requires = "extract")]
     pub fileset: Option<FilesetName>,
@@ -117,11 +117,8 @@ pub struct Salvage {
     #[arg(long, help_heading = ADDED)]
     pub json: bool,
     /// Print this help
-    #[arg(long, action = ArgAction::HelpShort, help_heading = STANDARD)]
+    #[arg(long, global = true, action = ArgAction::HelpShort, help_heading = STANDARD)]
     help: Option<bool>,
-    /// The device, where -aggregate does not name it; then, for -extract, the directory
-    #[arg(value_name = "PATH", num_args = 0..=2)]
-    pub paths: Vec<PathBuf>,
 }
 
 /// Reads what clap found for `newaggr`.

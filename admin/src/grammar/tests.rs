@@ -124,14 +124,13 @@ fn disk_lines_become_typed_commands() {
     let Ok(Parsed::Salvage(checked)) = line("salvage /dev/sdb -veri -f") else {
         panic!()
     };
-    assert!(checked.verifyonly && checked.force && checked.paths.is_empty());
+    assert!(checked.verifyonly && checked.force && checked.aggregate.is_some());
     let Ok(Parsed::Salvage(extracted)) = line("salvage -extract /dev/sdb /tmp/a -fileset user.ito") else {
         panic!()
     };
-    assert!(extracted.extract && extracted.aggregate.is_none());
-    assert_eq!(extracted.paths, ["/dev/sdb", "/tmp/a"].map(std::path::PathBuf::from));
+    assert_eq!(extracted.extract, ["/dev/sdb", "/tmp/a"].map(std::path::PathBuf::from));
     assert!(
-        wrong("salvage -check -extract /dev/sdb")
+        wrong("salvage -check /dev/sdb -extract /dev/sdb /tmp/a")
             .0
             .contains("cannot be used with")
     );
