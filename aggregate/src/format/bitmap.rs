@@ -53,12 +53,20 @@ impl Bitmap {
 
     /// Marks blocks used; true if all of them were free.
     pub fn take_range(&mut self, range: Range<u32>) -> bool {
-        range.fold(true, |were_free, index| self.take(index) && were_free)
+        let mut were_free = true;
+        for index in range {
+            were_free &= self.take(index);
+        }
+        were_free
     }
 
     /// Marks blocks free; true if all of them were used.
     pub fn give_range(&mut self, range: Range<u32>) -> bool {
-        range.fold(true, |were_used, index| self.give(index) && were_used)
+        let mut were_used = true;
+        for index in range {
+            were_used &= self.give(index);
+        }
+        were_used
     }
 
     /// The first free blocks, at most `most` of them side by side.

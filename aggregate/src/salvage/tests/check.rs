@@ -289,10 +289,10 @@ fn directories_that_hold_each_other_are_found() {
                 object: entry.vnode.number(),
                 ..key
             },
-            NameEntry::encode_all(&[entry.clone()]),
+            NameEntry::encode_all(std::slice::from_ref(&entry)),
         );
         set(transaction, Vnode::ROOT, |attributes| {
-            (attributes.links, attributes.size) = (2, 0)
+            (attributes.links, attributes.size) = (2, 0);
         })?;
         set(transaction, entry.vnode, |attributes| {
             (attributes.links, attributes.size, attributes.parent) = (3, 1, Some(entry.vnode));
@@ -312,7 +312,7 @@ fn each_harm_to_the_system_tree_is_found_for_what_it_is() {
     type Harm = (Fault, fn(&mut Transaction<'_>));
     let harms: &[Harm] = &[
         (Fault::Session, |transaction| {
-            transaction.put(Key::reply(999, 0, 1), Reply::done().encode())
+            transaction.put(Key::reply(999, 0, 1), Reply::done().encode());
         }),
         (Fault::Session, |transaction| {
             let client = ClientId(Uuid::from_u128(77));
@@ -326,10 +326,10 @@ fn each_harm_to_the_system_tree_is_found_for_what_it_is() {
             transaction.put(Key::fileset_name(17), FilesetEntry::encode_all(&[entry]));
         }),
         (Fault::Catalog, |transaction| {
-            transaction.delete(Key::fileset_header(super::world::FILESET))
+            transaction.delete(Key::fileset_header(super::world::FILESET));
         }),
         (Fault::Item, |transaction| {
-            transaction.put(Key::new(3, KeyKind::Name, 4), vec![1])
+            transaction.put(Key::new(3, KeyKind::Name, 4), vec![1]);
         }),
         (Fault::Item, |transaction| transaction.put(Key::session(3), vec![1])),
     ];

@@ -197,7 +197,7 @@ impl World {
     }
 
     pub fn root(&self) -> Fid {
-        let read = self.fileset().read(|view| Ok(view.get(Key::attributes(Vnode::ROOT))?));
+        let read = self.fileset().read(|view| view.get(Key::attributes(Vnode::ROOT)));
         let attributes = crate::format::Attributes::decode(&read.unwrap().unwrap()).unwrap();
         Fid {
             fileset: FILESET,
