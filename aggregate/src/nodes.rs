@@ -153,20 +153,19 @@ impl Nodes {
         (Checksum::of(&bytes) == pointer.checksum).then_some(bytes)
     }
 
-    /// A unit of data, from memory or from the device.
+    /// A unit of data, from memory or from the device, and kept.
     ///
     /// # Errors
     /// What the device says; `Damaged`.
     pub fn read_data(&self, pointer: &Pointer) -> Result<Bytes> {
-        let units = Units {
-            block: pointer.block,
-            unit_blocks: pointer.blocks,
-            count: pointer.blocks,
-            checksums: vec![pointer.checksum],
-        };
+        if let Some(bytes) = self.cached_data(pointer) {
+            return Ok(bytes);
+        }
         let mut bytes = Buffer::scratch(pointer.len());
-        self.read_units(&units, &mut bytes, Reuse::Likely)?;
-        Ok(bytes.into())
+        self.read_run(&[*pointer], &mut bytes, Reuse::Unlikely)?;
+        let bytes = Bytes::from(bytes);
+        self.cache.insert(self.member, pointer, Held::Data(bytes.clone()));
+        Ok(bytes)
     }
 
     /// Fills `into`, which is as long as they are, with units of data: from memory, or side by side from the device.

@@ -14,13 +14,14 @@ use crate::format::{BLOCK_BYTES, Checksum};
 use crate::transaction::{Room, Run, Transaction};
 use crate::tree::Stop;
 
-/// Bytes to be written to a file, in whole blocks of aligned memory, with their checksums.
+/// Bytes to be written to a file, in whole blocks of aligned memory, and their checksums.
 pub(super) struct Data {
     /// Where in the file, in bytes.
     offset: u64,
     len: usize,
     /// All blocks that have bytes of it; what is not of it is zero, or what was there before.
     blocks: Buffer,
+    count: usize,
     checksums: Vec<Checksum>,
     /// Those that are on the device already, by their index here.
     written: Vec<(usize, Run)>,
@@ -34,15 +35,19 @@ impl Data {
         blocks[..before].fill(0);
         blocks[before..before + bytes.len()].copy_from_slice(bytes);
         blocks[before + bytes.len()..].fill(0);
-        let checksums = blocks.chunks(BLOCK_BYTES).map(Checksum::of).collect();
-        let (len, written) = (bytes.len(), Vec::new());
         Data {
             offset,
-            len,
+            len: bytes.len(),
+            count: blocks.len() / BLOCK_BYTES,
             blocks,
-            checksums,
-            written,
+            checksums: Vec::new(),
+            written: Vec::new(),
         }
+    }
+
+    /// Makes the checksums.
+    pub fn hash(&mut self) {
+        self.checksums = checksums_of(&self.blocks);
     }
 
     /// The bytes themselves.
@@ -59,7 +64,7 @@ impl Data {
     /// Where it goes, in blocks.
     pub fn block_range(&self) -> Range<u64> {
         let first = self.offset / BLOCK;
-        first..first + self.checksums.len() as u64
+        first..first + self.count as u64
     }
 
     /// The blocks of the file of which it has some bytes and not all.
@@ -90,12 +95,12 @@ impl Data {
         self.checksums[index] = Checksum::of(block);
     }
 
-    /// Writes what needs nothing of the old file to blocks of the reserve.
+    /// Writes what needs nothing of the old file to blocks of the reserve, and makes the checksums meanwhile.
     ///
     /// # Errors
-    /// `NoSpace`; what the device says.
+    /// `NoSpace`, and then there are no checksums yet; what the device says.
     pub fn write_ahead(&mut self, engine: &Engine) -> Result<()> {
-        let mut whole = 0..self.checksums.len();
+        let mut whole = 0..self.count;
         for edge in self.edges() {
             match edge == self.block_range().start {
                 true => whole.start += 1,
@@ -104,12 +109,25 @@ impl Data {
         }
         let runs = engine.retrying(|_| Reserve(engine).take(whole.len() as u32))?;
         self.written = places(whole, &runs);
+        let blocks = &self.blocks;
         let write = |(index, run): &(usize, Run)| Write {
             offset: run.block.offset(),
-            bytes: &self.blocks[index * BLOCK_BYTES..][..usize::from(run.count) * BLOCK_BYTES],
+            bytes: &blocks[index * BLOCK_BYTES..][..usize::from(run.count) * BLOCK_BYTES],
         };
         let writes: Vec<_> = self.written.iter().map(write).collect();
-        engine.device.submit(&writes)
+        // Hashing 1 MiB takes nearly as long as writing it.
+        let (written, checksums) = std::thread::scope(|scope| {
+            let hashing = std::thread::Builder::new().name("hash".to_owned());
+            let hashing = hashing.spawn_scoped(scope, || checksums_of(blocks));
+            let written = engine.device.submit(&writes);
+            let checksums = match hashing {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(_) => checksums_of(blocks),
+            };
+            (written, checksums)
+        });
+        self.checksums = checksums;
+        written
     }
 
     /// Gives back the blocks that were written and not recorded.
@@ -125,7 +143,7 @@ impl Data {
     /// # Errors
     /// `NoSpace`, or that more room must be reserved first.
     pub fn settle(&mut self, transaction: &mut Transaction<'_>) -> Result<Vec<(usize, Run)>, Stop> {
-        let count = self.checksums.len();
+        let count = self.count;
         let (start, end) = match (self.written.first(), self.written.last()) {
             (Some((first, _)), Some((last, run))) => (*first, last + usize::from(run.count)),
             _ => (count, count),
@@ -157,6 +175,10 @@ impl Data {
     pub fn checksums(&self, (index, run): &(usize, Run)) -> &[Checksum] {
         &self.checksums[*index..index + usize::from(run.count)]
     }
+}
+
+fn checksums_of(blocks: &[u8]) -> Vec<Checksum> {
+    blocks.chunks(BLOCK_BYTES).map(Checksum::of).collect()
 }
 
 /// Runs for the blocks of `range`, each with the first block that it is for.

@@ -84,13 +84,17 @@ pub(super) fn overlapping(items: &impl Items, vnode: Vnode, range: &Range<u64>) 
     if range.is_empty() {
         return Ok(found);
     }
-    if let Some(before) = range.start.checked_sub(1)
-        && let Some(placed) = last_until(items, vnode, before)?
+    // Mostly one extent has them all, and is found at once.
+    if let Some(placed) = last_until(items, vnode, range.start)?
         && placed.end() > range.start
     {
+        let end = placed.end();
         found.push(placed);
+        if end >= range.end {
+            return Ok(found);
+        }
     }
-    for item in items.scan(Key::extent(vnode, range.start), Key::extent(vnode, range.end - 1)) {
+    for item in items.scan(Key::extent(vnode, range.start + 1), Key::extent(vnode, range.end - 1)) {
         let (key, value) = item?;
         let placed = Placed::decode(vnode, key, &value)?;
         if found.last().is_some_and(|last| last.end() > placed.first) {

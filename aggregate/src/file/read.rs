@@ -93,6 +93,9 @@ impl Plan {
 
     /// The bytes.
     pub fn read(&self, nodes: &Nodes) -> Result<Bytes> {
+        if let Some(bytes) = self.read_one(nodes) {
+            return bytes;
+        }
         let blocks = self.blocks();
         let count = if self.range.is_empty() {
             0
@@ -115,6 +118,18 @@ impl Plan {
         let within = (self.range.start - first.min(self.range.start)) as usize;
         let len = (self.range.end - self.range.start) as usize;
         Ok(Bytes::from(buffer).slice(if len == 0 { 0..0 } else { within..within + len }))
+    }
+
+    /// The bytes, if they lie in one unit: they are shared with the cache.
+    fn read_one(&self, nodes: &Nodes) -> Option<Result<Bytes>> {
+        let [part] = &self.parts[..] else { return None };
+        if part.units.checksums.len() != 1 || part.blocks.len() as u64 != self.blocks().end - self.blocks().start {
+            return None;
+        }
+        let pointer = part.units.pointers().next()?;
+        let from = part.before * BLOCK_BYTES + (self.range.start % BLOCK) as usize;
+        let to = from + (self.range.end - self.range.start) as usize;
+        Some(nodes.read_data(&pointer).map(|bytes| bytes.slice(from..to)))
     }
 
     fn read_part(&self, nodes: &Nodes, part: &Part, into: &mut [u8]) -> Result<()> {

@@ -37,15 +37,17 @@ pub fn write(fileset: &Fileset, operation: &Operation, fid: Fid, offset: u64, by
     let engine = fileset.engine();
     let mut data = Data::new(offset, bytes);
     if bytes.len() > GROUPED_BYTES_MAX {
-        // Whether the aggregate is full is decided where the refusal is recorded.
-        let ahead = data.write_ahead(engine).or_else(|error| match error.kind {
-            Kind::NoSpace => Ok(()),
-            _ => Err(error),
-        });
-        if let Err(error) = ahead {
-            data.give_back(engine);
-            return Err(error);
+        match data.write_ahead(engine) {
+            // Whether the aggregate is full is decided where the refusal is recorded.
+            Err(error) if error.kind == Kind::NoSpace => data.hash(),
+            Err(error) => {
+                data.give_back(engine);
+                return Err(error);
+            }
+            Ok(()) => {}
         }
+    } else {
+        data.hash();
     }
     let blocks = data.block_range();
     // One more, for inline bytes that become a block.
