@@ -90,6 +90,7 @@ pub trait Sink {
     /// What the device says.
     fn write(&mut self, pointer: &Pointer, node: Node) -> Result<()>;
 
-    /// Takes a node that the new tree does not have any more.
+    /// Takes a node that the new tree does not have any more. It is free when the new root counts and not before:
+    /// a merge that fails, or is made again after newer changes, may yet keep it.
     fn free(&mut self, pointer: &Pointer);
 }

@@ -131,12 +131,8 @@ impl Merge<'_> {
             let (pointer, child) = self.child(index)?;
             let frame = self.frame();
             check_level(&frame.node, &child, &pointer)?;
-            if child.key(0) != frame.node.key(index) {
-                return Err(Error::new(Kind::Damaged, format!("node at block {}", pointer.block))
-                    .op("merge")
-                    .because("it begins with another key than its parent says"));
-            }
-            let end = frame.end_of(index);
+            let (begin, end) = (frame.node.key(index), frame.end_of(index));
+            check_range(&child, &pointer, begin, end)?;
             if self.visit(pointer, child, end)? == Outcome::Replaced {
                 self.frame().done = index + 1;
             }
@@ -212,7 +208,7 @@ impl Merge<'_> {
     /// The child at `index` of the innermost node: read with those after it that a change falls into.
     fn child(&mut self, index: usize) -> Result<(Pointer, Node)> {
         let pointer = self.frame().node.pointer(index);
-        if let Some((_, node)) = self.frame().ahead.pop_front() {
+        if let Some((_, node)) = self.frame().ahead.pop_front().filter(|(at, _)| *at == index) {
             return Ok((pointer, node));
         }
         let indices = self.touched(index);
@@ -256,6 +252,17 @@ impl Merge<'_> {
     fn frame(&mut self) -> &mut Frame {
         self.path.last_mut().expect("a child is visited below its parent")
     }
+}
+
+/// Refuses a child whose keys are not those that its parent says: merging it would lose or hide items.
+fn check_range(child: &Node, pointer: &Pointer, begin: Key, end: Option<Key>) -> Result<()> {
+    if child.key(0) == begin && is_before(child.key(child.len() - 1), end) {
+        return Ok(());
+    }
+    let on = format!("node at block {}", pointer.block);
+    Err(Error::new(Kind::Damaged, on)
+        .op("merge")
+        .because("its keys are not those that its parent says"))
 }
 
 fn keep_children(writer: &mut Writer<'_>, node: &Node, children: std::ops::Range<usize>) -> Result<()> {

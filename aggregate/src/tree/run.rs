@@ -55,9 +55,9 @@ impl Run {
         HEADER_BYTES + range.len() * (SLOT_BYTES + rest_len) + self.end(range.end) - self.end(range.start)
     }
 
-    /// What the first `index` items take, whatever their keys have in common.
-    pub(crate) fn weight(&self, index: usize) -> usize {
-        index * (SLOT_BYTES + rest_len(0)) + self.end(index)
+    /// What the items in `range` take at the most, whatever their keys have in common.
+    pub(crate) fn weight(&self, range: Range<usize>) -> usize {
+        range.len() * (SLOT_BYTES + rest_len(0)) + self.end(range.end) - self.end(range.start)
     }
 
     /// How many items from `start` on fit one node, at least one.
@@ -80,11 +80,14 @@ impl Run {
             earliest.push(end);
             end -= self.fill_back(end, capacity);
         }
-        let (parts, total) = (earliest.len(), self.weight(self.len()));
+        if earliest.len() <= 1 {
+            return earliest;
+        }
+        let (parts, total) = (earliest.len(), self.node_len(0..self.len()));
         let mut start = 0;
         (1..=parts)
             .map(|part| {
-                let near = self.nearest(total * part / parts);
+                let near = self.nearest(total * part / parts, total);
                 // As few nodes as will do leave no room for a contradiction: earliest <= latest.
                 let end = near.clamp(earliest[parts - part], start + self.fill(start, capacity));
                 let count = end - start;
@@ -94,14 +97,13 @@ impl Run {
             .collect()
     }
 
-    /// How many items come nearest to `weight`.
-    fn nearest(&self, weight: usize) -> usize {
-        let below = match self.len() {
-            0 => 0,
-            len => most(len, |count| self.weight(count) <= weight),
-        };
+    /// How many items come nearest to `share` of `total`, the length of a node of them all.
+    fn nearest(&self, share: usize, total: usize) -> usize {
+        let item_len = (total - HEADER_BYTES - self.end(self.len())) / self.len();
+        let len_of = |count: usize| count * item_len + self.end(count);
+        let below = most(self.len(), |count| len_of(count) <= share);
         let above = self.len().min(below + 1);
-        if self.weight(above).abs_diff(weight) < self.weight(below).abs_diff(weight) {
+        if len_of(above).abs_diff(share) < len_of(below).abs_diff(share) {
             above
         } else {
             below

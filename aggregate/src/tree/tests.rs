@@ -7,11 +7,11 @@ use baton_types::{Epoch, Kind};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::format::{Key, KeyKind, Lsn, Pointer, VALUE_BYTES_MAX};
+use crate::format::{Checksum, Key, KeyKind, Lsn, Pointer, VALUE_BYTES_MAX};
 use crate::nodes::Nodes;
 use crate::tree::double::{Cold, Recorder};
 use crate::tree::run::Run;
-use crate::tree::{Layer, Node, TreeId, build, merge};
+use crate::tree::{Layer, Node, Sink, TreeId, build, merge};
 
 type Model = BTreeMap<Key, Bytes>;
 
@@ -162,15 +162,11 @@ fn places(pointers: &[Pointer]) -> BTreeSet<(u64, u64)> {
     set
 }
 
-/// Of two neighbours that one merge wrote, none is under a third full if one node holds them both; where an item
-/// of half a node stood in the way of even parts, under a quarter.
+/// Of two neighbours that one merge wrote, none is under a third full if one node holds them both; under a quarter
+/// where long items, or keys that have much in common, stood in the way of even parts.
 fn check_fill(walked: &Walked, written: &[Pointer], id: &TreeId) {
     let capacity = Node::capacity(id.node_bytes);
-    let least = if capacity < 3 * VALUE_BYTES_MAX {
-        capacity / 4
-    } else {
-        capacity / 3
-    };
+    let least = capacity / 4;
     for level in walked.levels.values() {
         for pair in level.windows(2) {
             let [(left_pointer, left), (right_pointer, right)] = pair else {
@@ -269,6 +265,22 @@ proptest! {
         }
         for (root, model) in history {
             prop_assert_eq!(Walked::new(root, &tree.recorder.cold()).items, model);
+        }
+    }
+
+    /// Nodes far smaller than any label allows, so that few items make many levels.
+    #[test]
+    fn prop_deep_trees_equal_a_map(
+        shape in shapes(),
+        merges in prop::collection::vec(prop::collection::vec(layers(), 1..3), 1..10),
+    ) {
+        let mut tree = Tree::new();
+        for changes in merges {
+            let short = |changes: Vec<Change>| -> Vec<Change> {
+                changes.into_iter().map(|(number, len)| (number, len.map(|len| len % 100))).collect()
+            };
+            let layers: Vec<Layer> = changes.into_iter().map(|changes| tree.layer(&short(changes), shape)).collect();
+            tree.merge(&layers.iter().collect::<Vec<_>>(), 512);
         }
     }
 
@@ -487,6 +499,63 @@ fn damage_is_seen_by_those_who_read_it_and_by_nobody_else() {
         }
         tree.recorder.memory.flip(pointer.block, bit);
     }
+}
+
+/// A node of these items at `level`, written as it is.
+fn forged(recorder: &mut Recorder, level: u8, items: &[(Key, Vec<u8>)]) -> Pointer {
+    let mut run = Run::default();
+    items.iter().for_each(|(key, value)| run.push((*key).into(), value));
+    let node = Node::encode(&id(Lsn(1), 4096), level, &run, items.len());
+    let pointer = Pointer {
+        block: recorder.allocate(1).unwrap(),
+        blocks: 1,
+        flags: 0,
+        birth: Lsn(1),
+        checksum: Checksum::of(node.bytes()),
+    };
+    recorder.write(&pointer, node).unwrap();
+    pointer
+}
+
+#[test]
+fn a_tree_whose_nodes_contradict_each_other_is_damaged() {
+    let key = |number| Shape::Extents.key(number);
+    let mut tree = Tree::new();
+    let leaf = forged(&mut tree.recorder, 0, &[(key(5), vec![1]), (key(9), vec![2])]);
+    let other = forged(&mut tree.recorder, 0, &[(key(7), vec![3])]);
+    let point = |to: Pointer| to.encode().to_vec();
+    let skips = forged(&mut tree.recorder, 2, &[(key(5), point(leaf))]);
+    let misnames = forged(&mut tree.recorder, 1, &[(key(4), point(leaf))]);
+    let overlaps = forged(&mut tree.recorder, 1, &[(key(5), point(leaf)), (key(7), point(other))]);
+
+    let active = Layer::new();
+    tree.root = Some(skips);
+    assert_eq!(tree.cold(&active, &[]).get(key(5)).unwrap_err().kind, Kind::Damaged);
+    assert_eq!(
+        tree.cold(&active, &[]).scan(Key::FIRST, Key::LAST).unwrap_err().kind,
+        Kind::Damaged
+    );
+    let layer = tree.layer(&[(5, Some(1)), (8, Some(1))], Shape::Extents);
+    for root in [skips, misnames, overlaps] {
+        let nodes = tree.recorder.cold();
+        let merged = merge(Some(root), &[&layer], id(tree.lsn, 4096), &nodes, &mut tree.recorder);
+        let error = merged.expect_err(&format!("{root:?}"));
+        assert_eq!(error.kind, Kind::Damaged, "{error}");
+    }
+}
+
+#[test]
+fn regression_an_only_child_is_written_before_its_uncle_is_kept() {
+    let mut tree = Tree::new();
+    let put: Vec<Change> = (0..300).map(|number| (number, Some(20))).collect();
+    let layer = tree.layer(&put, Shape::Extents);
+    tree.merge(&[&layer], 512);
+    // What is left of the first node above the leaves is one leaf; the second stays as it is.
+    let walked = Walked::new(tree.root, &tree.recorder.cold());
+    let second = walked.levels[&1][1].1.key(0).sub as u16;
+    let delete: Vec<Change> = (1..second).map(|number| (number, None)).collect();
+    let layer = tree.layer(&delete, Shape::Extents);
+    tree.merge(&[&layer], 512);
 }
 
 #[test]

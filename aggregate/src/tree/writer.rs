@@ -80,7 +80,7 @@ impl<'a> Writer<'a> {
         }
         at.last = Some(key);
         at.run.push(key, value);
-        if at.run.weight(at.run.len()) - at.run.weight(at.held) > WINDOW_NODES * self.capacity {
+        if at.run.weight(at.held..at.run.len()) > WINDOW_NODES * self.capacity {
             self.write_window(level)?;
         }
         Ok(())
@@ -88,7 +88,7 @@ impl<'a> Writer<'a> {
 
     /// Takes a child that stays as it is: what is held below is written first, nothing there can join it.
     pub(crate) fn keep(&mut self, level: usize, key: RawKey, pointer: &Pointer) -> Result<()> {
-        for below in 0..level.min(self.levels.len()) {
+        for below in 0..level {
             self.end(below, 0)?;
             self.write_held(below)?;
         }
@@ -187,7 +187,7 @@ impl<'a> Writer<'a> {
     }
 
     fn write_held(&mut self, level: usize) -> Result<()> {
-        match self.levels[level].held {
+        match self.levels.get(level).map_or(0, |at| at.held) {
             0 => Ok(()),
             held => self.write_up(level, held),
         }
