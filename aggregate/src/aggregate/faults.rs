@@ -99,10 +99,9 @@ fn held(fileset: &Fileset) -> Vec<u64> {
 #[test]
 fn what_was_told_is_there_under_the_next_epoch() {
     let disk = disk();
-    let mut epoch = 1;
     let mut expected = Vec::new();
     for round in 0..12 {
-        let aggregate = serve(disk.port(), epoch).unwrap();
+        let aggregate = serve(disk.port(), round + 1).unwrap();
         let fileset = fileset(&aggregate);
         assert_eq!(held(&fileset), expected, "round {round}");
         for number in 0..200 {
@@ -117,7 +116,6 @@ fn what_was_told_is_there_under_the_next_epoch() {
         if round % 4 == 1 {
             aggregate.detach(Timestamp(9)).unwrap();
         }
-        epoch += 1;
     }
 }
 
@@ -149,9 +147,9 @@ fn a_checkpoint_that_fails_frees_nothing_of_the_trees_in_use() {
     let aggregate = serve(disk.port(), 1).unwrap();
     let put_every = |step: usize, aggregate: &Aggregate| {
         let fileset = fileset(aggregate);
-        (0..1_500)
-            .step_by(step)
-            .for_each(|number| drop(put(&fileset, number).unwrap()));
+        for number in (0..1_500).step_by(step) {
+            put(&fileset, number).unwrap();
+        }
         fileset
     };
     put_every(1, &aggregate);

@@ -21,6 +21,9 @@ pub(crate) enum Standing {
     Quarantined,
 }
 
+/// Where each segment stands, and its blocks in use.
+pub(crate) type Standings = BTreeMap<Segment, (Standing, Bitmap)>;
+
 impl Space {
     /// Every segment below the high-water mark that is not `log`, with the blocks in use; or what contradicts itself.
     pub(crate) fn standings(
@@ -28,7 +31,7 @@ impl Space {
         log: &[Segment],
         nodes: &Nodes,
         pinned: &Pinned,
-    ) -> Result<Result<BTreeMap<Segment, (Standing, Bitmap)>, String>, Stop> {
+    ) -> Result<Result<Standings, String>, Stop> {
         let states = self.states(nodes, pinned)?;
         let mut standings = BTreeMap::new();
         let mut twice = None;
