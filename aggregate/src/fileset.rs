@@ -40,7 +40,7 @@ pub(crate) use attributes::{kind, load, save};
 pub use create::{Birth, create, create_mount_point, make_root, mkdir, mknod, symlink};
 pub use items::Items;
 pub use links::{Holders, link, remove_mount_point, rmdir, unlink};
-pub use names::{Names, Place, lookup};
+pub use names::{Names, Place, lookup, lookup_parent};
 pub use object::Object;
 pub use orphans::{Nameless, Progress, STEP_ITEMS_MAX, orphans, remove_step};
 pub use readdir::{Cookie, Listed, Listing, PageMax, readdir, readdirplus};

@@ -63,6 +63,30 @@ pub fn lookup(items: &impl Items, names: &Names, place: Place<'_>) -> Result<Obj
     named(items, place, &entry)
 }
 
+/// The directory that a directory is in; the root is in itself.
+///
+/// # Errors
+/// `NotFound` for one that was removed; `NotDirectory`; `Stale`.
+pub fn lookup_parent(items: &impl Items, fid: Fid) -> Result<Object, Stop> {
+    let attributes = directory(items, fid)?;
+    if fid.vnode == Vnode::ROOT {
+        return Ok(Object { fid, attributes });
+    }
+    let error = |kind: Kind, why: &str| Error::new(kind, format!("parent of directory {fid}")).because(why);
+    let parent = attributes
+        .parent
+        .ok_or_else(|| error(Kind::NotFound, "the directory was removed"))?;
+    let attributes = read(items, parent)?.ok_or_else(|| error(Kind::Damaged, "it has no attributes"))?;
+    Ok(Object {
+        fid: Fid {
+            vnode: parent,
+            unique: attributes.unique,
+            ..fid
+        },
+        attributes,
+    })
+}
+
 /// The entry at a place, whatever the directory is.
 pub(super) fn find(items: &impl Items, names: &Names, place: Place<'_>) -> Result<Option<NameEntry>, Stop> {
     let name = place.name.as_bytes();

@@ -11,6 +11,7 @@ mod pair;
 mod prop;
 mod rename;
 mod sandbox;
+mod service;
 mod stack;
 mod walk;
 mod xattrs;

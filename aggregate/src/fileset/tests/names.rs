@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use baton_types::Kind;
 
 use super::sandbox::{Sandbox, name, refusal};
-use crate::fileset::{Cookie, Holders, Listed, Listing, Names, PageMax, readdir, readdirplus};
+use crate::fileset::{Cookie, Holders, Listed, Listing, Names, Onto, PageMax, lookup_parent, readdir, readdirplus};
 use crate::format::{Attributes, HashKey};
 
 const ALL: PageMax = PageMax {
@@ -198,4 +198,22 @@ fn messages_name_the_place_and_escape_what_is_in_it() {
         error.to_string(),
         format!("'a\\nb' in directory {}: no such thing", s.root)
     );
+}
+
+#[test]
+fn way_up_follows_a_directory_that_moves_and_ends_with_it() {
+    let mut s = Sandbox::new();
+    let parent = |s: &Sandbox, fid| s.scratch.read(|view| lookup_parent(view, fid)).map_err(refusal);
+    let a = s.mkdir(s.root, "a").unwrap().fid;
+    let d = s.mkdir(a, "d").unwrap().fid;
+    let f = s.create(a, "f").unwrap().fid;
+    assert_eq!(parent(&s, d), s.getattr(a));
+    assert_eq!(parent(&s, a), s.getattr(s.root));
+    assert_eq!(parent(&s, s.root), s.getattr(s.root));
+    assert_eq!(parent(&s, f), Err(Kind::NotDirectory));
+    assert_eq!(parent(&s, Sandbox::stale(d)), Err(Kind::Stale));
+    s.rename((a, "d"), (s.root, "d"), Onto::Nothing).unwrap();
+    assert_eq!(parent(&s, d), s.getattr(s.root));
+    s.rmdir(s.root, "d", Holders::Somebody).unwrap();
+    assert_eq!(parent(&s, d), Err(Kind::NotFound));
 }
