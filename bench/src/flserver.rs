@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use baton_rpc::FldbClient;
+use baton_rpc::config::Limits;
 use baton_rpc::fldb::Sought;
 use baton_tests::cell::{As, Builder, Cell, Programs};
 use baton_tests::load::creation;
@@ -36,6 +37,11 @@ const PER_TURN: usize = 50;
 const PAGE: [u8; 4096] = [0x5a; 4096];
 /// Clients that wait for the next leader.
 const WAITING: usize = 4;
+/// Every caller comes from this machine's one address, and comes again after each death: more than any site would.
+const LIMITS: Limits = Limits {
+    connections_per_address: 10_000,
+    connections_per_minute: 100_000,
+};
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -95,6 +101,7 @@ pub async fn measure(plan: &Plan, progress: impl Fn(&str)) -> Result<Report> {
         .servers(1)
         .aggregates(1)
         .directory(directory)
+        .limits(LIMITS)
         .start()
         .await?;
     let callers = clients(&cell, MANY)?;

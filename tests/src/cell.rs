@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use baton_rpc::Connection;
+use baton_rpc::config::Limits;
 use parking_lot::Mutex;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,8 @@ struct Description {
     machines: Vec<Machine>,
     /// Set for every daemon besides its own.
     variables: Vec<(String, String)>,
+    /// Of connections to every machine, where not as shipped.
+    limits: Option<Limits>,
 }
 
 /// What becomes of a cell that is dropped.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
+use baton_rpc::config::{Config, Limits, Paths};
 use baton_rpc::fldb::{Freshness, Query};
 use baton_types::change::Change;
 use baton_types::record::{Record, Table};
@@ -31,6 +32,7 @@ pub struct Builder {
     directory: Option<PathBuf>,
     cell: String,
     variables: Vec<(String, String)>,
+    limits: Option<Limits>,
     life: Life,
     show: Show,
 }
@@ -44,6 +46,7 @@ impl Default for Builder {
             directory: None,
             cell: CELL.to_owned(),
             variables: vec![("BATON_LOG".to_owned(), "info".to_owned())],
+            limits: None,
             life: Life::Tied,
             show: Show::Nothing,
         }
@@ -90,6 +93,14 @@ impl Builder {
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Builder {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// How many connections its machines take from one address: as shipped, unless said otherwise. All clients here
+    /// share one address, as a whole site behind NAT does.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Builder {
+        self.limits = Some(limits);
         self
     }
 
@@ -149,6 +160,7 @@ impl Builder {
                 network: Loopback::draw()?,
                 machines: Vec::new(),
                 variables: self.variables.clone(),
+                limits: self.limits,
             },
             places,
             programs,
@@ -220,7 +232,7 @@ impl Cell {
         ensure!(self.process(name).is_none(), "{name} runs");
         let root = self.places.root(name);
         std::fs::remove_dir_all(&root)?;
-        std::fs::create_dir(&root).with_context(|| format!("machine {name}"))
+        self.set_up(name)
     }
 
     /// Invites a machine, lets it join, and starts it as a member.
@@ -333,8 +345,26 @@ impl Cell {
             role,
             address: self.description.network.address(host),
         };
-        std::fs::create_dir(self.places.root(name)).with_context(|| format!("machine {name}"))?;
+        self.set_up(name)?;
         self.description.machines.push(machine.clone());
         Ok(machine)
+    }
+
+    /// An empty machine; with a `baton.toml` only where something was asked for that belongs there.
+    fn set_up(&self, name: &str) -> Result<()> {
+        let root = self.places.root(name);
+        std::fs::create_dir(&root).with_context(|| format!("machine {name}"))?;
+        let Some(limits) = self.description.limits else {
+            return Ok(());
+        };
+        let config = Config {
+            cell: Some(self.cell_name()?),
+            limits,
+            ..Config::default()
+        };
+        let path = Paths::under(root).config();
+        let folder = path.parent().context("a file lies in a folder")?;
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(&path, config.to_text()?).with_context(|| path.display().to_string())
     }
 }
