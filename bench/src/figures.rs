@@ -22,6 +22,8 @@ pub struct Figures {
     pub p50_micros: f64,
     /// Of a hundred, 99 took no longer.
     pub p99_micros: f64,
+    /// Of a thousand, 999 took no longer.
+    pub p999_micros: f64,
     /// The longest.
     pub max_micros: f64,
 }
@@ -45,16 +47,17 @@ impl Samples {
         Figures {
             count: sorted.len(),
             per_second: (!self.all.is_zero()).then(|| sorted.len() as f64 / self.all.as_secs_f64()),
-            p50_micros: micros(part(&sorted, 50)),
-            p99_micros: micros(part(&sorted, 99)),
-            max_micros: micros(part(&sorted, 100)),
+            p50_micros: micros(part(&sorted, 500)),
+            p99_micros: micros(part(&sorted, 990)),
+            p999_micros: micros(part(&sorted, 999)),
+            max_micros: micros(part(&sorted, 1_000)),
         }
     }
 }
 
-/// The value that `percent` of `sorted` do not pass.
-fn part(sorted: &[Duration], percent: usize) -> Duration {
-    let rank = (sorted.len() * percent).div_ceil(100);
+/// The value that `permille` of `sorted` do not pass.
+fn part(sorted: &[Duration], permille: usize) -> Duration {
+    let rank = (sorted.len() * permille).div_ceil(1_000);
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
@@ -77,6 +80,8 @@ mod tests {
         assert_eq!((figures.count, figures.per_second), (100, Some(50.0)));
         let of = [figures.p50_micros, figures.p99_micros, figures.max_micros];
         assert_eq!(of.map(f64::round), [50_000.0, 99_000.0, 100_000.0]);
+        let figures = samples((1..=2_000).rev()).figures();
+        assert_eq!(figures.p999_micros.round(), 1_998_000.0);
     }
 
     #[test]

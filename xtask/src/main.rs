@@ -76,9 +76,20 @@ fn chore(chore: Chore) -> Result<()> {
         Chore::Deny => deny::with_advisories(&workspace),
         Chore::Sim(passed) => programs::become_only(&workspace, Profile::Dev, "sim", &passed.words),
         Chore::Model(passed) => programs::become_only(&workspace, Profile::Release, "models", &passed.words),
-        Chore::Bench(passed) => programs::become_program(&workspace, Profile::Release, "bench", &passed.words),
+        Chore::Bench(passed) => bench(&workspace, &passed.words),
         Chore::Demo(passed) => programs::become_harness(&workspace, "demo", passed.words),
         Chore::Cell(passed) => programs::become_harness(&workspace, "cell", passed.words),
         Chore::Fuzz(passed) => programs::become_only(&workspace, Profile::Release, "fuzz", &passed.words),
+    }
+}
+
+/// The store alone needs no daemon, but other file systems to be measured beside.
+fn bench(workspace: &Workspace, words: &[OsString]) -> Result<()> {
+    match words.first() {
+        Some(first) if first == "store" => {
+            tools::ensure_for_store_bench(workspace)?;
+            programs::become_only(workspace, Profile::Release, "bench", words)
+        }
+        _ => programs::become_program(workspace, Profile::Release, "bench", words),
     }
 }

@@ -7,8 +7,11 @@ use anyhow::{Context, Result};
 use crate::run::{run, works};
 use crate::workspace::Workspace;
 
-/// Debian's packages by the command that shows that they are there, with the reason for them.
-const PACKAGES: [(&str, &[&str], &str); 2] = [
+/// One of Debian's packages, the command that shows that it is there, and the reason for it.
+type Package = (&'static str, &'static [&'static str], &'static str);
+
+/// What tests call.
+const FOR_TESTS: [Package; 2] = [
     (
         "nftables",
         &["nft", "--version"],
@@ -21,14 +24,34 @@ const PACKAGES: [(&str, &[&str], &str); 2] = [
     ),
 ];
 
+/// What the measurement of the store calls.
+const FOR_STORE_BENCH: [Package; 3] = [
+    (
+        "mount",
+        &["losetup", "--version"],
+        "the store is measured on loop devices",
+    ),
+    ("e2fsprogs", &["mkfs.ext4", "-V"], "the store is measured beside ext4"),
+    (
+        "btrfs-progs",
+        &["mkfs.btrfs", "--version"],
+        "the store is measured beside btrfs",
+    ),
+];
+
 /// Makes sure of everything that `cargo xtask test` calls.
 pub fn ensure_all(workspace: &Workspace) -> Result<()> {
-    ensure_packages(workspace)?;
+    ensure_packages(workspace, &FOR_TESTS)?;
     ensure_deny(workspace)
 }
 
-fn ensure_packages(workspace: &Workspace) -> Result<()> {
-    let missing = PACKAGES.iter().filter(|(_, shows, _)| !works(workspace, shows));
+/// Makes sure of everything that `cargo xtask bench store` calls.
+pub fn ensure_for_store_bench(workspace: &Workspace) -> Result<()> {
+    ensure_packages(workspace, &FOR_STORE_BENCH)
+}
+
+fn ensure_packages(workspace: &Workspace, packages: &[Package]) -> Result<()> {
+    let missing = packages.iter().filter(|(_, shows, _)| !works(workspace, shows));
     let missing: Vec<_> = missing.collect();
     for (package, _, reason) in &missing {
         println!("{package} is missing: {reason}");
@@ -39,8 +62,8 @@ fn ensure_packages(workspace: &Workspace) -> Result<()> {
     let names: Vec<&str> = missing.iter().map(|(package, ..)| *package).collect();
     if !is_root()? || !works(workspace, &["apt-get", "--version"]) {
         println!(
-            "only root can install them, with apt-get: without {} those tests say that they cannot run",
-            names.join(" and ")
+            "only root can install them, with apt-get; what needs {} says that it cannot run",
+            names.join(" or ")
         );
         return Ok(());
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use baton_bench::figures::Figures;
 use baton_bench::flserver::{Plan, Report, measure};
+use baton_bench::store;
 use clap::{Args, Parser, Subcommand};
 
 /// Measures what there is, on this machine.
@@ -20,6 +21,22 @@ struct Arguments {
 enum What {
     /// The location database: lookups, changes, commits beside the disk's own sync, failover.
     Flserver(Flserver),
+    /// The store beside ext4 and btrfs, on disks of its own making: creates, long files, random reads, recovery. Only
+    /// root can.
+    Store(Store),
+}
+
+#[derive(Args)]
+struct Store {
+    /// How often each is measured.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=50))]
+    rounds: u8,
+    /// A directory on the disk to be measured, with room for images; else where the programs were built.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -38,10 +55,12 @@ struct Flserver {
     json: bool,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let What::Flserver(arguments) = Arguments::parse().what;
-    match flserver(arguments).await {
+fn main() -> ExitCode {
+    let measured = match Arguments::parse().what {
+        What::Flserver(arguments) => flserver(arguments),
+        What::Store(arguments) => measure_store(arguments),
+    };
+    match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");
@@ -50,6 +69,21 @@ async fn main() -> ExitCode {
     }
 }
 
+fn measure_store(arguments: Store) -> Result<()> {
+    let plan = store::Plan {
+        directory: arguments.dir,
+        rounds: arguments.rounds.into(),
+    };
+    let measured = store::measure(&plan, |what| eprintln!("measuring: {what}"))?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&measured)?);
+    } else {
+        print!("{}", store::print(&measured));
+    }
+    Ok(())
+}
+
+#[tokio::main]
 async fn flserver(arguments: Flserver) -> Result<()> {
     let plan = Plan {
         filesets: usize::try_from(arguments.filesets)?,
