@@ -593,3 +593,42 @@ fn stream_reads_ahead() {
     stream.read(len as u64, len).unwrap();
     assert_eq!(bed.port.counts().reads, before, "it was not read ahead");
 }
+
+/// A read finds its extents at one moment, and they never change: what it tells is one version, whatever is done meanwhile.
+#[test]
+fn reader_sees_one_version_whatever_is_written_meanwhile() {
+    const LEN: usize = 48 << 10;
+    let bed = Bed::new(1);
+    bed.write(0, &[1; LEN]);
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let order = std::sync::atomic::Ordering::Relaxed;
+    std::thread::scope(|scope| {
+        for len in [LEN, 4 << 10] {
+            let (bed, is_done) = (&bed, &is_done);
+            scope.spawn(move || {
+                let mut newest = 1;
+                // Bounded, so that a writer who panics is heard.
+                for _ in 0..100_000 {
+                    if is_done.load(order) {
+                        break;
+                    }
+                    let bytes = bed.read(8 << 10, len);
+                    assert!(bytes.iter().all(|byte| *byte == bytes[0]), "two versions in one read");
+                    assert!(bytes[0] >= newest, "a read went back from {newest} to {}", bytes[0]);
+                    newest = bytes[0];
+                }
+            });
+        }
+        for version in 2..200 {
+            bed.write(0, &[version; LEN]);
+            if version % 2 == 0 {
+                bed.commit();
+            }
+            if version % 5 == 0 {
+                bed.aggregate.checkpoint().unwrap();
+            }
+        }
+        is_done.store(true, order);
+    });
+    bed.check();
+}
