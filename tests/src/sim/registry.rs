@@ -31,6 +31,11 @@ pub const SIMULATIONS: &[Simulation] = &[
         history: store::fence::history,
     },
     Simulation {
+        name: "store-owners",
+        about: "the same with the whole store on it: log, checkpoints, reserves, frees, recovery",
+        history: store::fence::history_of_whole,
+    },
+    Simulation {
         name: "toy",
         about: "a register on three replicas: the scheduler's own proof",
         history: toy::history,

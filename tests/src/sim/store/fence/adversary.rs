@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use baton_aggregate::device::Device;
+use baton_aggregate::create::{Overwrite, Plan, create};
 use baton_aggregate::device::double::{Disk, Gate, Seat, SeatId, Step};
 use baton_aggregate::fence::{self, Grant, Ring};
-use baton_aggregate::format::{Features, Geometry, Label, Lsn, Root, RootKind, RootPlace, Slot};
+use baton_aggregate::format::{Geometry, Label, Root, RootPlace};
 use baton_types::{AggregateId, AggregateName, Epoch, Incarnation, ServerId, Timestamp};
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -17,13 +17,25 @@ use uuid::Uuid;
 use super::habit::{Bent, Habit};
 use super::ledger;
 use super::life::{Life, name};
+use super::whole::Whole;
 use super::world::{Seen, World};
-use crate::sim::{Seed, Trace, Violation};
+use crate::sim::{Seed, Trace, Violation, entropy};
 
 /// Most epochs of a history: the ring wraps.
 const GRANTS_MAX: u64 = 11;
+/// Room for all of them to be crashed, each with a reserve that nobody may use any more.
+const DISK_BYTES: u64 = 32 << 20;
 /// The longest that a run stands still, in decisions: many lives of others.
 const PAUSE_MAX: u64 = 300;
+
+/// What the servers keep on the aggregate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Store {
+    /// A list of numbers of our own, on the fence alone.
+    Ledger,
+    /// A fileset of the whole store.
+    Whole,
+}
 
 /// One run of a server, as far as the adversary knows it.
 struct Run {
@@ -38,6 +50,7 @@ struct Run {
 pub(super) struct Adversary {
     seed: Seed,
     habit: Habit,
+    store: Store,
     disk: Disk,
     gate: Gate,
     world: Arc<Mutex<World>>,
@@ -51,21 +64,22 @@ pub(super) struct Adversary {
 }
 
 impl Adversary {
-    pub fn new(number: u64, habit: Habit) -> Adversary {
+    pub fn new(number: u64, habit: Habit, store: Store) -> Adversary {
         let mut seed = Seed::new(number);
         let (may_rot, may_tear) = (seed.chance(500), seed.chance(300));
-        let geometry = Geometry::new(10 << 20, 64 << 10, 4 << 10).expect("sizes that a label may have");
+        let geometry = Geometry::new(DISK_BYTES, 64 << 10, 4 << 10).expect("sizes that a label may have");
         let disk = Disk::new(geometry.device_bytes, seed.draw());
-        let label = Label {
+        let plan = Plan {
             id: AggregateId(Uuid::from_u128(1)),
             name: AggregateName::parse("agg1").expect("a name"),
-            geometry,
+            geometry: Some(geometry),
+            overwrite: Overwrite::Refuse,
             created: Timestamp(0),
-            features: Features::default(),
         };
-        be_born(&disk, &label);
+        let label = create(&disk.port(), &plan).expect("a disk of zeroes takes an aggregate");
         Adversary {
             habit,
+            store,
             disk,
             gate: Gate::new(),
             world: Arc::new(Mutex::new(World::new(number))),
@@ -190,18 +204,29 @@ impl Adversary {
             self.habit,
             self.label.clone(),
         );
-        let seed = self.seed.branch();
+        let (store, seed) = (self.store, self.seed.branch());
         let server = move |seat: Seat| {
             let device = Arc::new(Bent::new(disk.seated_port(&seat), habit, label.id));
-            Life {
-                world,
-                device,
-                label,
-                grant,
-                habit,
-                seed,
+            // What a run draws from the system, as the order of a map, is the history's too.
+            entropy::sow(grant.epoch.0);
+            match store {
+                Store::Ledger => Life {
+                    world,
+                    device,
+                    label,
+                    grant,
+                    habit,
+                    seed,
+                }
+                .live(),
+                Store::Whole => Whole {
+                    world,
+                    device,
+                    grant,
+                    seed,
+                }
+                .live(),
             }
-            .live();
         };
         let seat = self.gate.spawn(server);
         let until = self.world.lock().now
@@ -301,10 +326,13 @@ impl Adversary {
     /// What can be seen on the disk between two operations.
     fn check(&mut self) {
         let mut world = self.world.lock();
-        let lost = world.all_told().find(|(number, _, block)| {
-            let bytes = ledger::data(*number);
-            self.disk.peek(ledger::at(*block), bytes.len()) != bytes[..]
-        });
+        let lost = world
+            .all_told()
+            .filter(|(_, _, block)| *block != ledger::NOWHERE)
+            .find(|(number, _, block)| {
+                let bytes = ledger::data(*number);
+                self.disk.peek(ledger::at(*block), bytes.len()) != bytes[..]
+            });
         if let Some((number, epoch, block)) = lost {
             world.broken(format!(
                 "block {block} no longer holds {number}, which epoch {epoch} told"
@@ -349,38 +377,4 @@ impl Adversary {
 fn head_of(offset: u64) -> Option<usize> {
     let head = offset.checked_sub(Geometry::HEADS_AT)? / Geometry::HEAD_BYTES;
     usize::try_from(head).ok().filter(|head| *head < Geometry::RING)
-}
-
-/// Slots and roots of an aggregate that nobody has owned.
-fn be_born(disk: &Disk, label: &Label) {
-    let slot = Slot::at_birth(label.id, Timestamp(0))
-        .encode()
-        .expect("a slot without a name");
-    for place in 0..Geometry::RING {
-        disk.poke(Geometry::slot_offset(place), &slot);
-    }
-    let root = Root {
-        aggregate: label.id,
-        epoch: Epoch::NONE,
-        seq: 0,
-        generation: 0,
-        lsn: Lsn(0),
-        kind: RootKind::Seal,
-        device_bytes: disk.port().len(),
-        high_water: label.geometry.first_segment(),
-        system: None,
-        space: None,
-        residue: None,
-        pending: [None; 2],
-        chain: Vec::new(),
-        open: Vec::new(),
-        log_reserve: Vec::new(),
-        inherited: Vec::new(),
-        quarantine: Vec::new(),
-        history: Vec::new(),
-    };
-    let root = root.encode().expect("a root without a past");
-    for place in RootPlace::BOTH {
-        disk.poke(Geometry::root_offset(0, place), &root);
-    }
 }

@@ -22,6 +22,9 @@ const MAGIC: u64 = u64::from_le_bytes(*b"numbers!");
 /// Whose a block is that a node or a number lies in.
 const USED: Epoch = Epoch(u64::MAX);
 
+/// Where a number lies whose place is the store's own business.
+pub(super) const NOWHERE: Block = Block(0);
+
 /// A number, who wrote it, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {

@@ -45,14 +45,7 @@ impl Life {
     pub fn live(self) {
         let (world, epoch) = (Arc::clone(&self.world), self.grant.epoch);
         let end = self.begin().and_then(Serving::work);
-        let mut world = world.lock();
-        match end {
-            Ok(()) => world.note(name(epoch), format_args!("is done")),
-            Err(error) => {
-                world.seen.fenced += u64::from(error.kind == Kind::WrongEpoch);
-                world.note(name(epoch), format_args!("ends: {error}"));
-            }
-        }
+        world.lock().ended(epoch, end);
     }
 
     fn begin(self) -> Result<Serving> {

@@ -3,22 +3,22 @@
 use super::*;
 
 /// What the seeds below `count` come across, all together.
-fn seen(count: u64) -> Seen {
+fn seen(store: Store, count: u64) -> Seen {
     let mut all = Seen::default();
     for number in 0..count {
-        let (_, seen) = history_of(number, Habit::Sound).unwrap_or_else(|violation| panic!("{violation}"));
+        let (_, seen) = history_of(number, Habit::Sound, store).unwrap_or_else(|violation| panic!("{violation}"));
         all = all.and(seen);
     }
     all
 }
 
 /// What the first violation among the seeds below `count` says; the same seed finds the same again.
-fn found(habit: Habit, count: u64) -> String {
-    let mut violations = (0..count).filter_map(|number| history_of(number, habit).err());
+fn found(habit: Habit, store: Store, count: u64) -> String {
+    let mut violations = (0..count).filter_map(|number| history_of(number, habit, store).err());
     let violation = violations
         .next()
         .unwrap_or_else(|| panic!("{habit:?} went unnoticed {count} times"));
-    let again = history_of(violation.seed, habit).expect_err("a seed decides everything");
+    let again = history_of(violation.seed, habit, store).expect_err("a seed decides everything");
     assert_eq!(again, violation);
     println!("{habit:?}: {violation}");
     violation.what
@@ -26,7 +26,7 @@ fn found(habit: Habit, count: u64) -> String {
 
 #[test]
 fn histories_hold_and_come_across_what_they_are_for() {
-    let seen = seen(400);
+    let seen = seen(Store::Ledger, 400);
     let Seen {
         granted,
         served,
@@ -50,7 +50,7 @@ fn histories_hold_and_come_across_what_they_are_for() {
 
 #[test]
 fn look_before_the_write_is_found() {
-    let what = found(Habit::LooksBefore, 500);
+    let what = found(Habit::LooksBefore, Store::Ledger, 500);
     assert!(
         what.contains("is missing in") || what.contains("no longer holds"),
         "{what}"
@@ -59,31 +59,31 @@ fn look_before_the_write_is_found() {
 
 #[test]
 fn seal_without_a_look_is_found() {
-    let what = found(Habit::SealUnlooked, 2_000);
+    let what = found(Habit::SealUnlooked, Store::Ledger, 2_000);
     assert!(what.contains("comes back in"), "{what}");
 }
 
 #[test]
 fn unreadable_slot_taken_for_a_blank_one_is_found() {
-    let what = found(Habit::UnreadableIsBlank, 2_000);
+    let what = found(Habit::UnreadableIsBlank, Store::Ledger, 2_000);
     assert!(what.contains("passed a look at a slot that does not verify"), "{what}");
 }
 
 #[test]
 fn seal_in_one_place_is_found() {
-    let what = found(Habit::SealOnce, 1_000);
+    let what = found(Habit::SealOnce, Store::Ledger, 1_000);
     assert!(what.contains("has nothing to begin with"), "{what}");
 }
 
 #[test]
 fn slot_that_names_no_root_is_found() {
-    let what = found(Habit::NamesNoRoot, 3_000);
+    let what = found(Habit::NamesNoRoot, Store::Ledger, 3_000);
     assert!(what.contains("is missing in"), "{what}");
 }
 
 #[test]
 fn reserve_used_before_its_look_is_found() {
-    let what = found(Habit::ReserveUnlooked, 1_000);
+    let what = found(Habit::ReserveUnlooked, Store::Ledger, 1_000);
     assert!(
         what.contains("no longer holds") || what.contains("does not verify"),
         "{what}"
@@ -92,7 +92,7 @@ fn reserve_used_before_its_look_is_found() {
 
 #[test]
 fn taking_back_without_a_look_is_found() {
-    let what = found(Habit::ThawUnlooked, 2_000);
+    let what = found(Habit::ThawUnlooked, Store::Ledger, 2_000);
     assert!(
         what.contains("no longer holds") || what.contains("does not verify"),
         "{what}"
@@ -101,7 +101,7 @@ fn taking_back_without_a_look_is_found() {
 
 #[test]
 fn room_of_one_who_may_still_write_is_found() {
-    let what = found(Habit::NoQuarantine, 500);
+    let what = found(Habit::NoQuarantine, Store::Ledger, 500);
     assert!(
         what.contains("no longer holds") || what.contains("does not verify"),
         "{what}"

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use baton_aggregate::format::Block;
-use baton_types::{Epoch, Incarnation};
+use baton_types::{Epoch, Error, Incarnation, Kind};
 
 use super::ledger::Entry;
+use super::life::name;
 use crate::sim::{Trace, Violation};
 
 /// What a history came across: a fault that never happens tests nothing.
@@ -116,6 +117,17 @@ impl World {
     pub fn looked(&mut self, epoch: Epoch, verified: bool) {
         if !verified {
             self.broken(format!("epoch {epoch} passed a look at a slot that does not verify"));
+        }
+    }
+
+    /// The run that was granted `epoch` is over.
+    pub fn ended(&mut self, epoch: Epoch, end: Result<(), Error>) {
+        match end {
+            Ok(()) => self.note(name(epoch), format_args!("is done")),
+            Err(error) => {
+                self.seen.fenced += u64::from(error.kind == Kind::WrongEpoch);
+                self.note(name(epoch), format_args!("ends: {error}"));
+            }
         }
     }
 
