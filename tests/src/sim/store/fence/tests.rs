@@ -51,10 +51,8 @@ fn histories_hold_and_come_across_what_they_are_for() {
 #[test]
 fn look_before_the_write_is_found() {
     let what = found(Habit::LooksBefore, Store::Ledger, 500);
-    assert!(
-        what.contains("is missing in") || what.contains("no longer holds"),
-        "{what}"
-    );
+    let signs = ["is missing in", "no longer holds", "finds damage"];
+    assert!(signs.iter().any(|sign| what.contains(sign)), "{what}");
 }
 
 #[test]
@@ -77,7 +75,7 @@ fn seal_in_one_place_is_found() {
 
 #[test]
 fn slot_that_names_no_root_is_found() {
-    let what = found(Habit::NamesNoRoot, Store::Ledger, 3_000);
+    let what = found(Habit::NamesNoRoot, Store::Ledger, 6_000);
     assert!(what.contains("is missing in"), "{what}");
 }
 
@@ -106,4 +104,28 @@ fn room_of_one_who_may_still_write_is_found() {
         what.contains("no longer holds") || what.contains("does not verify"),
         "{what}"
     );
+}
+
+#[test]
+fn whole_store_holds_too() {
+    let seen = seen(Store::Whole, 150);
+    let often = [seen.granted, seen.served, seen.told];
+    assert!(often.iter().all(|count| *count > 150), "{seen:?}");
+    let sometimes = [seen.fenced, seen.crashed, seen.wrapped, seen.rotted];
+    assert!(sometimes.iter().all(|count| *count > 20), "{seen:?}");
+}
+
+#[test]
+fn rules_left_out_are_found_under_the_whole_store_too() {
+    for (habit, sign) in [
+        (Habit::LooksBefore, "is missing in"),
+        (Habit::UnreadableIsBlank, "passed a look at a slot that does not verify"),
+        (Habit::SealOnce, "has nothing to begin with"),
+    ] {
+        let what = found(habit, Store::Whole, 1_000);
+        assert!(
+            what.contains(sign) || what.contains("finds damage"),
+            "{habit:?}: {what}"
+        );
+    }
 }

@@ -25,7 +25,8 @@ use super::world::World;
 use crate::sim::Seed;
 
 const FILESET: FilesetId = FilesetId(7);
-const DEEDS_MAX: u64 = 10;
+/// Most things that one run does: enough for what it frees to come back to it.
+const DEEDS_MAX: u64 = 25;
 
 /// One run.
 pub(super) struct Whole {
