@@ -21,8 +21,11 @@ fn said(output: &Output) -> (Option<i32>, String, String) {
 /// A file of 256 MiB, of which nothing is on the disk.
 fn image(directory: &TempDir) -> String {
     let path = directory.path().join("disk");
-    File::create(&path).unwrap().set_len(256 << 20).unwrap();
-    path.to_str().unwrap().to_owned()
+    File::create(&path)
+        .expect("a disk file")
+        .set_len(256 << 20)
+        .expect("its length");
+    path.to_str().expect("text").to_owned()
 }
 
 fn make(image: &str, more: &[&str]) -> (Option<i32>, String, String) {
