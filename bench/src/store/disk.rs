@@ -14,8 +14,8 @@ use baton_aggregate::device::{Access, Device, FileDevice, Write};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
-/// Bytes of each disk that were written before: room for the largest file three times.
-pub const WRITTEN_BYTES: u64 = 4 << 30;
+/// Bytes of each disk that were written before: room for the largest file twice, and more.
+pub const WRITTEN_BYTES: u64 = 3 << 30;
 /// What the images are filled by.
 const PIECE_BYTES: usize = 1 << 20;
 
