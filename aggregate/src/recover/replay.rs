@@ -77,7 +77,7 @@ impl Replayed {
             replies: Vec::new(),
             pending_nodes: Vec::new(),
         };
-        replayed.read_pending(nodes, root)?;
+        replayed.read_pending(geometry, nodes, root)?;
         for piece in &chain.pieces {
             for segment in &piece.segments {
                 replayed.inherit_log(geometry, piece.epoch, *segment);
@@ -197,7 +197,7 @@ impl Replayed {
     }
 
     /// The lists of pending frees, and where they lie themselves.
-    fn read_pending(&mut self, nodes: &Nodes, root: &Root) -> Result<()> {
+    fn read_pending(&mut self, geometry: &Geometry, nodes: &Nodes, root: &Root) -> Result<()> {
         let mut lists = [Runs::default(), Runs::default()];
         // The root names the older one first.
         for (runs, list) in lists.iter_mut().rev().zip(root.pending) {
@@ -205,7 +205,11 @@ impl Replayed {
             retrying(nodes, |pinned| {
                 for item in tree.view(nodes, pinned).scan(Key::FIRST, Key::LAST) {
                     let (key, value) = item?;
-                    runs.insert(Block(key.object), Pending::decode(&value)?.count.into());
+                    let (first, count) = (Block(key.object), u64::from(Pending::decode(&value)?.count));
+                    // A list's runs go over the ends of segments.
+                    check_blocks(geometry, first, 1)?;
+                    check_blocks(geometry, Block(first.0 + count - 1), 1)?;
+                    runs.insert(first, count);
                 }
                 Ok(())
             })?;

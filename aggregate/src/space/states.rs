@@ -66,11 +66,15 @@ pub(super) fn index_of(class: u64) -> impl Iterator<Item = (Key, Key)> {
 impl Space {
     /// What the space tree says of a segment; nothing of one that was never used.
     pub(crate) fn state(&self, segment: Segment, nodes: &Nodes, pinned: &Pinned) -> Result<Option<SegmentState>, Stop> {
-        let found = self.tree.view(nodes, pinned).get(Key::segment(segment))?;
-        match found {
-            Some(bytes) => Ok(Some(SegmentState::decode(&bytes)?)),
-            None => Ok(None),
+        let Some(bytes) = self.tree.view(nodes, pinned).get(Key::segment(segment))? else {
+            return Ok(None);
+        };
+        let state = SegmentState::decode(&bytes)?;
+        if state.bitmap.len() != self.geometry.segment_blocks() {
+            let reason = format!("segment {segment} has a bitmap of {} blocks", state.bitmap.len());
+            return Err(Error::new(Kind::Damaged, "space tree").because(reason).into());
         }
+        Ok(Some(state))
     }
 
     /// Takes over the sum that the space tree holds.
