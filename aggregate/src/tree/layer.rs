@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use crate::format::{Key, Lsn};
 
-/// What an item costs beside the bytes of its value: key and handle (56) at the fill of a map whose nodes
-/// are between half and wholly full, and the value's own allocation.
-const ITEM_BYTES: usize = 56 * 3 / 2 + 16;
+/// What an item costs beside the bytes of its value: its key and handle (56) in a map whose nodes are between half
+/// and wholly full, and the allocation of the value. Measured: 450,000 items of 150,000 creates took 81 MB, of which
+/// 29 MB were values.
+const ITEM_BYTES: usize = 116;
 
 /// Items put and deleted, by key.
 #[derive(Debug, Default)]

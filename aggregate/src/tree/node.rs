@@ -69,8 +69,8 @@ impl Slot {
     /// The rest of its key, `rest_len` bytes of the node's `bytes`. Slots alone are longer than the window read.
     fn rest(&self, bytes: &[u8], rest_len: usize) -> u128 {
         let end = usize::from(self.offset.get()) + rest_len;
-        let window = u128::from_be_bytes(bytes[end - 16..end].try_into().unwrap_or_default());
-        lowest(window, rest_len)
+        let window = bytes[..end].last_chunk().expect("header and slots are longer");
+        lowest(u128::from_be_bytes(*window), rest_len)
     }
 }
 
@@ -240,7 +240,7 @@ impl Node {
     /// The key at `index`.
     pub fn key(&self, index: usize) -> Key {
         // Decoding tried every key.
-        self.raw_key(index).to_key().unwrap_or(Key::LAST)
+        self.raw_key(index).to_key().expect("a key of a verified node")
     }
 
     /// The value at `index`: shares the node's memory.

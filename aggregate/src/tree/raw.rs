@@ -35,9 +35,9 @@ fn above(number: u128, len: usize) -> u128 {
 
 impl RawKey {
     pub(crate) fn from_bytes(bytes: &[u8; KEY_BYTES]) -> RawKey {
-        let (first, low) = bytes.split_first().expect("seventeen bytes");
-        let low = <[u8; 16]>::try_from(low).map_or(0, u128::from_be_bytes);
-        RawKey { first: *first, low }
+        let [first, low @ ..] = *bytes;
+        let low = u128::from_be_bytes(low);
+        RawKey { first, low }
     }
 
     pub(crate) fn to_bytes(self) -> [u8; KEY_BYTES] {
