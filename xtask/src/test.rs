@@ -10,8 +10,13 @@ use crate::run::{run, step, works};
 use crate::workspace::Workspace;
 use crate::{deny, tidy, tools};
 
-/// Simulations, and how many histories of each: what a promise of the location database rests on.
-const SIMULATIONS: [(&str, &str); 2] = [("fldb", "2000"), ("fldb-state", "20000")];
+/// Simulations, and how many histories of each: what a promise of the location database or the store rests on.
+const SIMULATIONS: [(&str, &str); 4] = [
+    ("fldb", "2000"),
+    ("fldb-state", "20000"),
+    ("store-fence", "5000"),
+    ("store-owners", "2000"),
+];
 
 /// Checks everything.
 pub fn test(workspace: &Workspace) -> Result<()> {
