@@ -265,7 +265,7 @@ impl Engine {
             lsn: stamp.lsn,
             kind: RootKind::Checkpoint,
             device_bytes: self.geometry.device_bytes,
-            high_water: space.high_water(),
+            high_water: space.rooted_high_water(),
             system: trees.system,
             space: trees.space,
             residue: None,

@@ -58,6 +58,8 @@ pub struct Space {
     pending: [Runs; 2],
     /// Segments from here on were never used.
     high_water: Segment,
+    /// The same at the freeze. Those reserved since are known by their records, and if these are lost, unused.
+    rooted_high_water: Segment,
     /// Free blocks of closed segments, and how many of these are wholly free.
     room: Room,
     /// Log segments that hold nothing any root needs.
@@ -111,6 +113,7 @@ impl Space {
             freed: Runs::default(),
             pending: [Runs::default(), Runs::default()],
             high_water,
+            rooted_high_water: high_water,
             room: Room::default(),
             log_pool: Vec::new(),
             last_reserve: [1, 1],
@@ -322,6 +325,7 @@ impl Space {
     pub fn freeze(&mut self) {
         let freed = std::mem::take(&mut self.freed);
         self.pending[0].append(freed);
+        self.rooted_high_water = self.high_water;
         let crowded = self.open.len() > OPEN_MAX;
         for open in self.open.values_mut() {
             open.rooted = open.recorded.clone();
@@ -408,6 +412,11 @@ impl Space {
     /// Where segments that were never used begin.
     pub(crate) fn high_water(&self) -> Segment {
         self.high_water
+    }
+
+    /// The same, as the root being made has to say it.
+    pub(crate) fn rooted_high_water(&self) -> Segment {
+        self.rooted_high_water
     }
 
     /// Log segments that may be written again, by this epoch.

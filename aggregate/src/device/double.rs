@@ -12,8 +12,9 @@
 //! | two servers interleave anywhere | [`Gate`]: every operation of a seated port waits until the scheduler lets it go on |
 //!
 //! An operation that failed may have happened, wholly or in part: no oracle may think otherwise. One fault is
-//! excluded, for nothing could be built on it: a flush that lies. A flush makes durable what its own port completed;
-//! what other ports completed, perhaps.
+//! excluded, for nothing could be built on it: a flush that lies. A flush makes durable all
+//! that has landed, through whichever port: the cache is the disk's. A takeover rests on that, for it goes on from what
+//! it reads.
 
 mod gate;
 mod platter;

@@ -119,6 +119,9 @@ impl Reader<'_> {
                 self.check_end(place, next)?;
                 if let Some(whole) = self.whole(&batches)? {
                     batches.truncate(whole);
+                    // Nobody has used what a lost record reserved.
+                    self.segments.clone_from(&piece.segments);
+                    batches.iter().try_for_each(|batch| self.extend(batch))?;
                     last = batches
                         .last()
                         .map_or(Lsn(piece.first.0 - 1), |batch| batch.header.last());

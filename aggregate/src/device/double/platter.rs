@@ -64,7 +64,6 @@ struct Unflushed {
 #[derive(Clone)]
 struct Version {
     write: u64,
-    port: usize,
     bytes: Sector,
 }
 
@@ -264,10 +263,10 @@ impl Platter {
         };
         self.ports[port].begun.insert(piece.write, trouble);
         match trouble {
-            None => self.put(port, piece, 0),
-            Some(Trouble::Misdirect(to)) => self.put(port, piece, to.wrapping_sub(piece.base)),
+            None => self.put(piece, 0),
+            Some(Trouble::Misdirect(to)) => self.put(piece, to.wrapping_sub(piece.base)),
             Some(Trouble::Fail | Trouble::FailForGood) => {
-                self.put_perhaps(port, piece.clone());
+                self.put_perhaps(piece.clone());
                 return Fate::Failed;
             }
         }
@@ -275,19 +274,19 @@ impl Platter {
     }
 
     /// None, some or all of it.
-    fn put_perhaps(&mut self, port: usize, piece: Piece) {
+    fn put_perhaps(&mut self, piece: Piece) {
         match self.rng.random_range(0..3) {
             0 => {}
-            1 => self.put(port, &piece, 0),
+            1 => self.put(&piece, 0),
             _ => {
                 let mut part = self.split(piece);
-                self.put(port, &part.swap_remove(0), 0);
+                self.put(&part.swap_remove(0), 0);
             }
         }
     }
 
     /// Writes a piece, `moved` bytes from where it belongs, into what a read sees; a power cut may take it back.
-    fn put(&mut self, port: usize, piece: &Piece, moved: u64) {
+    fn put(&mut self, piece: &Piece, moved: u64) {
         for (sector, bytes) in &piece.sectors {
             let offset = (sector * SECTOR_BYTES as u64).wrapping_add(moved);
             if offset >= self.len {
@@ -302,7 +301,6 @@ impl Platter {
             });
             unflushed.versions.push(Version {
                 write: piece.write,
-                port,
                 bytes: *bytes,
             });
             self.store(offset, bytes);
@@ -316,14 +314,14 @@ impl Platter {
             Ok(Some(Trouble::Fail | Trouble::FailForGood)) => Fate::Failed,
             Ok(Some(Trouble::Misdirect(_)) | None) => Fate::Done,
         };
-        // Of others, and of a flush that did not end well, some writes and not others.
+        // Of a flush that did not end well, some writes and not others.
         let mut drawn = BTreeMap::new();
         let rng = &mut self.rng;
         self.unflushed.retain(|_, sector| {
-            let flushed = sector.versions.iter().rposition(|version| {
-                fate == Fate::Done && version.port == port
-                    || *drawn.entry(version.write).or_insert_with(|| rng.random())
-            });
+            let flushed = sector
+                .versions
+                .iter()
+                .rposition(|version| fate == Fate::Done || *drawn.entry(version.write).or_insert_with(|| rng.random()));
             if let Some(index) = flushed {
                 sector.durable = sector.versions[index].bytes;
                 sector.versions.drain(..=index);
@@ -359,7 +357,7 @@ impl Platter {
             base: offset,
             sectors,
         };
-        self.put(port, &piece, 0);
+        self.put(&piece, 0);
         fate
     }
 
@@ -379,16 +377,16 @@ impl Platter {
             0 => {}
             1..4 => {
                 let mut parts = self.split(piece);
-                self.put(usize::MAX, &parts.swap_remove(0), 0);
+                self.put(&parts.swap_remove(0), 0);
                 self.late.extend(parts);
             }
-            _ => self.put(usize::MAX, &piece, 0),
+            _ => self.put(&piece, 0),
         }
     }
 
     pub(super) fn land_late(&mut self) {
         for piece in std::mem::take(&mut self.late) {
-            self.put(usize::MAX, &piece, 0);
+            self.put(&piece, 0);
         }
     }
 
