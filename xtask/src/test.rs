@@ -11,9 +11,10 @@ use crate::workspace::Workspace;
 use crate::{deny, tidy, tools};
 
 /// Simulations, and how many histories of each: what a promise of the location database or the store rests on.
-const SIMULATIONS: [(&str, &str); 4] = [
+const SIMULATIONS: [(&str, &str); 5] = [
     ("fldb", "2000"),
     ("fldb-state", "20000"),
+    ("store", "2000"),
     ("store-fence", "5000"),
     ("store-owners", "2000"),
 ];

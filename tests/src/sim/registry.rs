@@ -26,6 +26,11 @@ pub const SIMULATIONS: &[Simulation] = &[
         history: fldb_state::history,
     },
     Simulation {
+        name: "store",
+        about: "an aggregate: clients, commits, checkpoints, takeovers, against power cuts, failing writes, zombies and rot",
+        history: store::history,
+    },
+    Simulation {
         name: "store-fence",
         about: "two servers on one aggregate: claim, seal and look against pauses, crashes and late writes",
         history: store::fence::history,

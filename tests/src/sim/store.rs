@@ -1,7 +1,23 @@
-//! The store under a seed: two servers on one disk, interleaved at every operation of its device.
+//! The store under a seed.
 //!
 //! | file | is |
 //! |---|---|
 //! | `store/fence.rs` | who may write an aggregate: the real fence, and the adversary of the models against it |
+//! | `store/history.rs` | a whole aggregate: clients, commits, checkpoints, and one owner after the other |
+//! | `store/faults.rs` | what goes wrong: power cuts, failing writes, servers that stop or are outrun, rot |
+//! | `store/actions.rs`, `clients.rs` | what is asked for, and asked for again |
+//! | `store/model.rs` | the same in memory, which the store must be equal to |
+//! | `store/server.rs` | an incarnation of a server, in the middle of whose operations another one may run |
 
+mod actions;
+mod clients;
+mod faults;
 pub mod fence;
+mod history;
+mod model;
+mod server;
+
+pub use history::history;
+
+#[cfg(test)]
+mod tests;

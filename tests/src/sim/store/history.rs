@@ -1,0 +1,381 @@
+//! One history: clients work, and things go wrong, until the seed is used up.
+
+use baton_aggregate::aggregate::Census;
+use baton_aggregate::create::{Overwrite, Plan, create};
+use baton_aggregate::device::double::Disk;
+use baton_aggregate::fileset::catalog;
+use baton_aggregate::format::{BLOCK_BYTES, FilesetHeader, FilesetKind, Geometry, Lsn, RecordKind};
+use baton_aggregate::transaction::Operation;
+use baton_types::{
+    AggregateId, AggregateName, ClientId, Epoch, Error, FilesetId, FilesetName, Kind, Result, Timestamp,
+};
+use uuid::Uuid;
+
+use super::actions::{Action, SECRET};
+use super::clients::{Sent, Session};
+use super::model::{Answer, Model, Past, compared, difference, read};
+use super::server::{Server, device, serve};
+use crate::sim::{Seed, Trace, Violation};
+
+/// The filesets.
+pub const FILESETS: [FilesetId; 2] = [FilesetId(7), FilesetId(8)];
+/// Things that happen in a history.
+const STEPS: u64 = 140;
+/// Sessions at most.
+const SESSIONS: usize = 3;
+/// Segments of 64 KiB: each takeover shuts some away.
+const SEGMENTS: u64 = 260;
+
+/// Everything.
+pub struct World {
+    pub seed: Seed,
+    trace: Trace,
+    now: u64,
+    pub disk: Disk,
+    pub model: Model,
+    pub owner: Server,
+    /// Who still thinks it is owner, and where its history was cut.
+    pub zombies: Vec<(Server, Lsn)>,
+    sessions: Vec<Session>,
+    /// The newest epoch that was granted.
+    pub granted: Epoch,
+    /// Told to be durable up to here.
+    pub told: Lsn,
+    /// The owner cannot go on.
+    pub is_broken: bool,
+}
+
+/// What keeps a history from going on: what was broken, in a sentence.
+pub type Step<T = ()> = Result<T, String>;
+
+/// One history of the store.
+///
+/// # Errors
+/// What the store broke.
+pub fn history(number: u64) -> Result<Trace, Violation> {
+    let trace = Trace::new(number);
+    let mut world = match World::new(number) {
+        Ok(world) => world,
+        Err(error) => return Err(trace.violation(error.to_string())),
+    };
+    match world.run() {
+        Ok(()) => Ok(world.trace),
+        Err(what) => Err(world.trace.violation(what)),
+    }
+}
+
+impl World {
+    fn new(number: u64) -> Result<World> {
+        let mut seed = Seed::new(number);
+        let first = Geometry::HEADS_AT + Geometry::RING as u64 * Geometry::HEAD_BYTES;
+        let bytes = first + SEGMENTS * (64 << 10) + BLOCK_BYTES as u64;
+        let disk = Disk::new(bytes, seed.draw());
+        let plan = Plan {
+            id: AggregateId(Uuid::from_u128(9)),
+            name: AggregateName::parse("agg1")?,
+            geometry: Some(Geometry::new(bytes, 64 << 10, 8 << 10)?),
+            overwrite: Overwrite::Refuse,
+            created: Timestamp(1),
+        };
+        create(&disk.port(), &plan)?;
+        let owner = serve(device(&disk), Epoch(1), || {})?;
+        let mut world = World {
+            seed,
+            trace: Trace::new(number),
+            now: 0,
+            model: Model::new(device(&disk), &FILESETS),
+            disk,
+            owner,
+            zombies: Vec::new(),
+            sessions: Vec::new(),
+            granted: Epoch(1),
+            told: Lsn(0),
+            is_broken: false,
+        };
+        for (fileset, name) in FILESETS.into_iter().zip(["home", "work"]) {
+            world.make_fileset(fileset, name)?;
+        }
+        let last = world.owner.aggregate.last();
+        world.owner.aggregate.wait(last)?;
+        world.told = last;
+        Ok(world)
+    }
+
+    fn make_fileset(&mut self, id: FilesetId, name: &str) -> Result<()> {
+        let header = FilesetHeader {
+            kind: FilesetKind::ReadWrite,
+            name: FilesetName::parse(name)?,
+            hash_key: SECRET,
+            created: Timestamp(1),
+            quota_bytes: 0,
+            quota_files: 0,
+            newest_snapshot: Lsn(0),
+            origin: 0,
+            dead_list: 0,
+            version: 0,
+        };
+        let aggregate = &self.owner.aggregate;
+        let nobody = Operation::default();
+        aggregate.change_system(RecordKind::Fileset, &nobody, |transaction| {
+            catalog::create(transaction, id, &header)
+        })?;
+        let action = Action::Root;
+        let fileset = aggregate.fileset(id)?;
+        let done = fileset.change(&nobody, action.need(), |transaction| action.run(id, transaction))?;
+        let past = Past {
+            lsn: done.lsn,
+            fileset: id,
+            operation: nobody,
+            action,
+            answer: done.answer.map_err(|error| error.kind),
+        };
+        self.model
+            .push(past)
+            .map_err(|what| Error::new(Kind::Damaged, "model").because(what))
+    }
+
+    /// Writes down what happened.
+    pub fn note(&mut self, who: &str, what: &str) {
+        self.now += 1;
+        self.trace.note(self.now, who, format_args!("{what}"));
+    }
+
+    fn run(&mut self) -> Step {
+        for _ in 0..STEPS {
+            match self.seed.below(1_000) {
+                0..600 => self.operate()?,
+                600..660 => self.ask_again()?,
+                660..780 => self.fsync(),
+                780..840 => self.commit(),
+                840..890 => self.checkpoint(),
+                890..910 => self.beat(),
+                910..920 => self.look_around()?,
+                920..955 => self.stir_zombie()?,
+                _ => self.go_wrong()?,
+            }
+            if self.is_broken {
+                self.take_over()?;
+            }
+        }
+        self.take_over()?;
+        self.check().map(drop)
+    }
+
+    fn operate(&mut self) -> Step {
+        if self.sessions.len() < SESSIONS && self.seed.chance(100) || self.sessions.is_empty() {
+            return self.open_session();
+        }
+        let index = self.seed.index(self.sessions.len());
+        let sent = self.sessions[index].next(&mut self.seed, &FILESETS, self.told);
+        self.send(index, &sent)
+    }
+
+    fn open_session(&mut self) -> Step {
+        let client = ClientId(Uuid::from_u128(self.sessions.len() as u128));
+        match self.owner.aggregate.open_session(client, Timestamp(2)) {
+            Ok((lsn, id)) => {
+                self.note("client", &format!("session {} begins at {lsn}", id.0));
+                self.sessions.push(Session::new(id, lsn));
+            }
+            Err(error) => self.failed("session", &error)?,
+        }
+        Ok(())
+    }
+
+    fn ask_again(&mut self) -> Step {
+        if self.sessions.is_empty() {
+            return Ok(());
+        }
+        let index = self.seed.index(self.sessions.len());
+        match self.sessions[index].earlier(&mut self.seed) {
+            Some(sent) => self.send(index, &sent),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends an operation, perhaps again, and holds the answer against the model.
+    fn send(&mut self, index: usize, sent: &Sent) -> Step {
+        let Sent {
+            fileset: id,
+            operation,
+            action,
+            ..
+        } = sent;
+        let place = format!("{}.{}.{}", operation.session.0, operation.stream, operation.sequence);
+        let before = self.owner.aggregate.last();
+        let run = |fileset: baton_aggregate::aggregate::Fileset| {
+            fileset.change(operation, action.need(), |transaction| action.run(*id, transaction))
+        };
+        let done = self.owner.aggregate.fileset(*id).and_then(run);
+        let past = self.model.find(operation).cloned();
+        match (done, past) {
+            (Ok(done), Some(past)) => {
+                let answer: Answer = done.answer.map_err(|error| error.kind);
+                self.note("client", &format!("{place} again: {answer:.20?}"));
+                if answer != past.answer || self.owner.aggregate.last() != before {
+                    let answered = format!("answered {answer:?} at {}", done.lsn);
+                    return Err(format!("{place} was not done once: {past:?}, then {answered}"));
+                }
+                self.sessions[index].answered(operation, past.lsn);
+                Ok(())
+            }
+            (Ok(done), None) => {
+                let answer: Answer = done.answer.map_err(|error| error.kind);
+                self.note(
+                    "client",
+                    &format!("{place} {action} in {id}: {answer:.20?} at {}", done.lsn),
+                );
+                self.sessions[index].answered(operation, done.lsn);
+                self.model.push(Past {
+                    lsn: done.lsn,
+                    fileset: *id,
+                    operation: *operation,
+                    action: action.clone(),
+                    answer,
+                })
+            }
+            (Err(error), past) => {
+                if past.is_some() && error.kind == Kind::Invalid && self.sessions[index].is_seen(operation) {
+                    return Ok(());
+                }
+                self.failed(&place, &error)
+            }
+        }
+    }
+
+    /// A call failed: that is right only if something is in its way.
+    pub fn failed(&mut self, what: &str, error: &Error) -> Step {
+        self.note("client", &format!("{what}: {:?}", error.kind));
+        match error.kind {
+            Kind::Io | Kind::WrongEpoch | Kind::Detached => {
+                self.probe();
+                Ok(())
+            }
+            Kind::NoSpace => Ok(()),
+            _ => Err(format!("{what}: {error}")),
+        }
+    }
+
+    /// Waits for all that was done; it may be told then.
+    pub fn fsync(&mut self) {
+        let last = self.owner.aggregate.last();
+        match self.owner.aggregate.wait(last) {
+            Ok(()) => {
+                self.told = last;
+                self.note("owner", &format!("durable up to {last}"));
+            }
+            Err(error) => {
+                self.is_broken = true;
+                self.note("owner", &format!("no fsync: {:?}", error.kind));
+            }
+        }
+    }
+
+    fn commit(&mut self) {
+        match self.owner.aggregate.commit() {
+            Ok(_) => self.told = self.told.max(self.owner.aggregate.durable()),
+            Err(error) => {
+                self.is_broken = true;
+                self.note("owner", &format!("no commit: {:?}", error.kind));
+            }
+        }
+    }
+
+    pub fn checkpoint(&mut self) {
+        let made = self.owner.aggregate.checkpoint();
+        let generation = self.owner.aggregate.generation();
+        self.note(
+            "owner",
+            &format!(
+                "checkpoint {generation}: {:?}",
+                made.as_ref().map_err(|error| error.kind)
+            ),
+        );
+        self.told = self.told.max(self.owner.aggregate.durable());
+        if made.is_err() {
+            self.probe();
+        }
+    }
+
+    /// A read may fail and the owner go on; after a write that failed it may not.
+    fn probe(&mut self) {
+        self.is_broken |= self.owner.aggregate.commit().is_err();
+        self.told = self.told.max(self.owner.aggregate.durable());
+    }
+
+    fn beat(&mut self) {
+        let beaten = self.owner.aggregate.beat(Timestamp(3));
+        self.is_broken |= beaten.and_then(|()| self.owner.aggregate.look()).is_err();
+    }
+
+    /// The store holds what the model does, and every block is in one state; unless a read fails.
+    fn look_around(&mut self) -> Step {
+        for id in FILESETS {
+            let found = self.owner.aggregate.fileset(id).and_then(|fileset| read(&fileset));
+            if let Err(error) = found {
+                return self.failed("read", &error);
+            }
+        }
+        match self.owner.aggregate.census() {
+            Err(error) if error.kind == Kind::Io => self.failed("census", &error),
+            _ => self.check().map(drop),
+        }
+    }
+
+    /// The store holds what the model does, and every block is in one state.
+    pub fn check(&mut self) -> Step<Census> {
+        let last = self.owner.aggregate.last();
+        let is_durable = self.owner.aggregate.durable() == last;
+        for id in FILESETS {
+            let fileset = self.owner.aggregate.fileset(id).map_err(|error| error.to_string())?;
+            let found = read(&fileset).map_err(|error| format!("fileset {id}: {error}"))?;
+            let found = compared(found, is_durable.then_some(&self.disk))?;
+            if let Some(difference) = difference(&found, &self.model.items(id)) {
+                return Err(format!("fileset {id}: {difference}"));
+            }
+            if fileset.usage() != self.model.usage(id) {
+                return Err(format!(
+                    "fileset {id} uses {:?}, not {:?}",
+                    fileset.usage(),
+                    self.model.usage(id)
+                ));
+            }
+        }
+        let census = self.owner.aggregate.census().map_err(|error| error.to_string())?;
+        self.note("census", &format!("{census:?}"));
+        Ok(census)
+    }
+
+    /// The owner of the moment is `server`: what it found must hold all that was told, and all replies.
+    pub fn adopt(&mut self, server: Server) -> Step {
+        let found = server.found;
+        self.note(
+            "owner",
+            &format!(
+                "epoch {} serves from {found}, disk {:x}",
+                server.epoch.0,
+                self.disk.digest()
+            ),
+        );
+        if found < self.told {
+            return Err(format!(
+                "told to be durable up to {}, and the next owner found {found}",
+                self.told
+            ));
+        }
+        self.owner = server;
+        self.is_broken = false;
+        self.model.cut(found)?;
+        self.check()?;
+        let told = std::mem::replace(&mut self.told, found);
+        let mut sessions = std::mem::take(&mut self.sessions);
+        sessions.retain(|session| session.opened <= found);
+        self.sessions = sessions;
+        for index in 0..self.sessions.len() {
+            for sent in self.sessions[index].undurable(told, found) {
+                self.send(index, &sent)?;
+            }
+        }
+        self.check().map(drop)
+    }
+}

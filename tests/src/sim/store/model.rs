@@ -1,0 +1,187 @@
+//! What the store must be equal to: every operation of the history, applied to a map in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use baton_aggregate::aggregate::Fileset;
+use baton_aggregate::device::Device;
+use baton_aggregate::device::double::Disk;
+use baton_aggregate::format::{BLOCK_BYTES, Checksum, Extent, Key, KeyKind, Lsn};
+use baton_aggregate::nodes::Nodes;
+use baton_aggregate::transaction::scratch::Scratch;
+use baton_aggregate::transaction::{Operation, Transaction};
+use baton_aggregate::tree::Stop;
+use baton_types::{FilesetId, Kind, Result};
+use bytes::Bytes;
+
+use super::actions::Action;
+
+/// What an operation was answered: its bytes, or what it was refused with.
+pub type Answer = Result<Bytes, Kind>;
+
+/// An operation in its place.
+#[derive(Clone, Debug)]
+pub struct Past {
+    /// Its place.
+    pub lsn: Lsn,
+    /// Where.
+    pub fileset: FilesetId,
+    /// Whose.
+    pub operation: Operation,
+    /// What.
+    pub action: Action,
+    /// What it was answered.
+    pub answer: Answer,
+}
+
+/// The history, and what it comes to.
+pub struct Model {
+    /// Every operation that has a place, in order.
+    pub history: Vec<Past>,
+    filesets: BTreeMap<FilesetId, Scratch>,
+    device: Arc<dyn Device>,
+}
+
+/// The items of a fileset, without what depends on where the room was found.
+pub type Items = BTreeMap<Key, Item>;
+
+/// What an item says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// Its value.
+    Value(Bytes),
+    /// Of an extent, what its block holds.
+    Block(Vec<Checksum>),
+}
+
+impl Model {
+    /// Nothing happened. No tree is ever read from `device`.
+    pub fn new(device: Arc<dyn Device>, filesets: &[FilesetId]) -> Model {
+        let mut model = Model {
+            history: Vec::new(),
+            filesets: BTreeMap::new(),
+            device,
+        };
+        model.reset(filesets.iter().copied());
+        model
+    }
+
+    fn reset(&mut self, filesets: impl IntoIterator<Item = FilesetId>) {
+        let empty = |id| (id, Scratch::new(Nodes::new(self.device.clone())));
+        self.filesets = filesets.into_iter().map(empty).collect();
+    }
+
+    /// An operation found its place; what it was answered must be what the map says.
+    ///
+    /// # Errors
+    /// The two answers.
+    pub fn push(&mut self, past: Past) -> Result<(), String> {
+        if self.history.last().is_some_and(|last| last.lsn >= past.lsn) {
+            return Err(format!("{} comes after {:?}", past.lsn, self.history.last()));
+        }
+        self.apply(&past)?;
+        self.history.push(past);
+        Ok(())
+    }
+
+    fn apply(&mut self, past: &Past) -> Result<(), String> {
+        // Whether there is room is the store's to say.
+        if past.answer == Err(Kind::NoSpace) {
+            return Ok(());
+        }
+        let scratch = self
+            .filesets
+            .get_mut(&past.fileset)
+            .expect("filesets are made at the start");
+        let run = |transaction: &mut Transaction<'_>| past.action.run(past.fileset, transaction);
+        let answer = match scratch.change(&past.operation, run) {
+            Ok(reply) => reply.into_result("").map_err(|error| error.kind),
+            Err(Stop::Failed(error)) => Err(error.kind),
+            Err(stop) => return Err(format!("the model stopped: {stop:?}")),
+        };
+        if answer != past.answer {
+            return Err(format!("{past:?}: the model answers {answer:?}"));
+        }
+        Ok(())
+    }
+
+    /// What came after `last` never happened.
+    ///
+    /// # Errors
+    /// As [`Model::push`].
+    pub fn cut(&mut self, last: Lsn) -> Result<(), String> {
+        let ids: Vec<_> = self.filesets.keys().copied().collect();
+        self.reset(ids);
+        self.history.retain(|past| past.lsn <= last);
+        let history = std::mem::take(&mut self.history);
+        let applied = history.iter().try_for_each(|past| self.apply(past));
+        self.history = history;
+        applied
+    }
+
+    /// What an operation was answered, if it has a place.
+    pub fn find(&self, operation: &Operation) -> Option<&Past> {
+        let same = |past: &&Past| {
+            (past.operation.session, past.operation.stream, past.operation.sequence)
+                == (operation.session, operation.stream, operation.sequence)
+        };
+        self.history.iter().find(same)
+    }
+
+    /// What a fileset must hold.
+    pub fn items(&self, fileset: FilesetId) -> Items {
+        let scratch = &self.filesets[&fileset];
+        let items = scratch.layer.range(Key::FIRST, Key::LAST);
+        let items = items.filter_map(|(key, value)| Some((*key, item(*key, value.clone()?))));
+        items.collect()
+    }
+
+    /// What it must use.
+    pub fn usage(&self, fileset: FilesetId) -> baton_aggregate::transaction::Usage {
+        self.filesets[&fileset].usage
+    }
+}
+
+fn item(key: Key, value: Bytes) -> Item {
+    match key.kind {
+        KeyKind::Extent => Item::Block(Extent::decode(&value).expect("an extent").checksums),
+        _ => Item::Value(value),
+    }
+}
+
+/// What a fileset holds.
+///
+/// # Errors
+/// The store's own.
+pub fn read(fileset: &Fileset) -> Result<Vec<(Key, Bytes)>> {
+    fileset.read(|view| view.scan(Key::FIRST, Key::LAST).collect::<Result<Vec<_>, Stop>>())
+}
+
+/// The same without what depends on where the room was found; `disk` must hold what extents say.
+///
+/// # Errors
+/// The block that does not.
+pub fn compared(items: Vec<(Key, Bytes)>, disk: Option<&Disk>) -> Result<Items, String> {
+    if let Some(disk) = disk {
+        for (key, value) in items.iter().filter(|(key, _)| key.kind == KeyKind::Extent) {
+            let extent = Extent::decode(value).map_err(|error| error.to_string())?;
+            let bytes = disk.peek(extent.block.offset(), BLOCK_BYTES);
+            if extent.checksums != [Checksum::of(&bytes)] {
+                return Err(format!("block {} does not hold what {key:?} says", extent.block));
+            }
+        }
+    }
+    Ok(items.into_iter().map(|(key, value)| (key, item(key, value))).collect())
+}
+
+/// Where two differ first.
+pub fn difference(found: &Items, expected: &Items) -> Option<String> {
+    let keys = found.keys().chain(expected.keys());
+    let key = keys.filter(|key| found.get(key) != expected.get(key)).min()?;
+    let shown = |items: &Items| {
+        items
+            .get(key)
+            .map_or("nothing".to_owned(), |item| format!("{item:.80?}"))
+    };
+    Some(format!("{key:?} is {}, and must be {}", shown(found), shown(expected)))
+}
