@@ -232,7 +232,9 @@ impl Record {
                 value: U16::new(value.as_ref().map_or(0, Bytes::len) as u16),
             };
             bytes.extend(item.as_bytes());
-            bytes.extend(value.iter().flatten());
+            if let Some(value) = value {
+                bytes.extend_from_slice(value);
+            }
         }
         for free in &self.frees {
             let free = FreeLayout {
