@@ -28,7 +28,7 @@ use crate::device::Device;
 use crate::fence::Fence;
 use crate::format::{Geometry, Label, Lsn, Record, RecordKind};
 use crate::live::LiveTree;
-use crate::log::{Log, Writer};
+use crate::log::{Limits, Log, Writer};
 use crate::nodes::Nodes;
 use crate::session::Sessions;
 use crate::space::Space;
@@ -50,6 +50,7 @@ pub(crate) struct Engine {
     pub sessions: Sessions,
     pub space: Mutex<Space>,
     pub log: Log,
+    pub limits: Limits,
     pub admission: Admission,
     /// Filesets in memory.
     pub filesets: Mutex<BTreeMap<FilesetId, Arc<FilesetCell>>>,

@@ -95,6 +95,7 @@ impl Recovered {
             system: Mutex::new(std::mem::take(&mut replayed.system)),
             sessions: Sessions::default(),
             space: Mutex::new(replayed.space),
+            limits,
             log: Log::new(cut, limits),
             admission: Admission::new(Bounds::of(&geometry)),
             filesets: Mutex::new(BTreeMap::new()),
@@ -114,11 +115,16 @@ impl Limits {
     /// What a batch may hold in an aggregate of this geometry.
     fn of(geometry: &Geometry) -> Limits {
         Limits {
-            batch_bytes: geometry.batch_bytes_max(),
+            batch_bytes: (geometry.segment_bytes as usize / 4)
+                .max(BATCH_BYTES_MIN)
+                .min(geometry.batch_bytes_max()),
             data_bytes: DATA_BYTES_MAX,
         }
     }
 }
+
+/// A record may be as large as this: the extended attributes of a file, changed at once.
+const BATCH_BYTES_MIN: usize = 128 << 10;
 
 /// Data beside one batch: a takeover reads and checks it in ten milliseconds.
 const DATA_BYTES_MAX: usize = 16 << 20;

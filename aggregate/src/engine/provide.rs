@@ -19,7 +19,7 @@ const BATCHES_AHEAD: usize = 2 * QUEUED_MAX + 2;
 impl Engine {
     /// Extends the log if it is time, and the reserve for data when half of it is used.
     pub(super) fn provide_log(&self, writer: &mut Writer) -> Result<()> {
-        let ahead = BATCHES_AHEAD * self.geometry.batch_bytes_max();
+        let ahead = BATCHES_AHEAD * self.limits.batch_bytes;
         let ahead = ahead.div_ceil(self.geometry.segment_bytes as usize);
         if writer.ahead_count() < ahead && !writer.is_extending {
             for _ in writer.ahead_count()..ahead {

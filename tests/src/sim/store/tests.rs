@@ -1,3 +1,5 @@
+//! Seeds that found something, kept; and a history run twice.
+
 use crate::sim::{registry, runner};
 
 /// What a lost reserve left to nobody (49, 128), and a group adopted from a cache that nobody had flushed (56), among
