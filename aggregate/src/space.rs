@@ -454,3 +454,6 @@ pub(crate) fn no_space() -> Error {
         .because("no free block is left outside of what is kept for deletes")
         .remedy("delete files or filesets, or move one elsewhere: fts move")
 }
+
+#[cfg(test)]
+mod tests;

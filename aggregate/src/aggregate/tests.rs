@@ -1,5 +1,6 @@
 //! The engine on the double's disk: one owner after the other, on the smallest aggregate there may be.
 
+mod generations;
 mod rig;
 mod takeover;
 mod threads;

@@ -1,0 +1,83 @@
+//! One generation stays behind: when the newest root rots, the one before it and its log have lost nothing, whatever
+//! was written since.
+
+use super::rig::{Rig, claim, name, value};
+use crate::aggregate::Fileset;
+use crate::format::{Geometry, Root, RootPlace};
+
+/// Items, on some twenty leaves.
+const ITEMS: u64 = 300;
+
+fn change_all(rig: &Rig, fileset: &Fileset, round: u64) {
+    for number in 0..ITEMS {
+        rig.put(fileset, name(number), &value(round, 400));
+    }
+    rig.commit();
+}
+
+/// Where the newest root of the owner's epoch lies.
+fn newest_root(rig: &Rig) -> u64 {
+    let index = Geometry::ring_index(rig.epoch);
+    let places = RootPlace::BOTH.map(|place| Geometry::root_offset(index, place));
+    let name = |at: &u64| {
+        Root::decode(&rig.disk.peek(*at, Geometry::ROOT_BYTES_MAX))
+            .unwrap()
+            .name()
+    };
+    places.into_iter().max_by_key(name).unwrap()
+}
+
+#[test]
+fn nodes_of_the_root_before_are_whole_while_the_next_checkpoint_writes() {
+    for writes in 1..14 {
+        let mut rig = Rig::new(20 + writes);
+        let fileset = rig.make_fileset(7);
+        for round in 0..3 {
+            change_all(&rig, &fileset, round);
+            rig.checkpoint();
+        }
+        change_all(&rig, &fileset, 3);
+        let newest = newest_root(&rig);
+        // It ends somewhere between its first node and its root.
+        rig.port.stop_at(writes);
+        let is_cut = rig.aggregate.checkpoint().is_err();
+        if newest_root(&rig) != newest {
+            assert!(writes > 2, "a checkpoint of {writes} writes");
+            continue;
+        }
+        assert!(is_cut);
+        rig.disk.flip(newest + 100, 3);
+        let fileset = rig.next_owner(7);
+        let all = rig.all(&fileset);
+        assert_eq!(all.len() as u64, ITEMS, "{writes}");
+        assert!(all.iter().all(|(_, found)| *found == value(3, 400)), "{writes}");
+    }
+}
+
+#[test]
+fn log_of_the_root_before_is_whole_while_the_log_goes_on() {
+    let rig = Rig::new(40);
+    let fileset = rig.make_fileset(7);
+    // So that there are segments to be released, and to be written again.
+    for round in 0..4 {
+        change_all(&rig, &fileset, round);
+        rig.checkpoint();
+    }
+    let generation = rig.aggregate.generation();
+    let newest = newest_root(&rig);
+    for number in 0..ITEMS {
+        rig.put(&fileset, name(1_000 + number), &value(number, 400));
+        rig.commit();
+        if rig.aggregate.generation() != generation {
+            break;
+        }
+        if number % 7 == 0 {
+            let disk = rig.disk.fork(number);
+            disk.flip(newest + 100, 3);
+            let (_, next) = claim(&disk, rig.epoch.next().unwrap()).unwrap();
+            let all = rig.all(&next.fileset(fileset.id()).unwrap());
+            assert_eq!(all.len() as u64, ITEMS + number + 1);
+        }
+    }
+    assert!(rig.all(&fileset).len() as u64 > ITEMS + 20);
+}
