@@ -103,8 +103,13 @@ pub fn delete_data(transaction: &mut Transaction<'_>, number: u64) -> Result<Rep
 impl Rig {
     /// A new aggregate and its first owner.
     pub fn new(seed: u64) -> Rig {
+        Rig::with_segments(160, seed)
+    }
+
+    /// The same with more room, so that checkpoints come only when they are asked for.
+    pub fn with_segments(count: u64, seed: u64) -> Rig {
         let first = Geometry::HEADS_AT + Geometry::RING as u64 * Geometry::HEAD_BYTES;
-        let bytes = first + 160 * (64 << 10) + BLOCK_BYTES as u64;
+        let bytes = first + count * (64 << 10) + BLOCK_BYTES as u64;
         let disk = Disk::new(bytes, seed);
         let plan = Plan {
             id: AggregateId(Uuid::from_u128(9)),
