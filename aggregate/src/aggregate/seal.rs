@@ -104,6 +104,8 @@ impl Recovered {
         });
         engine.take_over(replayed.filesets, replayed.replies)?;
         engine.recount();
+        // The log is extended before anybody appends: what may wait to be written must fit behind it.
+        engine.commit()?;
         if is_long {
             engine.checkpoint()?;
         }
