@@ -34,6 +34,7 @@ use crate::session::Sessions;
 use crate::space::Space;
 use crate::tree::{Pinned, Stop};
 pub(crate) use admit::{Admission, Bounds};
+pub(crate) use provide::log_ahead;
 
 /// An aggregate in service.
 pub(crate) struct Engine {

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{Aggregate, Claimed, Opened, Recovered};
 use crate::checkpoint::Checkpoints;
-use crate::engine::{Admission, Bounds, Engine};
+use crate::engine::{Admission, Bounds, Engine, log_ahead};
 use crate::format::{
     Bitmap, Checksum, Geometry, History, Inherited, Lsn, OpenSegment, Piece, Root, RootKind, Segment, SegmentClass,
 };
@@ -21,8 +21,6 @@ use crate::session::Sessions;
 use crate::space::{Purpose, Space};
 use crate::tree::{Pinned, Stop};
 
-/// Log segments that an epoch begins with: one to write, one ahead.
-const LOG_SEGMENTS: u32 = 2;
 /// Epochs that a root remembers.
 const HISTORY_MAX: usize = 16;
 /// A seal of more pieces or bytes than this is followed by a checkpoint before anybody is served, so that no chain of
@@ -57,7 +55,8 @@ impl Recovered {
         let base = fenced.base.root.clone();
         let cut = chain.last(base.lsn);
         replayed.space.begin(grant.epoch);
-        let own = own_segments(&mut replayed.space, &nodes)?;
+        let limits = Limits::of(&geometry);
+        let own = own_segments(&mut replayed.space, &nodes, 1 + log_ahead(&geometry, limits))?;
         let root = seal_root(&base, &chain, &replayed.space, &own, (grant.epoch, grant.server, cut));
         let is_long = root.chain.len() >= PIECES_MAX || root.encode()?.len() >= SEAL_BYTES_MAX;
         let sealed_log = root.chain.iter().filter(|piece| piece.cut.is_some());
@@ -80,7 +79,6 @@ impl Recovered {
             replayed.space.opened(class, vec![(segment, bitmap)]);
         }
         let fence = fenced.seal(root)?;
-        let limits = Limits::of(&geometry);
         let engine = Arc::new(Engine {
             device,
             geometry,
@@ -104,8 +102,6 @@ impl Recovered {
         });
         engine.take_over(replayed.filesets, replayed.replies)?;
         engine.recount();
-        // The log is extended before anybody appends: what may wait to be written must fit behind it.
-        engine.commit()?;
         if is_long {
             engine.checkpoint()?;
         }
@@ -158,8 +154,9 @@ impl Engine {
     }
 }
 
-/// Log and reserve for a new epoch. When little is left, this is all that a takeover takes.
-fn own_segments(space: &mut Space, nodes: &Nodes) -> Result<Own> {
+/// Log and reserve for a new epoch: the log with all that may wait to be written before its first record that adds to it,
+/// or with what there is.
+fn own_segments(space: &mut Space, nodes: &Nodes, log_segments: u32) -> Result<Own> {
     let mut pick = |class, count| {
         let mut pinned = Pinned::default();
         loop {
@@ -171,7 +168,7 @@ fn own_segments(space: &mut Space, nodes: &Nodes) -> Result<Own> {
             }
         }
     };
-    let log = pick(SegmentClass::Log, LOG_SEGMENTS)?;
+    let log = pick(SegmentClass::Log, log_segments)?;
     let mut open = Vec::new();
     for class in [SegmentClass::Node, SegmentClass::Data] {
         open.extend(

@@ -35,7 +35,7 @@ impl Engine {
     }
 
     fn write(&self, writer: &mut Writer, group: Group) -> Result<Vec<(Block, Bytes)>> {
-        let place = writer.advance(group.first(), group.block_count());
+        let place = writer.advance(group.first(), group.block_count())?;
         let at = self.geometry.first_block(place.segment).0 + u64::from(place.offset);
         let settled = self.log.durable();
         let (batch, checksum, data) = group.batch((self.label.id, self.epoch), settled, writer.previous);

@@ -5,8 +5,8 @@ use baton_types::{Kind, Result};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Engine, blank};
-use crate::format::{Bitmap, Lsn, RecordKind, Segment, SegmentClass};
-use crate::log::Writer;
+use crate::format::{Bitmap, Geometry, Lsn, RecordKind, Segment, SegmentClass};
+use crate::log::{Limits, Writer};
 use crate::space::Purpose;
 use crate::tree::{Pinned, Stop};
 
@@ -16,11 +16,15 @@ pub(super) const QUEUED_MAX: usize = 2;
 /// record that extends it, and what is appended meanwhile by those who were let in before.
 const BATCHES_AHEAD: usize = 2 * QUEUED_MAX + 2;
 
+/// Segments that the log has ahead of the one that is written.
+pub(crate) fn log_ahead(geometry: &Geometry, limits: Limits) -> u32 {
+    (BATCHES_AHEAD * limits.batch_bytes).div_ceil(geometry.segment_bytes as usize) as u32
+}
+
 impl Engine {
     /// Extends the log if it is time, and the reserve for data when half of it is used.
     pub(super) fn provide_log(&self, writer: &mut Writer) -> Result<()> {
-        let ahead = BATCHES_AHEAD * self.limits.batch_bytes;
-        let ahead = ahead.div_ceil(self.geometry.segment_bytes as usize);
+        let ahead = log_ahead(&self.geometry, self.limits) as usize;
         if writer.ahead_count() < ahead && !writer.is_extending {
             for _ in writer.ahead_count()..ahead {
                 self.reserve(SegmentClass::Log, Purpose::Upkeep, 1)?;

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
-use baton_types::Epoch;
+use baton_types::{Epoch, Result};
 
 use crate::format::{Checksum, Geometry, Lsn, Piece, Segment};
+use crate::space::no_space;
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,21 +80,23 @@ impl Writer {
     }
 
     /// The place of a batch of `blocks` that begins with record `first`; the one behind it is next.
-    pub fn advance(&mut self, first: Lsn, blocks: u32) -> Place {
+    ///
+    /// # Errors
+    /// `NoSpace` if the log could not be extended in time.
+    pub fn advance(&mut self, first: Lsn, blocks: u32) -> Result<Place> {
         if let Some((marked, None)) = self.mark
             && first >= marked
         {
             self.mark = Some((marked, Some(self.start(marked))));
         }
         if self.place.offset + blocks > self.geometry.segment_blocks() {
-            let next = self.ahead.pop_front();
-            let segment = next.expect("the log is extended while a segment is left");
+            let segment = self.ahead.pop_front().ok_or_else(no_space)?;
             self.place = Place { segment, offset: 0 };
             self.behind.push_back(segment);
         }
         let place = self.place;
         self.place.offset += blocks;
-        place
+        Ok(place)
     }
 
     /// Segments that are left.
