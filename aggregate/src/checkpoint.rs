@@ -272,7 +272,7 @@ impl Engine {
             pending: trees.pending,
             chain: vec![writer.piece(self.epoch, start)],
             open: space.rooted(),
-            log_reserve: writer.behind(start).chain(pool).collect(),
+            log_reserve: writer.behind(start).chain(pool).chain(space.maturing_log()).collect(),
             inherited: Vec::new(),
             quarantine: checkpoints.quarantine.clone(),
             history: checkpoints.history.clone(),

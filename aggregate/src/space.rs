@@ -342,15 +342,35 @@ impl Space {
             .collect()
     }
 
-    /// The open segments, as the root being made has to say them.
+    /// The open segments, as the root being made has to say them, and those that are being reserved: the space tree says
+    /// already that they are taken, and if their record is lost nobody else would know of them.
     pub(crate) fn rooted(&self) -> Vec<OpenSegment> {
         let open = self.open.iter();
-        open.map(|(segment, open)| OpenSegment {
-            segment: *segment,
-            class: open.class,
-            bitmap: open.rooted.clone(),
-        })
-        .collect()
+        let open = open.map(|(segment, open)| (*segment, open.class, &open.rooted));
+        let maturing = self
+            .maturing
+            .iter()
+            .filter(|maturing| maturing.class != SegmentClass::Log);
+        let maturing = maturing.flat_map(|maturing| {
+            let segments = maturing.segments.iter();
+            segments.map(|(segment, bitmap)| (*segment, maturing.class, bitmap))
+        });
+        let all = open.chain(maturing).map(|(segment, class, bitmap)| OpenSegment {
+            segment,
+            class,
+            bitmap: bitmap.clone(),
+        });
+        all.collect()
+    }
+
+    /// Log segments that are being reserved: for the same reason the root names them.
+    pub(crate) fn maturing_log(&self) -> Vec<Segment> {
+        let maturing = self
+            .maturing
+            .iter()
+            .filter(|maturing| maturing.class == SegmentClass::Log);
+        let segments = maturing.flat_map(|maturing| &maturing.segments);
+        segments.map(|(segment, _)| *segment).collect()
     }
 
     /// The first checkpoint of an epoch tells the space tree of what it inherited.
