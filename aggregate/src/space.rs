@@ -317,7 +317,10 @@ impl Space {
     /// Blocks outside of everybody's reserve and log, as far as they are there for `purpose`.
     pub fn available(&self, purpose: Purpose) -> u64 {
         let in_segment = u64::from(self.geometry.segment_blocks());
-        let parts = self.room.blocks - self.room.segments * in_segment;
+        let parts = self
+            .room
+            .blocks
+            .saturating_sub(self.room.segments.saturating_mul(in_segment));
         parts + self.whole_segments(purpose) * in_segment
     }
 

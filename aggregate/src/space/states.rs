@@ -112,8 +112,9 @@ impl Space {
             && let Some(key) = index_key(segment, old)
         {
             put(key, None);
-            self.room.blocks -= Room::of(old).blocks;
-            self.room.segments -= Room::of(old).segments;
+            // The sum comes from the disk, and so does the state: that they agree is for salvage to say.
+            self.room.blocks = self.room.blocks.saturating_sub(Room::of(old).blocks);
+            self.room.segments = self.room.segments.saturating_sub(Room::of(old).segments);
         }
         if let Some(old) = old
             && old.phase == SegmentPhase::Quarantined
