@@ -1,4 +1,11 @@
-//! The file server. So far it is known to its cell and follows it: it registers under its own
-//! certificate, watches the location database, and renews its certificate. It exports nothing yet.
+//! The file server: it exports aggregates to the clients of the cell.
+//!
+//! | module | is |
+//! |---|---|
+//! | `daemon` | the process: registered, followed, ended |
+//! | `exports` | what it owns and serves now |
 
 pub mod daemon;
+pub mod exports;
+#[cfg(test)]
+pub(crate) mod testing;
