@@ -1,1 +1,1 @@
-//! The cache manager. Nothing is here yet.
+//! The cache manager: it mounts cells, and answers for them to the kernel.
