@@ -18,6 +18,7 @@ pub mod v1 {
 
 mod change;
 mod failure;
+pub mod files;
 mod hello;
 mod record;
 mod wire;

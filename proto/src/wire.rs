@@ -61,7 +61,7 @@ from_text!(
     GroupName,
     PrincipalName
 );
-from_uuid!(AggregateId, CellId, Incarnation, ServerId);
+from_uuid!(AggregateId, CellId, ClientId, Incarnation, ServerId);
 
 impl FromWire for [u8; 32] {
     fn from_wire(bytes: &[u8]) -> Result<Self> {

@@ -4,11 +4,13 @@
 //! types once, at the edge, and travels typed from there.
 
 mod address;
+pub mod call;
 pub mod change;
 mod clock;
 mod core;
 mod epoch;
 mod error;
+pub mod file;
 mod frame;
 mod id;
 pub mod limits;
