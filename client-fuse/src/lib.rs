@@ -1,1 +1,4 @@
 //! The cache manager: it mounts cells, and answers for them to the kernel.
+
+pub mod proof;
+pub mod table;
