@@ -2,6 +2,7 @@
 
 mod answer;
 mod call;
+mod choices;
 mod shapes;
 
 use baton_types::call::{Push, Role};

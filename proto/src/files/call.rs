@@ -1,10 +1,11 @@
 //! Calls: what a client asks.
 
-use baton_types::call::{Allocate, At, Coming, Keep, Newborn, Onto, Patience, Request, SetXattr, Sought};
+use baton_types::call::{At, Coming, Keep, Newborn, Onto, Patience, Request, Sought};
 use baton_types::file::Place;
 use baton_types::{AggregateId, Epoch, Error, Fid, FilesetId, Kind, Result, Timestamp};
 use prost::Message;
 
+use super::choices::{allocate, allocate_number, set_xattr, set_xattr_number};
 use super::message;
 use super::shapes::{bad, fid, kind, lock, mount_point, newborn, place, set_attributes};
 use crate::v1;
@@ -456,42 +457,6 @@ fn write(fid: Fid, at: At, time: Timestamp) -> v1::WriteCall {
         offset,
         at_end,
         time: time.0,
-    }
-}
-
-fn allocate_number(how: Allocate) -> u32 {
-    match how {
-        Allocate::Extend => 1,
-        Allocate::KeepSize => 2,
-        Allocate::PunchHole => 3,
-        Allocate::Zero => 4,
-    }
-}
-
-fn allocate(number: u32) -> Result<Allocate> {
-    match number {
-        1 => Ok(Allocate::Extend),
-        2 => Ok(Allocate::KeepSize),
-        3 => Ok(Allocate::PunchHole),
-        4 => Ok(Allocate::Zero),
-        other => Err(bad("kind of fallocate", other)),
-    }
-}
-
-fn set_xattr_number(how: SetXattr) -> u32 {
-    match how {
-        SetXattr::Always => 0,
-        SetXattr::Create => 1,
-        SetXattr::Replace => 2,
-    }
-}
-
-fn set_xattr(number: u32) -> Result<SetXattr> {
-    match number {
-        0 => Ok(SetXattr::Always),
-        1 => Ok(SetXattr::Create),
-        2 => Ok(SetXattr::Replace),
-        other => Err(bad("kind of setxattr", other)),
     }
 }
 

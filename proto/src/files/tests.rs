@@ -1,3 +1,5 @@
+//! What goes out comes back the same, and what cannot be is refused.
+
 use baton_types::call::{Answer, At, Hold, Keep, Lock, LockKind, Newborn, Onto, Patience, Push, Request, Role};
 use baton_types::file::{Attributes, FileKind, Listed, MountPoint, Object, Place, SetAttributes, SetTime};
 use baton_types::{AggregateId, ClientId, Error, Fid, FileName, FilesetId, Hello, Kind, Timestamp, Vnode};
