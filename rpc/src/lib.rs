@@ -5,6 +5,7 @@ pub mod daemon;
 mod dial;
 pub mod fldb;
 mod follow;
+pub mod local;
 pub mod renewal;
 
 pub use dial::{Caller, Connection, Dialer, Failures, Target};

@@ -56,6 +56,11 @@ pub const RAFT_MESSAGE_BYTES_MAX: usize = 8 << 20;
 /// A piece of a snapshot on its way between members, or of a list on its way to a client.
 pub const CHUNK_BYTES_MAX: usize = 64 << 10;
 
+/// A message over a local socket: the files of an identity, each a few kilobytes.
+pub const LOCAL_MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// Descriptors with one such message: a mount's device and the memory it shares with its guard.
+pub const LOCAL_DESCRIPTORS_MAX: usize = 2;
+
 /// Failed logins on one connection before it takes no more: a person errs thrice, a daemon's users a few times.
 pub const LOGIN_FAILURES_MAX: u32 = 16;
 /// Login conversations open at once on one connection: one per user who is just logging in.
