@@ -122,7 +122,8 @@ impl Line {
         }
         let mut bytes = vec![0; len];
         self.stream.read_exact(&mut bytes).map_err(failed)?;
-        let message = M::decode(bytes.as_slice()).map_err(|e| Error::new(Kind::Invalid, WHAT).because(e.to_string()))?;
+        let message =
+            M::decode(bytes.as_slice()).map_err(|e| Error::new(Kind::Invalid, WHAT).because(e.to_string()))?;
         Ok(Some((message, descriptors)))
     }
 
@@ -130,10 +131,9 @@ impl Line {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LOCAL_DESCRIPTORS_MAX))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC;
-        let received = rustix::io::retry_on_intr(|| {
-            recvmsg(&self.stream, &mut [IoSliceMut::new(head)], &mut beside, flags)
-        })
-        .map_err(|e| failed(e.into()))?;
+        let received =
+            rustix::io::retry_on_intr(|| recvmsg(&self.stream, &mut [IoSliceMut::new(head)], &mut beside, flags))
+                .map_err(|e| failed(e.into()))?;
         let mut descriptors = Vec::new();
         for message in beside.drain() {
             if let RecvAncillaryMessage::ScmRights(rights) = message {
@@ -205,7 +205,9 @@ mod tests {
     fn what_is_no_message_is_refused() {
         let (mut one, mut other) = pair();
         assert_eq!(
-            one.send(&question(&vec![0; LOCAL_MESSAGE_BYTES_MAX + 1]), &[]).unwrap_err().kind,
+            one.send(&question(&vec![0; LOCAL_MESSAGE_BYTES_MAX + 1]), &[])
+                .unwrap_err()
+                .kind,
             Kind::Limit
         );
         one.stream.write_all(&u32::MAX.to_le_bytes()).unwrap();
