@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use baton_rpc::config::{CellFile, Config, Daemon, GenesisFile, MemberFile, PORT_FLDB, Paths};
+use baton_rpc::control;
 use baton_rpc::daemon::Lock;
 use baton_rpc::renewal;
 use baton_rpc::{FldbClient, Identity};
-use baton_security::listen::{AdmissionLimits, ListenLimits, Listener};
+use baton_security::listen::Listener;
 use baton_security::{Authority, HostTls, Place, Wire};
 use baton_types::change::{Change, ChangeSession, Proposal, Who};
-use baton_types::{Address, BootClock, CellId, Clock, Error, Kind, PrincipalName, Result};
-use tokio::net::{TcpListener, lookup_host};
+use baton_types::{BootClock, CellId, Clock, Error, Kind, PrincipalName, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{interval, sleep, timeout};
 
@@ -73,9 +73,9 @@ pub async fn run(paths: &Paths, config: &Config, snapshot_every: Option<u64>) ->
         clock.clone(),
     );
 
-    let limits = limits(config);
+    let limits = control::listen_limits(&config.limits);
     let mut listeners = Vec::new();
-    for socket in bind(config.listen(Daemon::Flserver)).await? {
+    for socket in control::bind(config.listen(Daemon::Flserver), PORT_FLDB).await? {
         let (listener, accepted) = Listener::start(socket, tls.clone(), Wire::Control, limits, clock.clone());
         listeners.push(listener);
         tokio::spawn(server.clone().run(accepted));
@@ -226,35 +226,6 @@ fn write_on_a_thread(mut writer: Writer, store: Arc<dyn LogStore>) {
     if let Err(error) = std::thread::Builder::new().name("log-writer".to_owned()).spawn(write) {
         panic!("no thread for the log's writer: {error}");
     }
-}
-
-fn limits(config: &Config) -> ListenLimits {
-    let admission = AdmissionLimits {
-        connections: config.limits.connections_per_address,
-        connects_per_minute: config.limits.connections_per_minute,
-        ..AdmissionLimits::default()
-    };
-    ListenLimits {
-        admission,
-        ..ListenLimits::default()
-    }
-}
-
-async fn bind(addresses: &[Address]) -> Result<Vec<TcpListener>> {
-    let mut sockets = Vec::new();
-    for address in addresses {
-        let on = format!("listening on {}", address.with_port(PORT_FLDB));
-        let resolved = lookup_host(address.with_port(PORT_FLDB))
-            .await
-            .map_err(|e| Error::io(on.clone(), e))?;
-        for socket in resolved {
-            sockets.push(TcpListener::bind(socket).await.map_err(|e| Error::io(on.clone(), e))?);
-        }
-    }
-    if sockets.is_empty() {
-        return Err(Error::new(Kind::Invalid, "baton.toml").because("flserver.listen names no address"));
-    }
-    Ok(sockets)
 }
 
 async fn reconcile(member: Member) {

@@ -1,22 +1,19 @@
 //! Calls of clients, servers, administrators and other members.
 //!
-//! The life of a call: TLS was proved by `baton-security`; `serve/connection.rs` holds what is known of
-//! the other end; the call's message names a caller, who becomes a [`Who`]; a lookup is answered from the
+//! The life of a call: TLS was proved by `baton-security`; `rpc::control` greets, takes logins and holds what
+//! is known of the other end; the call's message names a caller, who becomes a [`Who`]; a lookup is answered from the
 //! published state, a change goes to Raft with that name on it. Whether it may be done is decided where
 //! it is applied.
 //!
 //! | file | serves |
 //! |---|---|
-//! | `serve/session.rs` | first words, logins |
 //! | `serve/fldb.rs` | lookups, lists, changes, watches, status |
 //! | `serve/issue.rs` | certificates for who was invited, and their renewal |
 //! | `serve/members.rs` | the other members of the database |
 
-mod connection;
 mod fldb;
 mod issue;
 mod members;
-mod session;
 
 pub(crate) use members::{body, envelope};
 
@@ -26,31 +23,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use baton_proto::v1;
-use baton_security::auth::cert::CertAcceptor;
-use baton_security::auth::host_trust::{HostTrustAcceptor, MayAssert};
-use baton_security::auth::{Acceptor, Identity};
+use baton_rpc::control::{self, Connection, House};
+use baton_security::auth::host_trust::{MayAssert, Trust};
+use baton_security::auth::{Identity, acceptors};
 use baton_security::callers::{Admit, Gate};
 use baton_security::listen::Accepted;
 use baton_security::{Anchor, Authority};
 use baton_types::change::Who;
-use baton_types::limits::{AUTH_TOKEN_BYTES_MAX, FLDB_MESSAGE_BYTES_MAX, RAFT_MESSAGE_BYTES_MAX};
+use baton_types::limits::{FLDB_MESSAGE_BYTES_MAX, RAFT_MESSAGE_BYTES_MAX};
 use baton_types::record::Table;
-use baton_types::{Clock, EntryName, Error, Kind, PrincipalName, Result};
+use baton_types::{Clock, EntryName, Error, GroupName, Kind, PrincipalName, Result};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
 use crate::publish::Published;
 use crate::raft;
 use crate::state::is_administrator;
-use connection::{Connection, Io};
 
 /// How long a change or a fresh read may look for a leader before its caller is told that there is none.
 const LEADER_DEADLINE: Duration = Duration::from_secs(5);
-/// Calls and streams at once on one connection.
-const STREAMS_MAX: u32 = 64;
 /// A reader that takes nothing for this long is cut off.
 const STALL: Duration = Duration::from_secs(30);
 
@@ -112,63 +104,19 @@ impl Server {
     /// `Io` if the server itself fails.
     pub async fn run(self: Arc<Self>, accepted: mpsc::Receiver<Accepted>) -> Result<()> {
         let gate = self.gate.clone();
-        let incoming =
-            ReceiverStream::new(accepted).map(move |accepted| Ok::<_, std::io::Error>(Io::new(accepted, gate.clone())));
-        let session = v1::session_server::SessionServer::from_arc(self.clone())
-            .max_decoding_message_size(AUTH_TOKEN_BYTES_MAX * 2);
+        let incoming = control::incoming(accepted, gate);
         let fldb = v1::fldb_server::FldbServer::from_arc(self.clone())
             .max_decoding_message_size(FLDB_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(FLDB_MESSAGE_BYTES_MAX);
-        let raft = v1::raft_server::RaftServer::from_arc(self)
+        let raft = v1::raft_server::RaftServer::from_arc(self.clone())
             .max_decoding_message_size(RAFT_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(RAFT_MESSAGE_BYTES_MAX);
-        tonic::transport::Server::builder()
-            .max_concurrent_streams(STREAMS_MAX)
-            .http2_max_header_list_size(16 << 10)
-            .http2_max_pending_accept_reset_streams(Some(20))
-            .http2_keepalive_interval(Some(Duration::from_secs(10)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            .add_service(session)
+        control::server(self)
             .add_service(fldb)
             .add_service(raft)
             .serve_with_incoming(incoming)
             .await
             .map_err(|e| Error::new(Kind::Io, "location database").because(e.to_string()))
-    }
-
-    /// Puts the mechanisms on offer that the cell's settings name now.
-    fn offer_as_set(&self) {
-        let state = self.published().state();
-        let Some(cell) = state.cell() else { return };
-        let mut offered = self.offered.lock();
-        if *offered != cell.auth {
-            self.offer(&cell.auth);
-            offered.clone_from(&cell.auth);
-        }
-    }
-
-    fn offer(&self, mechanisms: &[String]) {
-        let mut acceptors: Vec<Arc<dyn Acceptor>> = Vec::new();
-        for mechanism in mechanisms {
-            match mechanism.as_str() {
-                "cert" => {
-                    let name = self.name.clone();
-                    acceptors.push(Arc::new(CertAcceptor::new(
-                        self.anchor.clone(),
-                        name,
-                        self.clock.clone(),
-                    )));
-                }
-                "host-trust" => {
-                    let published = self.published().clone();
-                    acceptors.push(Arc::new(HostTrustAcceptor::new(Arc::new(move |host| {
-                        trust(&published, host)
-                    }))));
-                }
-                unknown => tracing::error!(unknown, "a mechanism that this version does not know"),
-            }
-        }
-        self.gate.offer(acceptors);
     }
 
     fn published(&self) -> &Arc<Published> {
@@ -177,34 +125,7 @@ impl Server {
 
     /// The connection a call came on, once its first words were said.
     fn connection<T>(&self, request: &Request<T>) -> Result<Arc<Connection>, Status> {
-        let connection = request.extensions().get::<Arc<Connection>>().cloned();
-        let connection = connection.ok_or_else(|| Status::internal("a call without a connection"))?;
-        connection.greeted().map_err(|e| baton_proto::into_status(&e))?;
-        Ok(connection)
-    }
-
-    /// On whose behalf a call is made.
-    fn who(&self, connection: &Connection, caller: u32) -> Result<Who> {
-        if !self.open.load(Ordering::Acquire) {
-            return Err(
-                Error::new(Kind::Unreachable, format!("member {}", self.name)).because("it is still reading its log")
-            );
-        }
-        let who = match (connection.callers.find(caller)?, &connection.callers.channel().host) {
-            (Some(identity), _) => Who::Principal {
-                name: identity.principal.clone(),
-                mech: identity.mech.to_owned(),
-            },
-            (None, Some(host)) => Who::Host {
-                name: host.principal.clone(),
-                server: host.server,
-            },
-            (None, None) => Who::Nobody,
-        };
-        if let Some(name) = who.principal() {
-            enabled(self.published(), name)?;
-        }
-        Ok(who)
+        Connection::of(request).map_err(|e| baton_proto::into_status(&e))
     }
 
     /// Where things are may be asked by anyone; who is who, and what was done, by those who are logged in;
@@ -231,20 +152,55 @@ impl Server {
     }
 }
 
+impl House for Server {
+    fn anchor(&self) -> &Anchor {
+        &self.anchor
+    }
+
+    fn name(&self) -> &EntryName {
+        &self.name
+    }
+
+    fn applied(&self) -> u64 {
+        self.published().state().applied()
+    }
+
+    fn offer_as_set(&self) {
+        let state = self.published().state();
+        let Some(cell) = state.cell() else { return };
+        let mut offered = self.offered.lock();
+        if *offered != cell.auth {
+            let published = self.published().clone();
+            let trust: Trust = Arc::new(move |host| MayAssert::of(published.state().principal(host)));
+            self.gate
+                .offer(acceptors(&cell.auth, (&self.anchor, &self.name), &self.clock, &trust));
+            offered.clone_from(&cell.auth);
+        }
+    }
+
+    fn who(&self, connection: &Connection, caller: u32) -> Result<Who> {
+        if !self.open.load(Ordering::Acquire) {
+            return Err(
+                Error::new(Kind::Unreachable, format!("member {}", self.name)).because("it is still reading its log")
+            );
+        }
+        let who = connection.who(caller)?;
+        if let Some(name) = who.principal() {
+            enabled(self.published(), name)?;
+        }
+        Ok(who)
+    }
+
+    fn groups(&self, who: &Who) -> Vec<GroupName> {
+        self.published().state().groups(who)
+    }
+}
+
 fn enabled(published: &Published, name: &PrincipalName) -> Result<()> {
     match published.state().principal(name) {
         Some(principal) if principal.disabled => {
             Err(Error::new(Kind::Denied, format!("principal {name}")).because("it is disabled"))
         }
         Some(_) | None => Ok(()),
-    }
-}
-
-fn trust(published: &Published, host: &PrincipalName) -> MayAssert {
-    match published.state().principal(host) {
-        Some(p) if p.disabled => MayAssert::Nobody,
-        Some(p) if p.may_assert_users && p.may_assert_root => MayAssert::UsersAndRoot,
-        Some(p) if p.may_assert_users => MayAssert::Users,
-        Some(_) | None => MayAssert::Nobody,
     }
 }

@@ -3,9 +3,10 @@
 use baton_types::change::{AddressEdit, AggregateRef, Change, ChangeSession, FilesetRef, OwnerEdit};
 pub use baton_types::change::{Proposal, Who};
 use baton_types::limits::{ADDRESSES_MAX, GROUPS_OF_PRINCIPAL_MAX};
+use baton_types::record::VersionState;
 use baton_types::{
-    Address, AggregateId, AggregateName, EntryName, Epoch, Error, FilesetName, GroupName, Incarnation, PrincipalName,
-    Result, ServerId, Timestamp,
+    Address, AggregateId, AggregateName, EntryName, Epoch, Error, FilesetId, FilesetName, GroupName, Incarnation,
+    PrincipalName, Result, ServerId, Timestamp,
 };
 use v1::change::Change as Wire;
 
@@ -144,6 +145,19 @@ impl From<Change> for v1::Change {
                 aggregate: aggregate.0.as_bytes().to_vec(),
                 server: server.0.as_bytes().to_vec(),
                 epoch: epoch.0,
+            }),
+            Change::ReportFileset {
+                server,
+                aggregate,
+                epoch,
+                fileset,
+                state,
+            } => Wire::ReportFileset(v1::ReportFileset {
+                server: server.0.as_bytes().to_vec(),
+                aggregate: aggregate.0.as_bytes().to_vec(),
+                epoch: epoch.0,
+                fileset: fileset.0,
+                valid: state == VersionState::Valid,
             }),
             Change::SetCell { key, value } => Wire::SetCell(v1::SetCell { key, value }),
             Change::EditPrincipal {
@@ -291,6 +305,16 @@ impl TryFrom<v1::Change> for Change {
                 aggregate: AggregateId::from_wire(&c.aggregate)?,
                 server: ServerId::from_wire(&c.server)?,
                 epoch: Epoch(c.epoch),
+            },
+            Wire::ReportFileset(c) => Change::ReportFileset {
+                server: ServerId::from_wire(&c.server)?,
+                aggregate: AggregateId::from_wire(&c.aggregate)?,
+                epoch: Epoch(c.epoch),
+                fileset: FilesetId(c.fileset),
+                state: match c.valid {
+                    true => VersionState::Valid,
+                    false => VersionState::Invalid,
+                },
             },
             Wire::SetCell(c) => Change::SetCell {
                 key: free_text(c.key, "setting")?,
@@ -445,7 +469,6 @@ impl TryFrom<v1::Proposal> for Proposal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use baton_types::FilesetId;
 
     #[test]
     fn filesets_and_aggregates_are_told_by_their_looks() {

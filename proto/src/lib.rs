@@ -17,6 +17,7 @@ pub mod v1 {
 }
 
 mod change;
+mod control;
 mod failure;
 pub mod files;
 mod hello;

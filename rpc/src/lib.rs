@@ -1,6 +1,7 @@
 //! Sessions between parts, and the client of the location database.
 
 pub mod config;
+pub mod control;
 pub mod daemon;
 mod dial;
 pub mod fldb;

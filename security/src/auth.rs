@@ -8,10 +8,14 @@ pub mod cert;
 pub mod host_trust;
 
 use std::fmt;
+use std::sync::Arc;
 
-use baton_types::{CellName, EntryName, PrincipalName, Result, Timestamp};
+use baton_types::{CellName, Clock, EntryName, PrincipalName, Result, Timestamp};
 
+use crate::anchor::Anchor;
 use crate::tls::Channel;
+use cert::CertAcceptor;
+use host_trust::{HostTrustAcceptor, Trust};
 
 /// Somebody who proved who they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +76,26 @@ pub trait Exchange: Send {
     /// # Errors
     /// `Denied`, `Expired` or `Invalid`, in words that may be told to the caller.
     fn step(&mut self, channel: &Channel, token: &[u8]) -> Result<Step>;
+}
+
+/// The server's halves of the mechanisms that a cell's settings name, for the server `name`.
+pub fn acceptors(
+    mechanisms: &[String],
+    (anchor, name): (&Anchor, &EntryName),
+    clock: &Arc<dyn Clock>,
+    trust: &Trust,
+) -> Vec<Arc<dyn Acceptor>> {
+    let acceptor = |mechanism: &String| -> Option<Arc<dyn Acceptor>> {
+        match mechanism.as_str() {
+            cert::MECH => Some(Arc::new(CertAcceptor::new(anchor.clone(), name.clone(), clock.clone()))),
+            host_trust::MECH => Some(Arc::new(HostTrustAcceptor::new(trust.clone()))),
+            unknown => {
+                tracing::error!(unknown, "a mechanism that this version does not know");
+                None
+            }
+        }
+    };
+    mechanisms.iter().filter_map(acceptor).collect()
 }
 
 /// The client's half of a mechanism, for one user.

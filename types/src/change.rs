@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::InvitationKind;
+use crate::record::groups::CELL_ADMIN;
+use crate::record::{InvitationKind, Principal, VersionState};
 use crate::{
-    Address, AggregateId, AggregateName, CellId, CellName, EntryName, Epoch, FilesetId, FilesetName, GroupName,
-    Incarnation, PrincipalName, ServerId, Timestamp,
+    Address, AggregateId, AggregateName, CellId, CellName, EntryName, Epoch, Error, FilesetId, FilesetName, GroupName,
+    Incarnation, Kind, PrincipalName, Result, ServerId, Timestamp,
 };
 
 /// A fileset as a person names it.
@@ -155,6 +156,19 @@ pub enum Change {
         /// Under which it owned it: a late word of an older epoch changes nothing.
         epoch: Epoch,
     },
+    /// The owner of an aggregate says whether the RW version of a fileset is on it; under its own certificate only.
+    ReportFileset {
+        /// The owner.
+        server: ServerId,
+        /// Where it is booked.
+        aggregate: AggregateId,
+        /// Under which the aggregate is owned: a late word of an older epoch changes nothing.
+        epoch: Epoch,
+        /// The RW id.
+        fileset: FilesetId,
+        /// Whether it is there.
+        state: VersionState,
+    },
     /// `fts cell set`.
     SetCell {
         /// Which setting.
@@ -260,6 +274,40 @@ impl Who {
             Who::Principal { name, .. } | Who::Host { name, .. } => Some(name),
             Who::Nobody | Who::Database => None,
         }
+    }
+
+    /// Refuses whom the registry, with `record` of him, puts in none of `groups`. Administrators of the cell may
+    /// everything. A machine that states who its callers are is never believed about an administrator.
+    ///
+    /// # Errors
+    /// `Denied`, naming the caller and the group that would be needed.
+    pub fn must_be_in(&self, record: Option<&Principal>, groups: &[&str]) -> Result<()> {
+        match self {
+            Who::Principal { mech, .. } if mech == "host-trust" => {
+                return Err(self.denied("a login by host-trust does not administrate"));
+            }
+            Who::Principal { .. } | Who::Host { .. } => {}
+            Who::Nobody | Who::Database => {
+                return Err(self.denied("not logged in").remedy("log in first: baton login"));
+            }
+        }
+        let counts = |group: &GroupName| group.as_str() == CELL_ADMIN || groups.contains(&group.as_str());
+        if record.is_some_and(|principal| principal.groups.iter().any(counts)) {
+            return Ok(());
+        }
+        Err(self
+            .denied(format!("not in group {}", groups.join(" or ")))
+            .remedy("an administrator of the cell can add you: baton cell principal NAME --groups ..."))
+    }
+
+    /// A refusal that names the caller.
+    pub fn denied(&self, why: impl Into<String>) -> Error {
+        let on = match self {
+            Who::Nobody => "nobody".to_owned(),
+            Who::Database => "the database".to_owned(),
+            Who::Principal { name, .. } | Who::Host { name, .. } => name.to_string(),
+        };
+        Error::new(Kind::Denied, on).because(why)
     }
 }
 

@@ -7,6 +7,7 @@ mod address;
 pub mod call;
 pub mod change;
 mod clock;
+pub mod control;
 mod core;
 mod epoch;
 mod error;

@@ -172,6 +172,21 @@ fn check_principal(what: &str, text: &str) -> Result<()> {
     }
 }
 
+impl FilesetName {
+    /// The fileset in which every mount of the cell begins.
+    pub const ROOT_CELL: &str = "root.cell";
+
+    /// The name of the fileset in which every mount of the cell begins.
+    pub fn root_cell() -> FilesetName {
+        FilesetName(Self::ROOT_CELL.to_owned())
+    }
+
+    /// Whether it is that one.
+    pub fn is_root_cell(&self) -> bool {
+        self.0 == Self::ROOT_CELL
+    }
+}
+
 impl PrincipalName {
     /// The principal of the machine called `host`.
     pub fn host(host: &EntryName) -> PrincipalName {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use baton_proto::v1::{self, ListReply, WatchReply, watch_reply};
 use baton_proto::{FromWire, Table, into_status};
+use baton_rpc::control::{Connection, House};
 use baton_types::change::{AggregateRef, Change, ChangeSession, FilesetRef, Proposal, Who};
 use baton_types::{AggregateId, Error, FilesetId, FilesetName, Kind, Result, Timestamp};
 use tokio::sync::mpsc;
@@ -15,7 +16,6 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::connection::Connection;
 use super::{LEADER_DEADLINE, STALL, Server};
 use crate::publish::Watching;
 use crate::state::{Filter, Fldb, Location};

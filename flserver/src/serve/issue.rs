@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use baton_proto::{FromWire, Record, v1};
+use baton_rpc::control::{Connection, House};
 use baton_security::invitation::Secret;
 use baton_security::{Authority, Request, Subject};
 use baton_types::change::{Change, ChangeSession, Proposal, Who};
@@ -14,7 +15,6 @@ use baton_types::limits::ADDRESSES_MAX;
 use baton_types::record::Cell;
 use baton_types::{Address, EntryName, Error, Kind, PrincipalName, Result, ServerId};
 
-use super::connection::Connection;
 use super::{LEADER_DEADLINE, Server};
 
 impl Server {

@@ -83,6 +83,13 @@ impl<'a> Draft<'a> {
                 server,
                 epoch,
             } => self.detach(*aggregate, *server, *epoch)?,
+            Change::ReportFileset {
+                server,
+                aggregate,
+                epoch,
+                fileset,
+                state,
+            } => self.report_fileset((*server, *aggregate, *epoch), *fileset, *state)?,
             Change::EditPrincipal { .. } => self.edit_principal(change)?,
             Change::Invite { .. } => self.invite(change)?,
             Change::UseInvitation {
@@ -271,6 +278,7 @@ fn verb(change: &Change) -> &'static str {
         Change::ReportAggregate { .. } => "attach aggregate",
         Change::Claim { .. } => "claim aggregate",
         Change::Detach { .. } => "detach aggregate",
+        Change::ReportFileset { .. } => "report fileset",
         Change::SetCell { .. } => "set",
         Change::EditPrincipal { .. } => "edit principal",
         Change::Invite { .. } => "invite",

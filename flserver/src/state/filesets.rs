@@ -2,7 +2,7 @@
 
 use baton_types::change::{AggregateRef, FilesetRef};
 use baton_types::record::{Aggregate, EntryLock, Fileset, Record, Server, ServerEntry, Site, VersionState};
-use baton_types::{Address, Error, FilesetId, FilesetName, Kind, Result};
+use baton_types::{Address, AggregateId, Epoch, Error, FilesetId, FilesetName, Kind, Result, ServerId};
 
 use super::Fldb;
 use super::draft::Draft;
@@ -79,6 +79,32 @@ impl Draft<'_> {
         self.drop_fileset(&fileset);
         self.tell(name);
         Ok(())
+    }
+
+    /// The owner of the aggregate says whether it has the RW version. Said again, it changes nothing.
+    pub(super) fn report_fileset(
+        &mut self,
+        (server, aggregate, epoch): (ServerId, AggregateId, Epoch),
+        fileset: FilesetId,
+        state: VersionState,
+    ) -> Result<Record> {
+        let aggregate = self.state.known_aggregate(aggregate)?;
+        if aggregate.owner != Some(server) || aggregate.epoch != epoch {
+            return Err(Error::new(Kind::WrongEpoch, format!("aggregate {}", aggregate.name))
+                .because(format!("it is under epoch {} now", aggregate.epoch)));
+        }
+        let mut fileset = self.state.fileset(&FilesetRef::Id(fileset))?;
+        let here = |site: &Site| site.aggregate == aggregate.id && site.versions & Site::RW != 0;
+        if !fileset.sites.iter().any(here) {
+            return Err(Error::new(Kind::NotFound, format!("fileset {}", fileset.name))
+                .because(format!("its RW version is not booked on aggregate {}", aggregate.name)));
+        }
+        if fileset.rw == state {
+            return Ok(Record::Fileset(fileset));
+        }
+        fileset.rw = state;
+        self.tell(format!("fileset {}", fileset.name));
+        Ok(self.put_fileset(fileset))
     }
 
     pub(super) fn lock_fileset(&mut self, fileset: &FilesetRef) -> Result<Record> {

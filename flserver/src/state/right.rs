@@ -1,7 +1,7 @@
 //! Who may do what. Decided where the change is applied, by the same state on every member, so that a
 //! right taken away takes effect between one index and the next.
 
-use baton_types::change::{Change, Who};
+use baton_types::change::{AggregateRef, Change, Who};
 use baton_types::record::groups::{CELL_ADMIN, FILESET_ADMIN, FLDB_ADMIN};
 use baton_types::{Address, Error, Kind, PrincipalName, Result, ServerId};
 
@@ -18,21 +18,23 @@ pub(crate) fn may(state: &Fldb, who: &Who, change: &Change) -> Result<()> {
     match change {
         Change::Genesis { .. } => match who {
             Who::Database => Ok(()),
-            Who::Nobody | Who::Principal { .. } | Who::Host { .. } => Err(denied(who, "only a new cell does this")),
+            Who::Nobody | Who::Principal { .. } | Who::Host { .. } => Err(who.denied("only a new cell does this")),
         },
         Change::AnnounceMember { name, .. } => match who {
             Who::Host { name: own, .. } if own.as_host() == Some(name.as_str()) => Ok(()),
-            Who::Host { .. } | Who::Nobody | Who::Principal { .. } | Who::Database => Err(denied(
-                who,
-                &format!("only member {name} itself says this, under its own certificate"),
-            )),
+            Who::Host { .. } | Who::Nobody | Who::Principal { .. } | Who::Database => Err(who.denied(format!(
+                "only member {name} itself says this, under its own certificate"
+            ))),
         },
         // The secret of the token is the right.
         Change::UseInvitation { .. } => Ok(()),
         Change::RegisterServer { id, .. } => own_server(who, *id),
-        Change::ReportAggregate { server, .. } | Change::Claim { server, .. } | Change::Detach { server, .. } => {
-            own_server(who, *server)
-        }
+        Change::ReportAggregate { server, .. }
+        | Change::Claim { server, .. }
+        | Change::Detach { server, .. }
+        | Change::ReportFileset { server, .. } => own_server(who, *server),
+        // The first aggregate exported in a cell gets its root.
+        Change::CreateFileset { name, aggregate, .. } if name.is_root_cell() && owns(state, who, aggregate) => Ok(()),
         Change::SetCell { .. } | Change::EditPrincipal { .. } | Change::Invite { .. } | Change::RemoveMember { .. } => {
             member_of(state, who, &[CELL_ADMIN])
         }
@@ -71,45 +73,22 @@ fn enabled(state: &Fldb, name: &PrincipalName) -> Result<()> {
     }
 }
 
+/// True if `who` is the server that owns the aggregate.
+fn owns(state: &Fldb, who: &Who, aggregate: &AggregateRef) -> bool {
+    let owner = state.aggregate(aggregate).ok().and_then(|aggregate| aggregate.owner);
+    matches!((who, owner), (Who::Host { server: Some(own), .. }, Some(owner)) if *own == owner)
+}
+
 /// A machine speaks for the server in its own certificate, and for no other.
 fn own_server(who: &Who, id: ServerId) -> Result<()> {
     match who {
         Who::Host { server: Some(own), .. } if *own == id => Ok(()),
-        Who::Host { .. } | Who::Nobody | Who::Principal { .. } | Who::Database => Err(denied(
-            who,
-            &format!("only server {id} itself says this, under its own certificate"),
-        )),
+        Who::Host { .. } | Who::Nobody | Who::Principal { .. } | Who::Database => {
+            Err(who.denied(format!("only server {id} itself says this, under its own certificate")))
+        }
     }
 }
 
-/// Administrators of the cell may everything. A machine that states who its callers are is never
-/// believed about an administrator.
 fn member_of(state: &Fldb, who: &Who, groups: &[&str]) -> Result<()> {
-    let name = match who {
-        Who::Principal { name, mech } if mech != "host-trust" => name,
-        Who::Host { name, .. } => name,
-        Who::Principal { .. } => return Err(denied(who, "a login by host-trust does not administrate")),
-        Who::Nobody | Who::Database => return Err(denied(who, "not logged in").remedy("log in first: baton login")),
-    };
-    let is_member = state.principals.get(name).is_some_and(|principal| {
-        principal
-            .groups
-            .iter()
-            .any(|group| group.as_str() == CELL_ADMIN || groups.contains(&group.as_str()))
-    });
-    if is_member {
-        return Ok(());
-    }
-    let needed = groups.join(" or ");
-    Err(denied(who, &format!("not in group {needed}"))
-        .remedy("an administrator of the cell can add you: baton cell principal NAME --groups ..."))
-}
-
-fn denied(who: &Who, why: &str) -> Error {
-    let on = match who {
-        Who::Nobody => "nobody".to_owned(),
-        Who::Database => "the database".to_owned(),
-        Who::Principal { name, .. } | Who::Host { name, .. } => name.to_string(),
-    };
-    Error::new(Kind::Denied, on).because(why.to_owned())
+    who.must_be_in(who.principal().and_then(|name| state.principals.get(name)), groups)
 }

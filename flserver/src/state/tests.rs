@@ -21,7 +21,8 @@ use std::str::FromStr;
 use baton_proto::v1;
 use baton_types::change::{AggregateRef, Change, ChangeSession, FilesetRef, Proposal, Who};
 use baton_types::record::{
-    Aggregate, Changed, Fileset, Invitation, InvitationKind, Key, Member, Principal, Record, Server, ServerEntry, Table,
+    Aggregate, Changed, Fileset, Invitation, InvitationKind, Key, Member, Principal, Record, Server, ServerEntry,
+    Table, VersionState,
 };
 use baton_types::{
     Address, AggregateId, CellId, CellName, Core, EntryName, Epoch, Error, FilesetId, GroupName, Incarnation,
@@ -113,6 +114,21 @@ fn edit_person(name: &str, groups: Option<&[&str]>, disabled: Option<bool>) -> C
         disabled,
         may_assert_users: None,
         may_assert_root: None,
+    }
+}
+
+/// The server `number` says, as owner of an aggregate under an epoch, whether a fileset is there.
+fn report_fileset((number, aggregate, epoch): (u128, u128, Epoch), fileset: u64, valid: bool) -> Change {
+    Change::ReportFileset {
+        server: server_id(number),
+        aggregate: aggregate_id(aggregate),
+        epoch,
+        fileset: FilesetId(fileset),
+        state: if valid {
+            VersionState::Valid
+        } else {
+            VersionState::Invalid
+        },
     }
 }
 

@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use baton_types::limits::GROUPS_OF_PRINCIPAL_MAX;
+use baton_types::record::Principal;
 use baton_types::{EntryName, Error, Kind, PrincipalName, Result};
 
 use super::{Acceptor, Exchange, Identity, InitExchange, Initiator, Step, UnixIds};
@@ -30,6 +31,18 @@ pub enum MayAssert {
     Users,
     /// For all, uid 0 as well: test and import machines only.
     UsersAndRoot,
+}
+
+impl MayAssert {
+    /// As the registry's record of the machine says.
+    pub fn of(machine: Option<&Principal>) -> MayAssert {
+        match machine {
+            Some(p) if p.disabled => MayAssert::Nobody,
+            Some(p) if p.may_assert_users && p.may_assert_root => MayAssert::UsersAndRoot,
+            Some(p) if p.may_assert_users => MayAssert::Users,
+            Some(_) | None => MayAssert::Nobody,
+        }
+    }
 }
 
 /// Asks the registry for whom a machine may speak.

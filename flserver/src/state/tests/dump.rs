@@ -59,6 +59,9 @@ fn some_server_change() -> impl Strategy<Value = Change> {
             server: server_id(number),
             epoch: Epoch(epoch),
         }),
+        (number(), 0..3_u128, 0..12_u64, 1..30_u64, any::<bool>()).prop_map(|(number, agg, epoch, fileset, valid)| {
+            report_fileset((number, agg, Epoch(epoch)), fileset, valid)
+        }),
     ]
 }
 

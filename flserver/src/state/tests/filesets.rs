@@ -1,7 +1,7 @@
 //! Filesets: ids, counts, quotas of entries, locks.
 
 use baton_types::change::OwnerEdit;
-use baton_types::record::{EntryLock, Site, VersionState};
+use baton_types::record::{EntryLock, Site};
 
 use super::*;
 
@@ -61,6 +61,32 @@ fn new_fileset_is_three_ids_and_a_place_and_nothing_there_yet() {
     );
     assert_eq!((db.entry("fs1").uses, db.entry("fs2").uses), (0, 1));
     assert_eq!(db.events().last().unwrap(), "alice create fileset fileset user.ito");
+}
+
+#[test]
+fn owner_of_the_aggregate_says_whether_a_fileset_is_there() {
+    let mut db = Db::with_servers();
+    let fs1 = host("fs1", 1);
+    db.done(create("a", "fs1", "agg1"));
+    let id = db.fileset("a").id.0;
+    let refused = |db: &mut Db, change| db.refused_by(&fs1, change);
+    let early = refused(&mut db, report_fileset((1, 1, Epoch(1)), id, true));
+    assert_eq!(early, "WrongEpoch: aggregate agg1: it is under epoch 0 now");
+    db.by(&fs1, claim(1, 1, 1, Epoch::NONE)).unwrap();
+    db.by(&fs1, report_fileset((1, 1, Epoch(1)), id, true)).unwrap();
+    assert_eq!(db.fileset("a").rw, VersionState::Valid);
+    let events = db.events().len();
+    db.by(&fs1, report_fileset((1, 1, Epoch(1)), id, true)).unwrap();
+    assert_eq!(db.events().len(), events, "said again, it is no event");
+    assert!(db.refused(delete("a", "fs1", "agg1")).starts_with("Busy"));
+
+    db.by(&fs1, claim(1, 1, 1, Epoch::NONE)).unwrap();
+    let late = refused(&mut db, report_fileset((1, 1, Epoch(1)), id, false));
+    assert_eq!(late, "WrongEpoch: aggregate agg1: it is under epoch 2 now");
+    let unknown = refused(&mut db, report_fileset((1, 1, Epoch(2)), 99, true));
+    assert!(unknown.starts_with("NotFound: fileset 0,,99"), "{unknown}");
+    db.by(&fs1, report_fileset((1, 1, Epoch(2)), id, false)).unwrap();
+    db.done(delete("a", "fs1", "agg1"));
 }
 
 #[test]

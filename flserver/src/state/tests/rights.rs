@@ -120,6 +120,7 @@ fn each_change_is_for_some_and_not_for_others() {
         (report(1, 1, "agg1"), "host"),
         (claim(1, 1, 1, Epoch::NONE), "host"),
         (detach, "host"),
+        (report_fileset((1, 1, Epoch(1)), 1, true), "host"),
         (announce, "member"),
         (set, cell),
         (new_person("x", None, &[]), cell),
@@ -181,6 +182,25 @@ fn refusal_names_the_caller_and_what_is_missing() {
     ] {
         assert_eq!(says(&may(&state, &who, change).unwrap_err()), refusal);
     }
+}
+
+#[test]
+fn owner_of_an_aggregate_may_make_the_root_of_the_cell_there_and_nothing_else() {
+    let mut db = Db::with_servers();
+    let fs1 = host("fs1", 1);
+    let refusal = db.refused_by(&fs1, create("root.cell", "fs1", "agg1"));
+    assert!(refusal.starts_with("Denied: hosts/fs1"), "it owns nothing: {refusal}");
+    db.by(&fs1, claim(1, 1, 1, Epoch::NONE)).unwrap();
+    assert!(db.refused_by(&fs1, create("home", "fs1", "agg1")).starts_with("Denied"));
+    assert!(
+        db.refused_by(&host("fs2", 2), create("root.cell", "fs2", "agg1"))
+            .starts_with("Denied")
+    );
+    db.by(&fs1, create("root.cell", "fs1", "agg1")).unwrap();
+    assert!(
+        db.refused_by(&fs1, create("root.cell", "fs1", "agg1"))
+            .starts_with("Exists")
+    );
 }
 
 #[test]

@@ -11,30 +11,67 @@ use std::time::Duration;
 
 use baton_security::callers::{Callers, Gate};
 use baton_security::listen::{Accepted, Peer};
+use baton_types::change::Who;
 use baton_types::limits::HANDSHAKE_SECONDS_MAX;
 use baton_types::{Error, Kind, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
+use tonic::Request;
 use tonic::transport::server::Connected;
 
 /// What is known of the other end.
-pub(super) struct Connection {
-    pub(super) callers: Callers,
+pub struct Connection {
+    /// Who is logged in on it.
+    pub callers: Callers,
     /// Holds the connection's place among those of its address.
-    pub(super) peer: Peer,
+    pub peer: Peer,
     greeted: AtomicBool,
 }
 
 impl Connection {
+    /// The connection that a call came on, once its first words were said.
+    ///
+    /// # Errors
+    /// `Version` before that.
+    pub fn of<T>(request: &Request<T>) -> Result<Arc<Connection>> {
+        let connection = Connection::begun(request)?;
+        connection.greeted()?;
+        Ok(connection)
+    }
+
+    /// The connection that a call came on, whatever was said before.
+    pub(super) fn begun<T>(request: &Request<T>) -> Result<Arc<Connection>> {
+        let connection = request.extensions().get::<Arc<Connection>>().cloned();
+        connection.ok_or_else(|| Error::new(Kind::Io, "a call").because("it came on no connection"))
+    }
+
+    /// Who a caller's handle stands for; without one, the machine at the other end, or nobody.
+    ///
+    /// # Errors
+    /// As [`Callers::find`].
+    pub fn who(&self, caller: u32) -> Result<Who> {
+        Ok(match (self.callers.find(caller)?, &self.callers.channel().host) {
+            (Some(identity), _) => Who::Principal {
+                name: identity.principal.clone(),
+                mech: identity.mech.to_owned(),
+            },
+            (None, Some(host)) => Who::Host {
+                name: host.principal.clone(),
+                server: host.server,
+            },
+            (None, None) => Who::Nobody,
+        })
+    }
+
     /// Both sides have said which versions they speak.
     pub(super) fn greet(&self) {
         self.greeted.store(true, Ordering::Release);
     }
 
     /// Refuses a call that comes before the first words.
-    pub(super) fn greeted(&self) -> Result<()> {
+    fn greeted(&self) -> Result<()> {
         if self.greeted.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -44,7 +81,7 @@ impl Connection {
 }
 
 /// A TLS stream that the gRPC library reads and writes.
-pub(super) struct Io {
+pub struct Io {
     stream: TlsStream<TcpStream>,
     connection: Arc<Connection>,
     /// Until the first words are said.
@@ -52,7 +89,8 @@ pub(super) struct Io {
 }
 
 impl Io {
-    pub(super) fn new(accepted: Accepted, gate: Arc<Gate>) -> Io {
+    /// For a connection whose callers log in by `gate`.
+    pub fn new(accepted: Accepted, gate: Arc<Gate>) -> Io {
         let callers = Callers::new(gate, accepted.peer.channel.clone());
         let connection = Arc::new(Connection {
             callers,

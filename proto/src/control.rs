@@ -1,0 +1,201 @@
+//! What a file server tells administrators, to the wire and back.
+
+use baton_types::control::{AggregateExport, AggregateReport, DetachReport, ExportReport, FilesetReport, Work};
+use baton_types::{Epoch, Error, FilesetId, Result, Timestamp};
+
+use crate::v1;
+use crate::wire::{FromWire, bytes, free_text};
+
+impl From<AggregateReport> for v1::AggregateReport {
+    fn from(report: AggregateReport) -> v1::AggregateReport {
+        v1::AggregateReport {
+            id: report.id.0.as_bytes().to_vec(),
+            name: bytes(report.name),
+            device: report.device,
+            exported: report.exported.map(|exported| v1::AggregateExport {
+                epoch: exported.epoch.0,
+                total_bytes: exported.total_bytes,
+                free_bytes: exported.free_bytes,
+                filesets: exported.filesets,
+            }),
+        }
+    }
+}
+
+impl TryFrom<v1::AggregateReport> for AggregateReport {
+    type Error = Error;
+
+    fn try_from(report: v1::AggregateReport) -> Result<AggregateReport> {
+        Ok(AggregateReport {
+            id: FromWire::from_wire(&report.id)?,
+            name: FromWire::from_wire(&report.name)?,
+            device: free_text(report.device, "device")?,
+            exported: report.exported.map(|exported| AggregateExport {
+                epoch: Epoch(exported.epoch),
+                total_bytes: exported.total_bytes,
+                free_bytes: exported.free_bytes,
+                filesets: exported.filesets,
+            }),
+        })
+    }
+}
+
+impl From<FilesetReport> for v1::FilesetReport {
+    fn from(report: FilesetReport) -> v1::FilesetReport {
+        v1::FilesetReport {
+            id: report.id.0,
+            name: bytes(report.name),
+            aggregate: bytes(report.aggregate),
+            used_bytes: report.used_bytes,
+            used_files: report.used_files,
+            quota_bytes: report.quota_bytes,
+            quota_files: report.quota_files,
+            created: report.created.0,
+            version: report.version,
+            online: report.is_online,
+        }
+    }
+}
+
+impl TryFrom<v1::FilesetReport> for FilesetReport {
+    type Error = Error;
+
+    fn try_from(report: v1::FilesetReport) -> Result<FilesetReport> {
+        Ok(FilesetReport {
+            id: FilesetId(report.id),
+            name: FromWire::from_wire(&report.name)?,
+            aggregate: FromWire::from_wire(&report.aggregate)?,
+            used_bytes: report.used_bytes,
+            used_files: report.used_files,
+            quota_bytes: report.quota_bytes,
+            quota_files: report.quota_files,
+            created: Timestamp(report.created),
+            version: report.version,
+            is_online: report.online,
+        })
+    }
+}
+
+impl From<ExportReport> for v1::ExportReply {
+    fn from(report: ExportReport) -> v1::ExportReply {
+        v1::ExportReply {
+            aggregate: bytes(report.aggregate),
+            epoch: report.epoch.0,
+            records: report.records,
+            micros: report.micros,
+            filesets: report.filesets,
+        }
+    }
+}
+
+impl TryFrom<v1::ExportReply> for ExportReport {
+    type Error = Error;
+
+    fn try_from(reply: v1::ExportReply) -> Result<ExportReport> {
+        Ok(ExportReport {
+            aggregate: FromWire::from_wire(&reply.aggregate)?,
+            epoch: Epoch(reply.epoch),
+            records: reply.records,
+            micros: reply.micros,
+            filesets: reply.filesets,
+        })
+    }
+}
+
+impl From<DetachReport> for v1::DetachReply {
+    fn from(report: DetachReport) -> v1::DetachReply {
+        v1::DetachReply {
+            aggregate: bytes(report.aggregate),
+            epoch: report.epoch.0,
+            filesets: report.filesets,
+        }
+    }
+}
+
+impl TryFrom<v1::DetachReply> for DetachReport {
+    type Error = Error;
+
+    fn try_from(reply: v1::DetachReply) -> Result<DetachReport> {
+        Ok(DetachReport {
+            aggregate: FromWire::from_wire(&reply.aggregate)?,
+            epoch: Epoch(reply.epoch),
+            filesets: reply.filesets,
+        })
+    }
+}
+
+impl From<Work> for v1::Work {
+    fn from(work: Work) -> v1::Work {
+        v1::Work {
+            id: work.id,
+            what: work.what,
+            on: work.on,
+            since: work.since.0,
+        }
+    }
+}
+
+impl TryFrom<v1::Work> for Work {
+    type Error = Error;
+
+    fn try_from(work: v1::Work) -> Result<Work> {
+        Ok(Work {
+            id: work.id,
+            what: free_text(work.what, "work")?,
+            on: free_text(work.on, "work")?,
+            since: Timestamp(work.since),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use baton_types::{AggregateId, Kind};
+
+    fn aggregate() -> AggregateReport {
+        AggregateReport {
+            id: AggregateId::random(),
+            name: "lfs03".parse().unwrap(),
+            device: "/dev/x".to_owned(),
+            exported: Some(AggregateExport {
+                epoch: Epoch(42),
+                total_bytes: 1 << 40,
+                free_bytes: 1 << 39,
+                filesets: 54,
+            }),
+        }
+    }
+
+    #[test]
+    fn reports_cross_the_wire_whole() {
+        let report = aggregate();
+        let wire = v1::AggregateReport::from(report.clone());
+        assert_eq!(AggregateReport::try_from(wire).unwrap(), report);
+        let report = FilesetReport {
+            id: FilesetId(1201),
+            name: "user.ito".parse().unwrap(),
+            aggregate: "lfs03".parse().unwrap(),
+            used_bytes: 1,
+            used_files: 2,
+            quota_bytes: 3,
+            quota_files: 4,
+            created: Timestamp(-5),
+            version: 6,
+            is_online: true,
+        };
+        let wire = v1::FilesetReport::from(report.clone());
+        assert_eq!(FilesetReport::try_from(wire).unwrap(), report);
+    }
+
+    #[test]
+    fn what_a_server_may_not_say_is_refused() {
+        let mut wire = v1::AggregateReport::from(aggregate());
+        wire.device = "/dev/x\u{1b}[2J".to_owned();
+        assert_eq!(AggregateReport::try_from(wire.clone()).unwrap_err().kind, Kind::Invalid);
+        wire.device = "x".repeat(2_000);
+        assert_eq!(AggregateReport::try_from(wire.clone()).unwrap_err().kind, Kind::Limit);
+        wire.id.pop();
+        assert!(AggregateReport::try_from(wire).is_err());
+    }
+}

@@ -1,0 +1,93 @@
+//! What a file server tells those who administrate it.
+
+use crate::{AggregateId, AggregateName, Epoch, FilesetId, FilesetName, Timestamp};
+
+/// An aggregate whose label a server sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AggregateReport {
+    /// From its label.
+    pub id: AggregateId,
+    /// From its label.
+    pub name: AggregateName,
+    /// Where it is on that machine.
+    pub device: String,
+    /// `None` if that server does not export it.
+    pub exported: Option<AggregateExport>,
+}
+
+/// An aggregate in service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AggregateExport {
+    /// Under which it is owned.
+    pub epoch: Epoch,
+    /// All room.
+    pub total_bytes: u64,
+    /// Room that may be filled.
+    pub free_bytes: u64,
+    /// How many are on it.
+    pub filesets: u64,
+}
+
+/// What a server's disk says of a fileset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilesetReport {
+    /// Its RW id.
+    pub id: FilesetId,
+    /// As the disk has it.
+    pub name: FilesetName,
+    /// Where it is.
+    pub aggregate: AggregateName,
+    /// What it holds.
+    pub used_bytes: u64,
+    /// How many files of any kind.
+    pub used_files: u64,
+    /// Most bytes; 0 is no limit.
+    pub quota_bytes: u64,
+    /// Most files; 0 is no limit.
+    pub quota_files: u64,
+    /// When it was made.
+    pub created: Timestamp,
+    /// What a replica compares.
+    pub version: u64,
+    /// Whether it is served.
+    pub is_online: bool,
+}
+
+/// How an export went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportReport {
+    /// Of what.
+    pub aggregate: AggregateName,
+    /// Under which it is owned now.
+    pub epoch: Epoch,
+    /// Records of the log that were replayed.
+    pub records: u64,
+    /// From the grant until it was served.
+    pub micros: u64,
+    /// How many are on it.
+    pub filesets: u64,
+}
+
+/// How giving an aggregate up went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DetachReport {
+    /// Of what.
+    pub aggregate: AggregateName,
+    /// Under which it was owned.
+    pub epoch: Epoch,
+    /// How many are on it.
+    pub filesets: u64,
+}
+
+/// Something that a server is at work on for an administrator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Counts them since the server's start.
+    pub id: u64,
+    /// What is being done.
+    pub what: String,
+    /// To what.
+    pub on: String,
+    /// Since when.
+    pub since: Timestamp,
+}
