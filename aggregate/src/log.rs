@@ -86,10 +86,18 @@ impl Log {
     ///
     /// # Errors
     /// `TooBig` for a record that no batch can hold; it has no place then.
+    ///
+    /// # Panics
+    /// If the record puts what merges alone write.
     pub(crate) fn append(&self, make: impl FnOnce(Lsn) -> (Record, Vec<(Block, Bytes)>)) -> Result<Lsn> {
         let mut tail = self.tail.lock();
         let lsn = tail.next;
         let (record, data) = make(lsn);
+        let derived = record.items.iter().find(|(key, _)| key.kind.is_of_merges());
+        assert!(
+            derived.is_none(),
+            "a record is to put {derived:?}, which merges alone write"
+        );
         let data_bytes = data.iter().map(|(_, bytes)| bytes.len()).sum();
         let limits = tail.limits;
         if !tail

@@ -1,6 +1,8 @@
 //! The engine on the double's disk: one owner after the other, on the smallest aggregate there may be.
 
+mod between;
 mod generations;
+mod records;
 mod rig;
 mod takeover;
 mod threads;

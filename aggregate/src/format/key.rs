@@ -102,6 +102,23 @@ key_kinds! {
     Pending = 80;
 }
 
+impl KeyKind {
+    /// True for what merges alone write. No record says it: if one did, its replay would bring back what the root that
+    /// it is replayed over has replaced.
+    pub fn is_of_merges(self) -> bool {
+        matches!(
+            self,
+            KeyKind::FilesetTree
+                | KeyKind::FilesetUsage
+                | KeyKind::DeadChunk
+                | KeyKind::SegmentState
+                | KeyKind::Room
+                | KeyKind::Quarantine
+                | KeyKind::Pending
+        )
+    }
+}
+
 impl Key {
     /// Before every key that an item has.
     pub const FIRST: Key = Key::new(0, KeyKind::Attributes, 0);

@@ -279,7 +279,7 @@ pub(crate) fn segments_of(record: &Record, geometry: &Geometry) -> Result<Vec<Se
     Ok(segments)
 }
 
-fn damaged(reason: String) -> Error {
+pub(super) fn damaged(reason: String) -> Error {
     Error::new(Kind::Damaged, "log")
         .because(reason)
         .remedy("look with salvage -check")

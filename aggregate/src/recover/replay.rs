@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use baton_types::{Epoch, Error, FilesetId, Kind, Result};
 use bytes::Bytes;
 
-use super::chain::{Chain, check_blocks, segments_of};
+use super::chain::{Chain, check_blocks, damaged, segments_of};
 use crate::format::{
     Bitmap, Block, Extent, Geometry, Key, KeyKind, Lsn, Pending, Pointer, Record, RecordKind, Root, Segment,
     SegmentClass, VnodeRange,
@@ -107,6 +107,9 @@ impl Replayed {
     }
 
     fn apply(&mut self, geometry: &Geometry, nodes: &Nodes, epoch: Epoch, lsn: Lsn, record: Record) -> Result<()> {
+        if let Some((key, _)) = record.items.iter().find(|(key, _)| key.kind.is_of_merges()) {
+            return Err(damaged(format!("record {lsn} puts {key:?}, which merges alone write")));
+        }
         match record.kind {
             RecordKind::Op | RecordKind::Step => self.apply_change(geometry, lsn, record),
             RecordKind::Client | RecordKind::Session | RecordKind::Holds | RecordKind::Fileset => {

@@ -1,8 +1,10 @@
 //! One generation stays behind: when the newest root rots, the one before it and its log have lost nothing, whatever
-//! was written since.
+//! was written since. And until a root had its look, nothing that it frees is written.
 
+use super::between;
 use super::rig::{Rig, claim, name, value};
 use crate::aggregate::Fileset;
+use crate::engine::Engine;
 use crate::format::{Geometry, Root, RootPlace};
 
 /// Items, on some twenty leaves.
@@ -77,4 +79,32 @@ fn log_of_the_root_before_is_whole_while_the_log_goes_on() {
             assert_eq!(all.len() as u64, ITEMS + number + 1);
         }
     }
+}
+
+#[test]
+fn nothing_that_a_root_frees_may_be_used_before_its_look() {
+    let rig = Rig::with_segments(700, 41);
+    let fileset = rig.make_fileset(7);
+    for round in 0..3 {
+        change_all(&rig, &fileset, round);
+        rig.checkpoint();
+    }
+    change_all(&rig, &fileset, 3);
+    // What the next root frees: blocks that waited two generations, and the log that only the root before needs.
+    let waiting = |engine: &Engine| engine.space.lock().pending()[1].clone();
+    let pooled = |engine: &Engine| engine.space.lock().log_pool().len();
+    let engine = rig.aggregate.engine.clone();
+    let (blocks, segments) = (waiting(&engine), pooled(&engine));
+    assert!(blocks.iter().next().is_some());
+    // Groups have their looks too: this one comes behind the root.
+    rig.port.then(between::root, || {});
+    let (looking, before) = (engine.clone(), blocks.clone());
+    rig.port.then(between::look, move || {
+        assert_eq!(waiting(&looking), before);
+        assert!(pooled(&looking) <= segments);
+    });
+    rig.checkpoint();
+    assert!(rig.port.is_over());
+    assert_ne!(waiting(&engine), blocks);
+    assert!(pooled(&engine) > segments);
 }

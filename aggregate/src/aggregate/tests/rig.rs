@@ -9,10 +9,12 @@ use baton_types::{
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::between::Between;
 use crate::aggregate::{Aggregate, Census, Done, Fileset, Need, Opened};
 use crate::buffer::Buffer;
 use crate::create::{Overwrite, Plan, create};
-use crate::device::double::{Disk, Port};
+use crate::device::Device;
+use crate::device::double::Disk;
 use crate::fence::{Grant, Ring};
 use crate::format::{
     BLOCK_BYTES, Checksum, Extent, FilesetHeader, FilesetKind, Geometry, HashKey, Key, KeyKind, Lsn, RecordKind,
@@ -24,7 +26,7 @@ use crate::tree::Stop;
 pub struct Rig {
     pub disk: Disk,
     pub aggregate: Aggregate,
-    pub port: Arc<Port>,
+    pub port: Arc<Between>,
     pub epoch: Epoch,
 }
 
@@ -58,11 +60,20 @@ pub fn grant(epoch: Epoch) -> Grant {
     }
 }
 
-pub fn claim(disk: &Disk, epoch: Epoch) -> Result<(Arc<Port>, Aggregate)> {
-    let port = Arc::new(disk.port());
+pub fn claim(disk: &Disk, epoch: Epoch) -> Result<(Arc<Between>, Aggregate)> {
+    let port = Arc::new(Between::new(disk.port()));
     let opened = Opened::open(port.clone(), Nodes::new(port.clone()))?;
     let aggregate = opened.claim(grant(epoch), Timestamp(1))?.recover()?.seal()?;
     Ok((port, aggregate))
+}
+
+/// Where the two differ behind the heads.
+pub fn changed_blocks(one: &Disk, other: &Disk) -> Vec<u64> {
+    let first = Geometry::HEADS_AT + Geometry::RING as u64 * Geometry::HEAD_BYTES;
+    let blocks = (first..one.port().len()).step_by(BLOCK_BYTES);
+    blocks
+        .filter(|at| one.peek(*at, BLOCK_BYTES) != other.peek(*at, BLOCK_BYTES))
+        .collect()
 }
 
 /// Writes `count` blocks of `byte` as the data of object `number`.

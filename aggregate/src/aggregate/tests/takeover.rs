@@ -2,7 +2,7 @@
 
 use baton_types::{Kind, Timestamp};
 
-use super::rig::{Rig, claim, name, op, value};
+use super::rig::{Rig, changed_blocks, claim, name, op, value};
 use crate::format::{Geometry, RootPlace};
 
 #[test]
@@ -163,14 +163,4 @@ fn batch_torn_at_the_very_end_is_the_end() {
     rig.disk.flip(changed[0] + 200, 1);
     let fileset = rig.next_owner(7);
     assert_eq!(rig.all(&fileset).len(), 1);
-}
-
-/// Where the two differ behind the heads.
-fn changed_blocks(one: &crate::device::double::Disk, other: &crate::device::double::Disk) -> Vec<u64> {
-    use crate::device::Device;
-    let first = Geometry::HEADS_AT + Geometry::RING as u64 * Geometry::HEAD_BYTES;
-    let blocks = (first..one.port().len()).step_by(4096);
-    blocks
-        .filter(|at| one.peek(*at, 4096) != other.peek(*at, 4096))
-        .collect()
 }
