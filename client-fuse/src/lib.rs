@@ -1,4 +1,6 @@
 //! The cache manager: it mounts cells, and answers for them to the kernel.
 
+pub mod attach;
+pub mod guard;
 pub mod proof;
 pub mod table;

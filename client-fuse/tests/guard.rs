@@ -1,0 +1,230 @@
+//! The guard, with real processes and a real kernel: needs root and /dev/fuse.
+//!
+//! The test's own program, started again, is the daemon: it serves one file that the kernel may keep for ever.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use baton_client_fuse::attach::{self, InUse, Options};
+use baton_client_fuse::guard::{self, Guardian};
+use baton_client_fuse::proof::Proof;
+use baton_types::{BootClock, Clock, Time};
+use fuser::{
+    Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags,
+    ReplyAttr, ReplyData, ReplyEntry, ReplyOpen, Request, Session, SessionACL,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Command;
+use tokio::task::JoinHandle;
+
+/// Where the daemon mounts; set for the daemon alone.
+const DIRECTORY: &str = "BATON_TEST_DIRECTORY";
+const LIFETIME: Time = 3_000_000;
+const FOR_EVER: Duration = Duration::from_secs(1 << 30);
+const FILE: INodeNo = INodeNo(7 << 40 | 2);
+const PAGE: usize = 4_096;
+
+/// One file, `file`, of which everything may be kept; no other name is there, which may be kept too.
+struct OneFile(Arc<Proof>);
+
+fn attributes(ino: INodeNo) -> FileAttr {
+    let is_file = ino == FILE;
+    FileAttr {
+        ino,
+        size: if is_file { PAGE as u64 } else { 0 },
+        blocks: 8,
+        atime: SystemTime::UNIX_EPOCH,
+        mtime: SystemTime::UNIX_EPOCH,
+        ctime: SystemTime::UNIX_EPOCH,
+        crtime: SystemTime::UNIX_EPOCH,
+        kind: if is_file {
+            FileType::RegularFile
+        } else {
+            FileType::Directory
+        },
+        perm: 0o755,
+        nlink: 1,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        blksize: 4_096,
+        flags: 0,
+    }
+}
+
+impl Filesystem for OneFile {
+    fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let ino = if name == "file" { FILE } else { INodeNo(0) };
+        if ino == FILE {
+            drop(self.0.remember(ino.0).unwrap());
+        }
+        reply.entry(&FOR_EVER, &attributes(ino), Generation(0));
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        reply.attr(&FOR_EVER, &attributes(ino));
+    }
+
+    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        match ino {
+            FILE => reply.data(&[b'x'; PAGE]),
+            _ => reply.error(Errno::EISDIR),
+        }
+    }
+}
+
+/// Not a test: the daemon of the tests below.
+#[test]
+fn daemon() {
+    let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else {
+        return;
+    };
+    let guardian = Guardian::of_this_process().unwrap();
+    let proof = Arc::new(Proof::new().unwrap());
+    let root = proof.remember(1).unwrap();
+    let attached = attach::attach("test.example", &directory, Options::default()).unwrap();
+    guardian.watch(&directory, &attached, proof.table()).unwrap();
+    attach::read_ahead(attached.minor).unwrap();
+    let prover = proof.clone();
+    std::thread::spawn(move || {
+        loop {
+            prover.extend(BootClock.now() + LIFETIME);
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    });
+    let mut config = Config::default();
+    config.n_threads = Some(2);
+    config.clone_fd = true;
+    let session = Session::from_fd(OneFile(proof.clone()), attached.device, SessionACL::All, config).unwrap();
+    fs::write(directory.with_extension("pid"), std::process::id().to_string()).unwrap();
+    session.run().unwrap();
+    proof.forget(root);
+}
+
+/// A guard with its daemon, and a mount of it.
+struct Guarded {
+    home: tempfile::TempDir,
+    guard: JoinHandle<ExitStatus>,
+    daemon: Pid,
+}
+
+impl Guarded {
+    async fn start() -> Guarded {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("mount");
+        fs::create_dir(&directory).unwrap();
+        let mut daemon = Command::new(std::env::current_exe().unwrap());
+        daemon
+            .args(["--exact", "daemon", "--nocapture"])
+            .env(DIRECTORY, &directory);
+        let guard = tokio::spawn(async { guard::run(daemon).await.unwrap() });
+        let pid = loop {
+            let text = fs::read_to_string(home.path().join("mount.pid")).unwrap_or_default();
+            match text.parse().ok().and_then(Pid::from_raw) {
+                Some(pid) => break pid,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+            assert!(!guard.is_finished(), "root and /dev/fuse are needed");
+        };
+        Guarded {
+            home,
+            guard,
+            daemon: pid,
+        }
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.home.path().join("mount")
+    }
+
+    fn is_mounted(&self) -> bool {
+        attach::mounted().unwrap().contains(&self.directory())
+    }
+}
+
+/// What a program can see of the mount: of an open file, of the file's name, of a name that is not there.
+fn sees(open: &File, directory: &Path) -> [Result<(), Option<i32>>; 3] {
+    let error = |e: std::io::Error| e.raw_os_error();
+    let bytes = open.read_exact_at(&mut [0; PAGE], 0).map_err(error);
+    let name = fs::metadata(directory.join("file")).map(drop).map_err(error);
+    let nothing = fs::metadata(directory.join("nothing")).map(drop).map_err(error);
+    [bytes, name, nothing]
+}
+
+const NO_FILE: Result<(), Option<i32>> = Err(Some(2));
+const CUT_OFF: Result<(), Option<i32>> = Err(Some(107));
+
+async fn until_cut_off(open: &File) {
+    while open.read_at(&mut [0], 0).is_ok() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_daemon_leaves_no_old_byte_behind() {
+    let guarded = Guarded::start().await;
+    let directory = guarded.directory();
+    let open = File::open(directory.join("file")).unwrap();
+    assert_eq!(sees(&open, &directory), [Ok(()), Ok(()), NO_FILE]);
+    // A daemon that goes on proving is left alone, however long its first proof is over.
+    let first = BootClock.now() + LIFETIME;
+    while BootClock.now() < first {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(sees(&open, &directory), [Ok(()), Ok(()), NO_FILE]);
+    }
+    kill_process(guarded.daemon, Signal::STOP).unwrap();
+    until_cut_off(&open).await;
+    while sees(&open, &directory) != [CUT_OFF; 3] {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(guarded.is_mounted(), "what is under the mount must not be seen");
+    kill_process(guarded.daemon, Signal::CONT).unwrap();
+    let directory = guarded.directory();
+    assert!(guarded.guard.await.unwrap().success());
+    assert!(!attach::mounted().unwrap().contains(&directory));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_daemon_leaves_neither_bytes_nor_mounts() {
+    let guarded = Guarded::start().await;
+    let directory = guarded.directory();
+    let open = File::open(directory.join("file")).unwrap();
+    assert_eq!(sees(&open, &directory), [Ok(()), Ok(()), NO_FILE]);
+    kill_process(guarded.daemon, Signal::KILL).unwrap();
+    let status = guarded.guard.await.unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    assert!(!attach::mounted().unwrap().contains(&directory));
+    assert_eq!(sees(&open, &directory), [CUT_OFF, NO_FILE, NO_FILE]);
+}
+
+#[test]
+fn a_mount_that_nobody_serves_is_dead_and_can_be_taken_away() {
+    let home = tempfile::tempdir().unwrap();
+    let attached = attach::attach("test.example", home.path(), Options::default()).unwrap();
+    assert_eq!(attach::minor_of(home.path()).unwrap(), attached.minor);
+    assert!(attach::mounted().unwrap().iter().any(|path| path == home.path()));
+    drop(attached);
+    assert!(attach::is_dead(home.path()));
+    attach::detach(home.path(), InUse::Refuse).unwrap();
+    assert!(!attach::is_dead(home.path()));
+    assert!(!attach::mounted().unwrap().iter().any(|path| path == home.path()));
+}
