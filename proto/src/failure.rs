@@ -97,7 +97,8 @@ fn code_of(kind: Kind) -> Code {
         | Kind::Recovering
         | Kind::Grace
         | Kind::Wait
-        | Kind::Version => Code::FailedPrecondition,
+        | Kind::Version
+        | Kind::NotJoined => Code::FailedPrecondition,
     }
 }
 

@@ -118,6 +118,8 @@ kinds! {
     Version = 72, 5, true, "no common version";
     /// Nobody answers, or those who do are no quorum.
     Unreachable = 73, 5, true, "unreachable";
+    /// The client takes no part in the fileset, or no more: it renews, joins, and asks again.
+    NotJoined = 74, 5, true, "not joined";
 }
 
 /// An error a person can act on: operation, thing, kind, reason and remedy.

@@ -97,3 +97,36 @@ pub const INVITATIONS_MAX: usize = 1_000;
 
 /// Members of the location database. Five survive two failures; more only cost each commit.
 pub const MEMBERS_MAX: usize = 5;
+
+/// A client's lifetime, in microseconds: how long it relies on what it was told, from when it sent the last renewal
+/// that was answered. Four renewals may be lost, and a pause of a garbage collector or a route that changes is outlived.
+pub const CLIENT_LIFETIME_MICROS: u64 = 8_000_000;
+/// Between two renewals of a client.
+pub const CLIENT_RENEW_MICROS: u64 = 2_000_000;
+/// How wrong a clock may run, in millionths: ten times worse than the quartz of a cheap board.
+pub const CLOCK_RATE_PPM: u64 = 1_000;
+/// Added where one clock waits for another: what a scheduler and a timer may be late.
+pub const CLOCK_SLACK_MICROS: u64 = 250_000;
+/// A client that was not heard of for so long relies on nothing any more, whatever its clock says: its lifetime by
+/// the slowest clock there may be, seen from the fastest, and the slack. 8.27 seconds.
+pub const CLIENT_SILENCE_MICROS: u64 =
+    CLIENT_LIFETIME_MICROS + CLIENT_LIFETIME_MICROS / 1_000_000 * 2 * CLOCK_RATE_PPM + CLOCK_SLACK_MICROS;
+/// From a claim until clients that came back must have said everything again: 64 MiB of undurable changes take 27
+/// seconds at 20 Mbit/s.
+pub const RECLAIM_MICROS_MAX: u64 = 30_000_000;
+/// Clients of one aggregate: a large cell's 10,000, and six times as many that are asleep and not forgotten yet.
+pub const CLIENTS_MAX: usize = 65_536;
+/// Filesets that one client takes part in at once, of one aggregate: every home of a large site.
+pub const HOLDS_PER_CLIENT_MAX: usize = 16_384;
+/// Calls of one client that wait for others: all its streams, a full ordered one, and as many looks again.
+pub const PARKED_PER_CLIENT_MAX: usize = 4_096;
+/// Files that one client holds open where others are: the highest count of descriptors that a daemon is usually given.
+pub const OPENS_PER_CLIENT_MAX: usize = 65_536;
+/// Byte-range locks of one client: an e-mail or database server has tens of thousands at most.
+pub const LOCKS_PER_CLIENT_MAX: usize = 65_536;
+/// Byte-range locks on one file: each request walks them all, which takes microseconds.
+pub const LOCKS_PER_FILE_MAX: usize = 1_024;
+/// Requests that wait for locks on one file: each release tries them all.
+pub const LOCKS_WAITING_PER_FILE_MAX: usize = 256;
+/// Owners that are looked at to find a deadlock: a ring of more is not found, and ends with a signal.
+pub const DEADLOCK_OWNERS_MAX: usize = 128;
