@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use baton_security::auth::Identity;
 use baton_types::call::{Answer, Request};
-use baton_types::{ClientId, Error, Kind, PrincipalName};
+use baton_types::{AggregateId, ClientId, Epoch, Error, Kind, PrincipalName};
 use bytes::Bytes;
 
 use crate::exports::Exports;
@@ -21,6 +21,9 @@ pub struct Call {
     pub host: Option<PrincipalName>,
     /// For whom.
     pub who: Arc<Cred>,
+    /// What the last `Bind` on its connection named and was granted: a connection serves one aggregate under one
+    /// epoch. Sessions are numbered within it; a fileset elsewhere, or another epoch, is refused. Only `Bind` has none.
+    pub bound: Option<Bound>,
     /// From the header; 0 in the Bind that asks for a new one.
     pub session: u64,
     /// From the header.
@@ -33,6 +36,15 @@ pub struct Call {
     pub request: Request,
     /// What travels beside it.
     pub payload: Bytes,
+}
+
+/// What a connection is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Which aggregate.
+    pub aggregate: AggregateId,
+    /// The epoch that the answer to `Bind` gave.
+    pub epoch: Epoch,
 }
 
 /// A call that was refused.

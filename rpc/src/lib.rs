@@ -7,11 +7,14 @@ mod dial;
 pub mod fldb;
 mod follow;
 pub mod local;
+mod locate;
 pub mod renewal;
+pub mod sessions;
 
 pub use dial::{Caller, Connection, Dialer, Failures, Target};
 pub use fldb::{FldbClient, Identity};
 pub use follow::{Follower, News};
+pub use locate::{Locator, Owner};
 
 #[cfg(test)]
 mod testing;

@@ -1,0 +1,298 @@
+//! `Locator`: which server owns a fileset's aggregate, under which epoch, and where that server is.
+//!
+//! A watch on the location database keeps three tables here, so that a look costs no call and an owner's change is
+//! known as soon as it is decided. A fileset that is not in the tables may be newer than they are: then the database is
+//! asked. What is here is a hint with an epoch on it (I9): servers refuse what it is wrong about, and then
+//! [`Locator::refresh`] asks at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use baton_types::change::FilesetRef;
+use baton_types::record::{Aggregate, AggregateState, Fileset, Key, Record, Server, Table};
+use baton_types::{Address, AggregateId, EntryName, Epoch, Error, FilesetId, FilesetName, Kind, Result, ServerId};
+use parking_lot::{Condvar, Mutex, RwLock};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::{FldbClient, News, fldb};
+
+/// Everything needed to dial the owner of an aggregate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Which aggregate.
+    pub aggregate: AggregateId,
+    /// Under which the server owns it.
+    pub epoch: Epoch,
+    /// The server's name, as in its certificate.
+    pub server: EntryName,
+    /// Where it is, best first.
+    pub addresses: Vec<Address>,
+}
+
+/// What the location database says, as last heard.
+pub struct Locator {
+    fldb: FldbClient,
+    runtime: Handle,
+    tables: RwLock<Tables>,
+    /// Counts the news, for those who wait for some.
+    news: Mutex<u64>,
+    heard: Condvar,
+    watching: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Tables {
+    filesets: BTreeMap<FilesetId, Fileset>,
+    names: BTreeMap<FilesetName, FilesetId>,
+    aggregates: BTreeMap<AggregateId, Aggregate>,
+    servers: BTreeMap<ServerId, Server>,
+    /// What the tables were when the watch began anew stays in use until the whole has been heard again.
+    incoming: Option<Box<Tables>>,
+}
+
+impl Locator {
+    /// Follows the location database until this is dropped.
+    pub fn start(fldb: &FldbClient, runtime: &Handle) -> Arc<Locator> {
+        let locator = Arc::new(Locator {
+            fldb: fldb.clone(),
+            runtime: runtime.clone(),
+            tables: RwLock::default(),
+            news: Mutex::new(0),
+            heard: Condvar::new(),
+            watching: Mutex::new(None),
+        });
+        let (weak, client) = (Arc::downgrade(&locator), fldb.clone());
+        let task = runtime.spawn(async move {
+            let mut watch = client.watch(&[Table::Fileset, Table::Aggregate, Table::Server], 0);
+            loop {
+                match watch.next().await {
+                    Ok((_, news)) => match weak.upgrade() {
+                        Some(locator) => locator.hear(news),
+                        None => return,
+                    },
+                    Err(error) if error.kind == Kind::Unreachable => {
+                        tracing::debug!(%error, "the location database is silent");
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "the location database is not followed any more");
+                        return;
+                    }
+                }
+            }
+        });
+        *locator.watching.lock() = Some(task);
+        locator
+    }
+
+    /// A fileset's record, by any of its three ids.
+    pub fn fileset(&self, id: FilesetId) -> Option<Fileset> {
+        self.tables.read().fileset(id).cloned()
+    }
+
+    /// A fileset's record, by its name.
+    pub fn named(&self, name: &FilesetName) -> Option<Fileset> {
+        let tables = self.tables.read();
+        tables.names.get(name).and_then(|id| tables.filesets.get(id)).cloned()
+    }
+
+    /// An aggregate's record.
+    pub fn aggregate(&self, id: AggregateId) -> Option<Aggregate> {
+        self.tables.read().aggregates.get(&id).cloned()
+    }
+
+    /// All file servers.
+    pub fn servers(&self) -> Vec<Server> {
+        self.tables.read().servers.values().cloned().collect()
+    }
+
+    /// The aggregate that a fileset is on; `None` if it is not known (yet).
+    pub fn aggregate_of(&self, fileset: FilesetId) -> Option<AggregateId> {
+        self.tables.read().aggregate_of(fileset)
+    }
+
+    /// Who owns an aggregate.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not known (yet); `Detached` if nobody does just now.
+    pub fn owner(&self, aggregate: AggregateId) -> Result<Owner> {
+        let tables = self.tables.read();
+        let on = || format!("aggregate {aggregate}");
+        let record = tables.aggregates.get(&aggregate);
+        let record = record
+            .ok_or_else(|| Error::new(Kind::NotFound, on()).because("the location database has not told of it"))?;
+        let nobody =
+            || Error::new(Kind::Detached, format!("aggregate {}", record.name)).because("nobody owns it just now");
+        let (Some(owner), AggregateState::Exported) = (record.owner, record.state) else {
+            return Err(nobody());
+        };
+        let server = tables.servers.get(&owner).ok_or_else(nobody)?;
+        Ok(Owner {
+            aggregate,
+            epoch: record.epoch,
+            server: server.name.clone(),
+            addresses: server.addresses.clone(),
+        })
+    }
+
+    /// Asks the location database about an aggregate now, without waiting for the answer.
+    pub fn refresh(self: &Arc<Self>, aggregate: AggregateId) {
+        let locator = self.clone();
+        self.runtime.spawn(async move {
+            let sought = fldb::Sought::Aggregate(aggregate);
+            match locator.fldb.lookup(&sought).await {
+                Ok(location) => locator.learn(location),
+                Err(error) => tracing::debug!(%error, %aggregate, "not located"),
+            }
+        });
+    }
+
+    /// Asks the location database for a fileset that is not in the tables, and waits. Not for a thread that may not.
+    ///
+    /// # Errors
+    /// `NotFound`; `Unreachable` when nobody answers.
+    pub fn look_up(self: &Arc<Self>, fileset: &FilesetRef) -> Result<Fileset> {
+        let (send, answer) = std::sync::mpsc::sync_channel(1);
+        self.look_up_then(fileset.clone(), move |found| drop(send.send(found)));
+        answer
+            .recv()
+            .unwrap_or_else(|_| Err(Error::new(Kind::Unreachable, "location database").because("the mount is ending")))
+    }
+
+    /// The same without waiting: `then` runs where the answer arrives.
+    pub fn look_up_then(self: &Arc<Self>, fileset: FilesetRef, then: impl FnOnce(Result<Fileset>) + Send + 'static) {
+        let locator = self.clone();
+        self.runtime.spawn(async move {
+            let found = locator.fldb.lookup(&fldb::Sought::Fileset(fileset.clone())).await;
+            then(found.and_then(|location| {
+                let record = location.fileset.clone();
+                locator.learn(location);
+                record.ok_or_else(|| Error::new(Kind::NotFound, format!("fileset {fileset:?}")))
+            }));
+        });
+    }
+
+    /// How often something was heard so far.
+    pub fn news(&self) -> u64 {
+        *self.news.lock()
+    }
+
+    /// Waits until something was heard after the first `seen` news, or `within` is over.
+    pub fn wait(&self, seen: u64, within: std::time::Duration) {
+        let mut news = self.news.lock();
+        if *news == seen {
+            self.heard.wait_for(&mut news, within);
+        }
+    }
+
+    fn hear(&self, news: News) {
+        self.tables.write().hear(news);
+        self.tell();
+    }
+
+    /// Takes over what was looked up, where it is newer than the tables.
+    fn learn(&self, location: fldb::Location) {
+        let mut tables = self.tables.write();
+        for aggregate in location.aggregates {
+            let is_newer = |known: &Aggregate| aggregate.epoch >= known.epoch;
+            if tables.aggregates.get(&aggregate.id).is_none_or(is_newer) {
+                tables.aggregates.insert(aggregate.id, aggregate);
+            }
+        }
+        for server in location.servers {
+            tables.servers.insert(server.id, server);
+        }
+        if let Some(fileset) = location.fileset {
+            tables.put(Record::Fileset(fileset));
+        }
+        drop(tables);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        *self.news.lock() += 1;
+        self.heard.notify_all();
+    }
+}
+
+impl Drop for Locator {
+    fn drop(&mut self) {
+        if let Some(task) = self.watching.get_mut().take() {
+            task.abort();
+        }
+    }
+}
+
+impl Tables {
+    fn fileset(&self, id: FilesetId) -> Option<&Fileset> {
+        let (_, record) = self.filesets.range(..=id).next_back()?;
+        (id.0 - record.id.0 < FilesetId::STEP).then_some(record)
+    }
+
+    fn aggregate_of(&self, id: FilesetId) -> Option<AggregateId> {
+        use baton_types::record::Site;
+        let record = self.fileset(id)?;
+        let version = match id.0 - record.id.0 {
+            0 => Site::RW,
+            1 => Site::RO,
+            _ => Site::BACKUP,
+        };
+        let site = record.sites.iter().find(|site| site.versions & version != 0)?;
+        Some(site.aggregate)
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Forget => self.incoming = Some(Box::default()),
+            News::Put(records) => {
+                let mut incoming = self.incoming.take();
+                let into = incoming.as_deref_mut().unwrap_or(self);
+                records.into_iter().for_each(|record| into.put(record));
+                self.incoming = incoming;
+            }
+            News::Complete(_) => {
+                if let Some(incoming) = self.incoming.take() {
+                    *self = *incoming;
+                }
+            }
+            News::Changed(changed) => {
+                changed.gone.iter().for_each(|key| self.remove(key));
+                changed.put.into_iter().for_each(|record| self.put(record));
+            }
+            News::Reached(_) => {}
+        }
+    }
+
+    fn put(&mut self, record: Record) {
+        match record {
+            Record::Fileset(fileset) => {
+                self.remove(&Key::Fileset(fileset.id));
+                self.names.insert(fileset.name.clone(), fileset.id);
+                self.filesets.insert(fileset.id, fileset);
+            }
+            Record::Aggregate(aggregate) => drop(self.aggregates.insert(aggregate.id, aggregate)),
+            Record::Server(server) => drop(self.servers.insert(server.id, server)),
+            Record::Cell(_)
+            | Record::Member(_)
+            | Record::Entry(_)
+            | Record::Principal(_)
+            | Record::Invitation(_)
+            | Record::Event(_) => {}
+        }
+    }
+
+    fn remove(&mut self, key: &Key) {
+        match key {
+            Key::Fileset(id) => {
+                if let Some(old) = self.filesets.remove(id)
+                    && self.names.get(&old.name) == Some(id)
+                {
+                    self.names.remove(&old.name);
+                }
+            }
+            Key::Aggregate(id) => drop(self.aggregates.remove(id)),
+            Key::Server(id) => drop(self.servers.remove(id)),
+            Key::Cell | Key::Member(_) | Key::Entry(_) | Key::Principal(_) | Key::Invitation(_) | Key::Event(_) => {}
+        }
+    }
+}
