@@ -3,4 +3,5 @@
 pub mod attach;
 pub mod guard;
 pub mod proof;
+pub mod resolve;
 pub mod table;
