@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod guard;
+pub mod logins;
 pub mod proof;
 pub mod resolve;
 pub mod table;

@@ -36,13 +36,15 @@ const KEYS: &[&str] = &[
     "limits.connections_per_minute",
 ];
 
-/// The daemons that listen.
+/// The daemons of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Daemon {
     /// A member of the location database.
     Flserver,
     /// A file server.
     Fileserver,
+    /// The cache manager, which dials and is not dialled.
+    Batond,
 }
 
 impl Daemon {
@@ -51,6 +53,7 @@ impl Daemon {
         match self {
             Daemon::Flserver => "flserver",
             Daemon::Fileserver => "fileserver",
+            Daemon::Batond => "batond",
         }
     }
 }
@@ -143,9 +146,10 @@ impl Config {
         toml::to_string(self).map_err(|e| Error::new(Kind::Invalid, "baton.toml").because(e.to_string()))
     }
 
-    /// Where `daemon` listens.
+    /// Where `daemon` listens for other machines.
     pub fn listen(&self, daemon: Daemon) -> &[Address] {
         match daemon {
+            Daemon::Batond => &[],
             Daemon::Flserver => &self.flserver.listen,
             Daemon::Fileserver => &self.fileserver.listen,
         }

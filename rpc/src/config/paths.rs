@@ -79,7 +79,12 @@ impl Paths {
 
     /// A daemon's control socket.
     pub fn socket(&self, daemon: Daemon) -> PathBuf {
-        self.root.join("run/baton").join(format!("{}.sock", daemon.name()))
+        let name = match daemon {
+            Daemon::Flserver => "flserver.sock",
+            Daemon::Fileserver => "fileserver.sock",
+            Daemon::Batond => "client.sock",
+        };
+        self.root.join("run/baton").join(name)
     }
 
     /// The calling user's identity in `cell`.
