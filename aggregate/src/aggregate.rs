@@ -36,6 +36,7 @@ pub use census::Census;
 pub use fileset::{Done, Fileset, Need};
 pub(crate) use fileset::{FilesetCell, Reserve};
 pub use running::Running;
+pub use sessions::{RANGE_VNODES, SessionState};
 
 /// An aggregate whose label was read.
 pub struct Opened {
@@ -157,6 +158,19 @@ impl Aggregate {
     /// What keeps it from ever being so; `WrongEpoch` names who owns the aggregate now.
     pub fn wait(&self, lsn: Lsn) -> Result<()> {
         self.engine.wait(lsn)
+    }
+
+    /// Has everything up to `lsn` written soon, and does not wait for it.
+    pub fn hasten(&self, lsn: Lsn) {
+        self.engine.log.want(lsn);
+    }
+
+    /// Refuses once something failed for good: nothing more will become durable.
+    ///
+    /// # Errors
+    /// What failed first.
+    pub fn check(&self) -> Result<()> {
+        self.engine.log.check()
     }
 
     /// Everything up to here may be told.

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use baton_types::{Epoch, FilesetId, Result};
+use baton_types::{Epoch, Error, FilesetId, Kind, Result};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
@@ -63,6 +63,20 @@ pub(crate) struct Engine {
     pub has_threads: AtomicBool,
 }
 
+/// Whether the store may keep a caller waiting for the disk, a checkpoint or a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// As long as it takes.
+    Wait,
+    /// Not at all: what would wait is refused as [`would_wait`].
+    None,
+}
+
+/// What an impatient caller is told: nothing was done, and one who may wait will be served.
+pub(crate) fn would_wait(on: &'static str) -> Error {
+    Error::new(Kind::Wait, on)
+}
+
 /// A record of the store's own work, with nothing in it yet.
 pub(crate) fn blank(kind: RecordKind) -> Record {
     Record {
@@ -95,6 +109,21 @@ impl Engine {
                 Err(Stop::Room(blocks)) => self.provide_data(blocks)?,
                 Err(Stop::Failed(error)) => return Err(error),
             }
+        }
+    }
+
+    /// Does `look`: [again and again](Engine::retrying), or, if nobody may wait, once.
+    ///
+    /// # Errors
+    /// As [`Engine::retrying`]; `Wait` if something was missing.
+    pub fn attempt<T>(&self, patience: Patience, mut look: impl FnMut(&Pinned) -> Result<T, Stop>) -> Result<T> {
+        match patience {
+            Patience::Wait => self.retrying(look),
+            Patience::None => look(&Pinned::default()).map_err(|stop| match stop {
+                Stop::Miss(_) | Stop::Data(_) => would_wait("node"),
+                Stop::Room(_) => would_wait("room"),
+                Stop::Failed(error) => error,
+            }),
         }
     }
 

@@ -17,6 +17,7 @@
 
 mod data;
 mod extents;
+mod fallocate;
 mod read;
 mod resize;
 mod seek;
@@ -25,13 +26,15 @@ mod write;
 
 use baton_types::{Error, Fid, Kind, Result};
 
-pub use read::{READ_BYTES_MAX, read};
-pub use resize::truncate;
+pub use fallocate::fallocate;
+pub use read::{READ_BYTES_MAX, read, read_as};
+pub use resize::{truncate, truncate_as};
 pub use seek::{Sought, seek};
 pub use stream::{Readers, Stream};
-pub use write::{WRITE_BYTES_MAX, write};
+pub use write::{WRITE_BYTES_MAX, write, write_as};
 
 use crate::aggregate::Fileset;
+use crate::engine::{Patience, would_wait};
 use crate::fileset::Items;
 use crate::format::{Attributes, FileKind};
 use crate::tree::Stop;
@@ -44,6 +47,15 @@ pub const GROUPED_BYTES_MAX: usize = 64 << 10;
 const SIZE_END: u64 = 1 << 63;
 
 const BLOCK: u64 = crate::format::BLOCK_BYTES as u64;
+
+/// What the file server has to say about a change to a file: it sees the attributes as they were, and those that they
+/// become, which it may change further; what it refuses does not happen. It runs in the change's own transaction.
+pub type Settle<'a> = dyn FnMut(&Attributes, &mut Attributes) -> Result<(), Stop> + 'a;
+
+/// Nothing to say.
+fn as_it_is(_: &Attributes, _: &mut Attributes) -> Result<(), Stop> {
+    Ok(())
+}
 
 /// The attributes of a regular file.
 fn load(items: &impl Items, fid: Fid) -> Result<Attributes, Stop> {
@@ -67,6 +79,9 @@ fn believing<T>(fileset: &Fileset, fid: Fid, mut attempt: impl FnMut() -> Result
     let first = attempt();
     if !is_damage(&first) {
         return first;
+    }
+    if fileset.patience() == Patience::None {
+        return Err(would_wait("second look at damage"));
     }
     let second = attempt();
     let Err(error) = second else { return second };

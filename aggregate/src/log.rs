@@ -189,15 +189,20 @@ impl Log {
         self.broken.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 
+    /// Somebody wants `lsn` to become durable.
+    pub(crate) fn want(&self, lsn: Lsn) {
+        let mut tail = self.tail.lock();
+        tail.wanted = tail.wanted.max(lsn);
+        drop(tail);
+        self.work.notify_one();
+    }
+
     /// Waits, a moment at most, for `lsn` to become durable; a thread commits, or the caller had better.
     ///
     /// # Errors
     /// What keeps it from ever being.
     pub(crate) fn wait_a_moment(&self, lsn: Lsn) -> Result<()> {
-        let mut tail = self.tail.lock();
-        tail.wanted = tail.wanted.max(lsn);
-        drop(tail);
-        self.work.notify_one();
+        self.want(lsn);
         let mut told = self.told.lock();
         if self.durable() < lsn {
             self.check()?;

@@ -139,6 +139,11 @@ impl Nodes {
         }
     }
 
+    /// Whether a unit of data is in memory just now.
+    pub fn has_data(&self, pointer: &Pointer) -> bool {
+        self.cached_data(pointer).is_some()
+    }
+
     fn pinned(&self, pointer: &Pointer) -> Option<Bytes> {
         let pinned = self.pinned.read();
         let (first, bytes) = pinned.range(..=pointer.block).next_back()?;

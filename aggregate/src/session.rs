@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use baton_types::{Error, Kind, Result};
+use baton_types::{Error, FilesetId, Kind, Result};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::engine::Engine;
-use crate::format::{Key, KeyKind, Lsn};
+use crate::engine::{Engine, Patience};
+use crate::format::{Key, KeyKind, Lsn, VnodeRange};
 use crate::live::LiveTree;
 use crate::transaction::{Operation, Reply, SessionId};
 
@@ -31,6 +31,8 @@ pub(crate) struct Sessions {
 #[derive(Default)]
 struct Session {
     streams: BTreeMap<u16, Stream>,
+    /// Vnodes that it was given, as far as it was asked.
+    ranges: BTreeMap<FilesetId, Vec<VnodeRange>>,
     is_dirty: bool,
 }
 
@@ -75,6 +77,41 @@ impl Running<'_> {
     /// Which.
     pub fn operation(&self) -> &Operation {
         self.operation
+    }
+
+    /// Whether the vnode that it makes is one of those that its session was given: another one may be given to
+    /// somebody else, or is somebody else's already.
+    ///
+    /// # Errors
+    /// `Invalid` if not; `Wait`; damage.
+    pub fn may_make(&self, engine: &Engine, fileset: FilesetId, patience: Patience) -> Result<()> {
+        let (Some(session), Some(vnode)) = (&self.session, self.operation.vnode) else {
+            return Ok(());
+        };
+        let is_in = |ranges: Option<&Vec<VnodeRange>>| {
+            ranges.is_some_and(|ranges| ranges.iter().rev().any(|range| range.contains(vnode)))
+        };
+        if is_in(session.lock().ranges.get(&fileset)) {
+            return Ok(());
+        }
+        // It may have been given more since it was asked.
+        let id = self.operation.session;
+        let ranges = engine.attempt(patience, |pinned| {
+            let system = engine.system.lock();
+            match system
+                .view(&engine.nodes, pinned)
+                .get(Key::vnode_range(id.0, fileset))?
+            {
+                Some(bytes) => Ok(VnodeRange::decode_all(&bytes)?),
+                None => Ok(Vec::new()),
+            }
+        })?;
+        if !is_in(Some(&ranges)) {
+            let reason = format!("vnode {} of fileset {fileset} was not given to it", vnode.number());
+            return Err(refused(self.operation, Kind::Invalid, reason));
+        }
+        session.lock().ranges.insert(fileset, ranges);
+        Ok(())
     }
 
     /// It has its place in history, which the caller still holds: a freeze must not come between record and reply.
@@ -133,13 +170,13 @@ impl Sessions {
     ///
     /// # Errors
     /// `SessionLost` if there is no such session; `Busy` while it is being done; `Invalid` out of order, or for a reply
-    /// that the client said it had; `Limit` if too many were not seen.
-    pub fn begin<'a>(&self, engine: &Engine, operation: &'a Operation) -> Result<Turn<'a>> {
+    /// that the client said it had; `Limit` if too many were not seen; `Wait`.
+    pub fn begin<'a>(&self, engine: &Engine, operation: &'a Operation, patience: Patience) -> Result<Turn<'a>> {
         if operation.session == SessionId::default() {
             let session = None;
             return Ok(Turn::Now(Running { session, operation }));
         }
-        let session = self.find(engine, operation.session)?;
+        let session = self.find(engine, operation.session, patience)?;
         let mut locked = session.lock();
         if operation.stream >= STREAMS_MAX || operation.sequence == 0 {
             let place = format!(
@@ -184,11 +221,22 @@ impl Sessions {
         Ok(Turn::Now(Running { session, operation }))
     }
 
-    fn find(&self, engine: &Engine, id: SessionId) -> Result<Arc<Mutex<Session>>> {
+    /// The last sequence of each stream that ran.
+    ///
+    /// # Errors
+    /// `SessionLost`; damage.
+    pub fn last(&self, engine: &Engine, id: SessionId) -> Result<Vec<(u16, u32)>> {
+        let session = self.find(engine, id, Patience::Wait)?;
+        let locked = session.lock();
+        let ran = locked.streams.iter().filter(|(_, stream)| stream.last > 0);
+        Ok(ran.map(|(number, stream)| (*number, stream.last)).collect())
+    }
+
+    fn find(&self, engine: &Engine, id: SessionId, patience: Patience) -> Result<Arc<Mutex<Session>>> {
         if let Some(session) = self.table.lock().get(&id) {
             return Ok(session.clone());
         }
-        let loaded = engine.retrying(|pinned| {
+        let loaded = engine.attempt(patience, |pinned| {
             let system = engine.system.lock();
             let view = system.view(&engine.nodes, pinned);
             if view.get(Key::session(id.0))?.is_none() {
@@ -223,7 +271,7 @@ impl Sessions {
     /// As [`Sessions::begin`].
     pub fn replay(&self, engine: &Engine, operation: &Operation, lsn: Lsn, result: Bytes) -> Result<()> {
         if operation.session != SessionId::default() {
-            let session = self.find(engine, operation.session)?;
+            let session = self.find(engine, operation.session, Patience::Wait)?;
             session.lock().ran(operation, lsn, result);
         }
         Ok(())

@@ -9,7 +9,7 @@ mod reply;
 #[cfg(any(test, feature = "testing"))]
 pub mod scratch;
 
-use baton_types::{Result, Timestamp, Vnode};
+use baton_types::{AggregateId, Result, Timestamp, Vnode};
 use bytes::{Bytes, BytesMut};
 
 use crate::buffer::Buffer;
@@ -20,6 +20,23 @@ pub use reply::Reply;
 /// A session's number in its aggregate; 0 is the store's own work, which nobody sends twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
+
+impl SessionId {
+    /// The session that the record `lsn` opens: a number that no other record of this aggregate gives, and hardly one
+    /// of another aggregate, for a server tells the sessions of all its aggregates apart by their numbers.
+    pub(crate) fn at(aggregate: AggregateId, lsn: Lsn) -> SessionId {
+        SessionId(base(aggregate).wrapping_add(lsn.0))
+    }
+
+    /// The record that opened it.
+    pub(crate) fn opened_by(self, aggregate: AggregateId) -> Lsn {
+        Lsn(self.0.wrapping_sub(base(aggregate)))
+    }
+}
+
+fn base(aggregate: AggregateId) -> u64 {
+    aggregate.0.as_u64_pair().0
+}
 
 /// Whose request it is, and what its replay must repeat (I6).
 #[derive(Clone, Copy, Debug, Default)]

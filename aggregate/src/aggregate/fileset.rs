@@ -9,7 +9,7 @@ use baton_types::{Error, FilesetId, Kind, Result};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::engine::{Engine, blank};
+use crate::engine::{Engine, Patience, blank};
 use crate::fileset::{Names, Object};
 use crate::format::{FilesetHeader, FilesetKind, Lsn, Record, RecordKind, SegmentClass};
 use crate::live::LiveTree;
@@ -23,6 +23,7 @@ use crate::tree::{Pinned, Stop, View};
 pub struct Fileset {
     engine: Arc<Engine>,
     cell: Arc<FilesetCell>,
+    patience: Patience,
 }
 
 /// One fileset's state, which its users share.
@@ -97,7 +98,32 @@ impl Room for Reserve<'_> {
 
 impl Fileset {
     pub(crate) fn new(engine: Arc<Engine>, cell: Arc<FilesetCell>) -> Fileset {
-        Fileset { engine, cell }
+        let patience = Patience::Wait;
+        Fileset { engine, cell, patience }
+    }
+
+    /// The same, for one who may not wait. Whatever is asked of it ends with `Wait` where a node, data or room must
+    /// be seen to first; then nothing was done, and the [patient](Fileset::patient) one will do it.
+    #[must_use]
+    pub fn impatient(&self) -> Fileset {
+        Fileset {
+            patience: Patience::None,
+            ..self.clone()
+        }
+    }
+
+    /// The same, for one who may wait.
+    #[must_use]
+    pub fn patient(&self) -> Fileset {
+        Fileset {
+            patience: Patience::Wait,
+            ..self.clone()
+        }
+    }
+
+    /// Whether it keeps its callers waiting.
+    pub(crate) fn patience(&self) -> Patience {
+        self.patience
     }
 
     /// What it is served by.
@@ -125,7 +151,7 @@ impl Fileset {
     /// # Errors
     /// The look's own; damage.
     pub fn read<T>(&self, mut look: impl FnMut(&View<'_>) -> Result<T, Stop>) -> Result<T> {
-        self.engine.retrying(|pinned| {
+        self.engine.attempt(self.patience, |pinned| {
             let state = self.cell.state.lock();
             look(&state.tree.view(&self.engine.nodes, pinned))
         })
@@ -135,15 +161,15 @@ impl Fileset {
     /// all if the operation was done before.
     ///
     /// # Errors
-    /// What keeps it from being decided: `Io`, `Damaged`, `SessionLost`, `Busy` while the same is being done. What the
-    /// operation itself is refused with is an answer, and kept as one.
+    /// What keeps it from being decided: `Io`, `Damaged`, `SessionLost`, `Busy` while the same is being done, `Wait`.
+    /// What the operation itself is refused with is an answer, and kept as one.
     pub fn change(
         &self,
         operation: &Operation,
         need: Need,
         mut make: impl FnMut(&mut Transaction<'_>) -> Result<Reply, Stop>,
     ) -> Result<Done<Bytes>> {
-        let turn = match self.engine.sessions.begin(&self.engine, operation)? {
+        let turn = match self.engine.sessions.begin(&self.engine, operation, self.patience)? {
             Turn::Before { lsn, reply } => {
                 return Ok(Done {
                     lsn,
@@ -152,8 +178,13 @@ impl Fileset {
             }
             Turn::Now(turn) => turn,
         };
-        let admitted = self.engine.admit(need.purpose, need.blocks);
-        let changed = admitted.and_then(|()| self.engine.retrying(|pinned| self.try_change(&turn, pinned, &mut make)));
+        let changed = turn
+            .may_make(&self.engine, self.cell.id, self.patience)
+            .and_then(|()| self.engine.admit(need.purpose, need.blocks, self.patience))
+            .and_then(|()| {
+                self.engine
+                    .attempt(self.patience, |pinned| self.try_change(&turn, pinned, &mut make))
+            });
         match changed {
             Ok((lsn, reply)) => Ok(Done {
                 lsn,

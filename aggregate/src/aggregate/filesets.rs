@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::Aggregate;
 use super::fileset::{Done, Fileset, FilesetCell, Need, Reserve, State};
-use crate::engine::{Engine, blank};
+use crate::engine::{Engine, Patience, blank};
 use crate::fileset::{Birth, Object, catalog, make_root};
 use crate::format::{FilesetHeader, FilesetUsage, Key, Lsn, Pointer, RecordKind};
 use crate::live::LiveTree;
@@ -27,6 +27,14 @@ impl Aggregate {
         let cell = self.engine.fileset(id)?;
         cell.state.lock().check(id)?;
         Ok(Fileset::new(self.engine.clone(), cell))
+    }
+
+    /// The fileset with this id, if it was used lately: who may not wait asks so. What it is asked for then
+    /// [never waits](Fileset::impatient).
+    pub fn fileset_at_hand(&self, id: FilesetId) -> Option<Fileset> {
+        let cell = self.engine.filesets.lock().get(&id)?.clone();
+        cell.state.lock().check(id).ok()?;
+        Some(Fileset::new(self.engine.clone(), cell).impatient())
     }
 
     /// Makes a fileset with a root directory that `operation` names the owner and the time of. Asked again after it was
@@ -95,7 +103,7 @@ impl Aggregate {
         operation: &Operation,
         mut make: impl FnMut(&mut Transaction<'_>) -> Result<T, Stop>,
     ) -> Result<(Lsn, T)> {
-        self.engine.admit(Need::UPKEEP.purpose, 0)?;
+        self.engine.admit(Need::UPKEEP.purpose, 0, Patience::Wait)?;
         self.engine.retrying(|pinned| {
             let room = Reserve(&self.engine);
             let _history = self.engine.history.read();

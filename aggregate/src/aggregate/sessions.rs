@@ -14,34 +14,79 @@ pub const RANGE_VNODES: u32 = 1_024;
 /// Ranges of one fileset that a session keeps: it has used up what it was given before them.
 const RANGES_KEPT: usize = 64;
 
+/// A session, as far as it matters to the client that comes back to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionState {
+    /// Whose it is.
+    pub client: ClientId,
+    /// The last sequence of each stream that ran.
+    pub streams: Vec<(u16, u32)>,
+}
+
 impl Aggregate {
-    /// Begins a session of `client`. Its number comes from the log, and so is never used again.
+    /// Begins a session of `client`, and records the client with it. A session that it had is over.
     ///
     /// # Errors
     /// `NoSpace`; damage.
     pub fn open_session(&self, client: ClientId, time: Timestamp) -> Result<(Lsn, SessionId)> {
-        self.change_system(RecordKind::Session, &Operation::default(), |transaction| {
+        let (lsn, (session, old)) = self.change_system(RecordKind::Session, &Operation::default(), |transaction| {
+            let old = match transaction.get(Key::client(client))? {
+                Some(bytes) => Some(SessionId(ClientState::decode(&bytes)?.session)),
+                None => None,
+            };
+            if let Some(old) = old {
+                forget(transaction, old)?;
+            }
             // Whoever opens another one waits for the system tree, and finds the log longer.
-            let id = self.engine.log.last().next();
-            transaction.put(Key::session(id.0), SessionHeader { client, opened: time }.encode());
-            Ok(SessionId(id.0))
+            let session = SessionId::at(self.label().id, self.engine.log.last().next());
+            let state = ClientState {
+                session: session.0,
+                time,
+                lapsed: None,
+            };
+            transaction.put(Key::session(session.0), SessionHeader { client, opened: time }.encode());
+            transaction.put(Key::client(client), state.encode());
+            Ok((session, old))
+        })?;
+        if let Some(old) = old {
+            self.engine.sessions.ended(old);
+        }
+        Ok((lsn, session))
+    }
+
+    /// A session that was opened and has not ended.
+    ///
+    /// # Errors
+    /// `SessionLost` if there is none; damage.
+    pub fn session(&self, session: SessionId) -> Result<SessionState> {
+        let header = self.read_system(|view| match view.get(Key::session(session.0))? {
+            Some(bytes) => Ok(Some(SessionHeader::decode(&bytes)?)),
+            None => Ok(None),
+        })?;
+        let header = header.ok_or_else(|| lost(session))?;
+        Ok(SessionState {
+            client: header.client,
+            streams: self.engine.sessions.last(&self.engine, session)?,
         })
     }
 
-    /// Ends a session: its streams, replies and ranges are forgotten.
+    /// Ends a session: its streams, replies and ranges are forgotten, and its client too if it has no other.
     ///
     /// # Errors
     /// Damage.
     pub fn end_session(&self, session: SessionId) -> Result<Lsn> {
         let ended = self.change_system(RecordKind::Session, &Operation::default(), |transaction| {
-            let first = Key::session(session.0);
-            let last = Key::new(session.0, KeyKind::VnodeRange, u64::MAX);
-            let keys: Vec<Key> = transaction
-                .scan(first, last)
-                .map(|item| Ok(item?.0))
-                .collect::<Result<_, Stop>>()?;
-            keys.into_iter().for_each(|key| transaction.delete(key));
-            Ok(())
+            let client = match transaction.get(Key::session(session.0))? {
+                Some(bytes) => Some(SessionHeader::decode(&bytes)?.client),
+                None => None,
+            };
+            if let Some(client) = client
+                && let Some(bytes) = transaction.get(Key::client(client))?
+                && ClientState::decode(&bytes)?.session == session.0
+            {
+                transaction.delete(Key::client(client));
+            }
+            forget(transaction, session)
         });
         self.engine.sessions.ended(session);
         ended.map(|(lsn, ())| lsn)
@@ -156,6 +201,22 @@ impl Aggregate {
 fn check_session(transaction: &Transaction<'_>, session: SessionId) -> Result<(), Stop> {
     match transaction.get(Key::session(session.0))? {
         Some(_) => Ok(()),
-        None => Err(Error::new(Kind::SessionLost, format!("session {}", session.0)).into()),
+        None => Err(lost(session).into()),
     }
+}
+
+/// Deletes all that is kept for a session.
+fn forget(transaction: &mut Transaction<'_>, session: SessionId) -> Result<(), Stop> {
+    let first = Key::session(session.0);
+    let last = Key::new(session.0, KeyKind::VnodeRange, u64::MAX);
+    let keys: Vec<Key> = transaction
+        .scan(first, last)
+        .map(|item| Ok(item?.0))
+        .collect::<Result<_, Stop>>()?;
+    keys.into_iter().for_each(|key| transaction.delete(key));
+    Ok(())
+}
+
+fn lost(session: SessionId) -> Error {
+    Error::new(Kind::SessionLost, format!("session {}", session.0)).because("there is no such session")
 }

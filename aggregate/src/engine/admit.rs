@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use baton_types::Result;
 
-use super::Engine;
 use super::provide::QUEUED_MAX;
+use super::{Engine, Patience, would_wait};
 use crate::format::Geometry;
 use crate::space::{Purpose, no_space};
 
@@ -116,26 +116,41 @@ impl Engine {
     /// Lets in an operation that may write `blocks` blocks of data. Waits for a checkpoint at the hard bounds.
     ///
     /// # Errors
-    /// `NoSpace`; what failed before.
-    pub fn admit(&self, purpose: Purpose, blocks: u64) -> Result<()> {
+    /// `NoSpace`; what failed before; `Wait` where it would wait for one who may not.
+    pub fn admit(&self, purpose: Purpose, blocks: u64, patience: Patience) -> Result<()> {
         self.log.check()?;
+        if patience == Patience::None {
+            let is_busy = self.log.queued() > QUEUED_MAX || self.is_at_bound();
+            return match !is_busy && self.pay(purpose, blocks) {
+                true => Ok(()),
+                false => Err(would_wait("admission")),
+            };
+        }
         while self.log.queued() > QUEUED_MAX {
             self.wait(self.log.durable().next())?;
         }
         while self.is_at_bound() {
             self.checkpoint()?;
         }
-        let cost = NODE_BLOCKS_PER_OPERATION + i64::try_from(blocks).unwrap_or(i64::MAX / 2);
         for _ in 0..=CHECKPOINTS_TO_REUSE {
-            if self.admission.left(purpose).load(Ordering::Relaxed) >= cost {
-                self.admission.growth.fetch_sub(cost, Ordering::Relaxed);
-                self.admission.upkeep.fetch_sub(cost, Ordering::Relaxed);
-                self.admission.paid.fetch_add(cost, Ordering::Relaxed);
-                self.admission.blocks_since_freeze.fetch_add(blocks, Ordering::Relaxed);
+            if self.pay(purpose, blocks) {
                 return Ok(());
             }
             self.checkpoint()?;
         }
         Err(no_space())
+    }
+
+    /// Takes what an operation may cost from the headroom; false if there is too little.
+    fn pay(&self, purpose: Purpose, blocks: u64) -> bool {
+        let cost = NODE_BLOCKS_PER_OPERATION + i64::try_from(blocks).unwrap_or(i64::MAX / 2);
+        if self.admission.left(purpose).load(Ordering::Relaxed) < cost {
+            return false;
+        }
+        self.admission.growth.fetch_sub(cost, Ordering::Relaxed);
+        self.admission.upkeep.fetch_sub(cost, Ordering::Relaxed);
+        self.admission.paid.fetch_add(cost, Ordering::Relaxed);
+        self.admission.blocks_since_freeze.fetch_add(blocks, Ordering::Relaxed);
+        true
     }
 }

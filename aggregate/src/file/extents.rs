@@ -108,6 +108,23 @@ pub(super) fn overlapping(items: &impl Items, vnode: Vnode, range: &Range<u64>) 
     Ok(found)
 }
 
+/// The first extent that has blocks of `range`.
+pub(super) fn first_in(items: &impl Items, vnode: Vnode, range: &Range<u64>) -> Result<Option<Placed>, Stop> {
+    if range.is_empty() {
+        return Ok(None);
+    }
+    if let Some(placed) = last_until(items, vnode, range.start)?
+        && placed.end() > range.start
+    {
+        return Ok(Some(placed));
+    }
+    let next = items
+        .scan(Key::extent(vnode, range.start + 1), Key::extent(vnode, range.end - 1))
+        .next();
+    let next = next.transpose()?;
+    next.map(|(key, value)| Placed::decode(vnode, key, &value)).transpose()
+}
+
 /// The last extent that begins at `block` or before.
 pub(super) fn last_until(items: &impl Items, vnode: Vnode, block: u64) -> Result<Option<Placed>, Stop> {
     let last = items.last_at_or_before(Key::extent(vnode, block))?;

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use super::{BLOCK, GROUPED_BYTES_MAX, believing, extents, load};
 use crate::aggregate::Fileset;
 use crate::buffer::Buffer;
+use crate::engine::{Patience, would_wait};
 use crate::fileset::Items;
-use crate::format::{BLOCK_BYTES, Key};
+use crate::format::{Attributes, BLOCK_BYTES, Key};
 use crate::nodes::{Nodes, Reuse, Units};
 use crate::tree::Stop;
 
@@ -26,12 +27,31 @@ pub fn read(fileset: &Fileset, fid: Fid, offset: u64, len: usize) -> Result<Byte
     Ok(read_version(fileset, fid, offset, len)?.1)
 }
 
+/// The same, if `judge` allows it, which sees the file's attributes.
+///
+/// # Errors
+/// As [`read`]; what `judge` says.
+pub fn read_as(
+    fileset: &Fileset,
+    fid: Fid,
+    (offset, len): (u64, usize),
+    judge: &dyn Fn(&Attributes) -> Result<(), Stop>,
+) -> Result<Bytes> {
+    believing(fileset, fid, || {
+        let plan = fileset.read(|view| {
+            judge(&load(view, fid)?)?;
+            Plan::of(view, fid, offset, len)
+        })?;
+        plan.read(&fileset.engine().nodes, fileset.patience())
+    })
+}
+
 /// The same, and the data version that they are of.
 pub(super) fn read_version(fileset: &Fileset, fid: Fid, offset: u64, len: usize) -> Result<(u64, Bytes)> {
     let nodes = &fileset.engine().nodes;
     believing(fileset, fid, || {
         let plan = fileset.read(|view| Plan::of(view, fid, offset, len))?;
-        Ok((plan.data_version, plan.read(nodes)?))
+        Ok((plan.data_version, plan.read(nodes, fileset.patience())?))
     })
 }
 
@@ -91,8 +111,12 @@ impl Plan {
         self.range.start / BLOCK..self.range.end.div_ceil(BLOCK)
     }
 
-    /// The bytes.
-    pub fn read(&self, nodes: &Nodes) -> Result<Bytes> {
+    /// The bytes; for one who may not wait, only if all of them are in memory.
+    pub fn read(&self, nodes: &Nodes, patience: Patience) -> Result<Bytes> {
+        let is_at_hand = |part: &Part| part.units.pointers().all(|pointer| nodes.has_data(&pointer));
+        if patience == Patience::None && !self.parts.iter().all(is_at_hand) {
+            return Err(would_wait("data"));
+        }
         if let Some(bytes) = self.read_one(nodes) {
             return bytes;
         }
@@ -107,7 +131,11 @@ impl Plan {
         for part in &self.parts {
             buffer[filled..part.blocks.start * BLOCK_BYTES].fill(0);
             filled = part.blocks.end * BLOCK_BYTES;
-            self.read_part(nodes, part, &mut buffer[part.blocks.start * BLOCK_BYTES..filled])?;
+            self.read_part(
+                (nodes, patience),
+                part,
+                &mut buffer[part.blocks.start * BLOCK_BYTES..filled],
+            )?;
         }
         buffer[filled..].fill(0);
         let first = blocks.start * BLOCK;
@@ -132,8 +160,9 @@ impl Plan {
         Some(nodes.read_data(&pointer).map(|bytes| bytes.slice(from..to)))
     }
 
-    fn read_part(&self, nodes: &Nodes, part: &Part, into: &mut [u8]) -> Result<()> {
-        let reuse = match self.range.end - self.range.start <= GROUPED_BYTES_MAX as u64 {
+    fn read_part(&self, (nodes, patience): (&Nodes, Patience), part: &Part, into: &mut [u8]) -> Result<()> {
+        let is_short = self.range.end - self.range.start <= GROUPED_BYTES_MAX as u64;
+        let reuse = match is_short || patience == Patience::None {
             true => Reuse::Likely,
             false => Reuse::Unlikely,
         };

@@ -3,16 +3,17 @@
 use baton_types::{Error, Fid, Kind, Result};
 
 use super::write::{changed, count_blocks, put_block, set_inline};
-use super::{BLOCK, SIZE_END, believing, extents, load};
+use super::{BLOCK, SIZE_END, Settle, believing, extents, load};
 use crate::aggregate::{Done, Fileset, Need};
 use crate::buffer::Buffer;
+use crate::engine::{Patience, would_wait};
 use crate::fileset::{Object, Progress, save};
 use crate::format::Key;
 use crate::transaction::{Operation, Transaction};
 use crate::tree::Stop;
 
 /// Extents cut in one step: at 64 blocks each 64 MiB, in a fraction of a millisecond under the fileset's lock.
-const STEP_EXTENTS_MAX: usize = 256;
+pub(super) const STEP_EXTENTS_MAX: usize = 256;
 
 /// Sets the length of a file.
 ///
@@ -23,41 +24,70 @@ const STEP_EXTENTS_MAX: usize = 256;
 /// `Damaged` if the last block cannot be read; as [`Fileset::operate`]. The operation itself may be refused as `Stale`,
 /// `IsDirectory`, `Invalid`, `TooBig`, `NoSpace`.
 pub fn truncate(fileset: &Fileset, operation: &Operation, fid: Fid, size: u64) -> Result<Done<Object>> {
-    // One block, which takes the place of the last.
+    truncate_as(fileset, operation, (fid, size), &mut super::as_it_is)
+}
+
+/// The same, as `settle` allows it, which may set other attributes along with the length.
+///
+/// # Errors
+/// As [`truncate`]; what `settle` says.
+pub fn truncate_as(
+    fileset: &Fileset,
+    operation: &Operation,
+    (fid, size): (Fid, u64),
+    settle: &mut Settle<'_>,
+) -> Result<Done<Object>> {
+    in_steps(fileset, operation, fid, settle, |transaction, settle| {
+        resize(transaction, (fid, size), settle)
+    })
+}
+
+/// Does `change` as `operation`; while there is more of it than one step may do, steps of their own come first.
+pub(super) fn in_steps(
+    fileset: &Fileset,
+    operation: &Operation,
+    fid: Fid,
+    settle: &mut Settle<'_>,
+    mut change: impl FnMut(&mut Transaction<'_>, &mut Settle<'_>) -> Result<(Object, Progress), Stop>,
+) -> Result<Done<Object>> {
+    // Blocks that take the place of those at the edges.
     let need = Need {
-        blocks: 1,
+        blocks: 2,
         ..Need::UPKEEP
     };
     loop {
         let mut is_long = false;
         let done = believing(fileset, fid, || {
-            fileset.operate(operation, need, |transaction, _| {
-                match resize(transaction, fid, size)? {
-                    (object, Progress::Done) => Ok(object),
-                    (_, Progress::More) => {
-                        is_long = true;
-                        Err(Error::new(Kind::Wait, format!("file {fid}"))
-                            .because("it gets shorter in steps")
-                            .into())
-                    }
+            fileset.operate(operation, need, |transaction, _| match change(transaction, settle)? {
+                (object, Progress::Done) => Ok(object),
+                (_, Progress::More) => {
+                    is_long = true;
+                    Err(would_wait("file that changes in steps").into())
                 }
             })
         });
-        if !is_long {
+        if !is_long || fileset.patience() == Patience::None {
             return done;
         }
         let own = Operation {
             time: operation.time,
             ..Operation::default()
         };
-        let step = fileset.operate(&own, need, |transaction, _| Ok(resize(transaction, fid, size)?.0));
+        let step = fileset.operate(&own, need, |transaction, _| {
+            Ok(change(transaction, &mut super::as_it_is)?.0)
+        });
         step?.answer?;
     }
 }
 
 /// The change itself, or as much of it as one step may do.
-pub(super) fn resize(transaction: &mut Transaction<'_>, fid: Fid, size: u64) -> Result<(Object, Progress), Stop> {
-    let mut attributes = load(transaction, fid)?;
+pub(super) fn resize(
+    transaction: &mut Transaction<'_>,
+    (fid, size): (Fid, u64),
+    settle: &mut Settle<'_>,
+) -> Result<(Object, Progress), Stop> {
+    let old = load(transaction, fid)?;
+    let mut attributes = old;
     if size >= SIZE_END {
         return Err(Error::new(Kind::TooBig, format!("file {fid}")).into());
     }
@@ -95,6 +125,7 @@ pub(super) fn resize(transaction: &mut Transaction<'_>, fid: Fid, size: u64) -> 
     }
     attributes.size = reached;
     changed(transaction, &mut attributes);
+    settle(&old, &mut attributes)?;
     save(transaction, fid.vnode, &attributes);
     Ok((Object { fid, attributes }, progress))
 }

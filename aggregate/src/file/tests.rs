@@ -1,9 +1,11 @@
 //! Bytes of files on the double's disk: each operation, and what a reader is told of damage.
 
 mod model;
+mod settle;
 
 use std::sync::Arc;
 
+use baton_types::call::Allocate;
 use baton_types::{
     AggregateId, ClientId, Epoch, Fid, FilesetId, FilesetName, Incarnation, Kind, Result, ServerId, Timestamp, Vnode,
 };
@@ -139,6 +141,17 @@ impl Bed {
 
     fn truncate(&self, size: u64) -> Object {
         answer(truncate(&self.fileset, &Operation::default(), self.fid, size))
+    }
+
+    fn fallocate(&self, range: std::ops::Range<u64>, how: Allocate) -> Object {
+        let operation = Operation::default();
+        answer(fallocate(
+            &self.fileset,
+            &operation,
+            (self.fid, range),
+            how,
+            &mut as_it_is,
+        ))
     }
 
     fn read(&self, offset: u64, len: usize) -> Bytes {

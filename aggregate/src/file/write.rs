@@ -1,12 +1,14 @@
 //! `write`: bytes into a file.
 
+use baton_types::call::At;
 use baton_types::{Error, Fid, Kind, Result, Vnode, limits};
 use bytes::Bytes;
 
 use super::data::Data;
-use super::{BLOCK, GROUPED_BYTES_MAX, INLINE_BYTES_MAX, SIZE_END, believing, extents, load};
+use super::{BLOCK, GROUPED_BYTES_MAX, INLINE_BYTES_MAX, SIZE_END, Settle, believing, extents, load};
 use crate::aggregate::{Done, Fileset, Need};
 use crate::buffer::Buffer;
+use crate::engine::{Patience, would_wait};
 use crate::fileset::{Object, save};
 use crate::format::{Attributes, Checksum, Key};
 use crate::transaction::{Operation, Transaction};
@@ -18,25 +20,79 @@ pub const WRITE_BYTES_MAX: usize = limits::FRAME_PAYLOAD_BYTES_MAX as usize;
 /// Writes `bytes` at `offset` of a file.
 ///
 /// # Errors
-/// `Limit` past [`WRITE_BYTES_MAX`]; `Damaged` if what a block held before is needed and cannot be read; as
-/// [`Fileset::operate`]. The operation itself may be refused as `Stale`, `IsDirectory`, `Invalid`, `TooBig`, `NoSpace`.
+/// As [`write_as`].
 pub fn write(fileset: &Fileset, operation: &Operation, fid: Fid, offset: u64, bytes: &[u8]) -> Result<Done<Object>> {
+    write_as(
+        fileset,
+        operation,
+        (fid, At::Offset(offset)),
+        bytes,
+        &mut super::as_it_is,
+    )
+}
+
+/// Writes `bytes` to a file, as `settle` allows it.
+///
+/// # Errors
+/// `Limit` past [`WRITE_BYTES_MAX`]; `Damaged` if what a block held before is needed and cannot be read; as
+/// [`Fileset::operate`]. The operation itself may be refused as `Stale`, `IsDirectory`, `Invalid`, `TooBig`, `NoSpace`,
+/// or as `settle` says.
+pub fn write_as(
+    fileset: &Fileset,
+    operation: &Operation,
+    (fid, at): (Fid, At),
+    bytes: &[u8],
+    settle: &mut Settle<'_>,
+) -> Result<Done<Object>> {
     if bytes.len() > WRITE_BYTES_MAX {
         let reason = format!("a write of {} bytes; {WRITE_BYTES_MAX} at most", bytes.len());
         return Err(Error::new(Kind::Limit, format!("file {fid}")).because(reason));
     }
-    if bytes.is_empty() || offset.checked_add(bytes.len() as u64).is_none_or(|end| end >= SIZE_END) {
-        return fileset.operate(operation, Need::GROWTH, |transaction, _| {
-            let attributes = load(transaction, fid)?;
-            match bytes {
-                [] => Ok(Object { fid, attributes }),
-                _ => Err(Error::new(Kind::TooBig, format!("file {fid}")).into()),
-            }
-        });
+    loop {
+        let offset = match at {
+            At::Offset(offset) => offset,
+            At::End => end_of(fileset, fid)?,
+        };
+        let is_too_long = offset.checked_add(bytes.len() as u64).is_none_or(|end| end >= SIZE_END);
+        if bytes.is_empty() || is_too_long {
+            return fileset.operate(operation, Need::GROWTH, |transaction, _| {
+                let attributes = load(transaction, fid)?;
+                settle(&attributes, &mut { attributes })?;
+                match bytes {
+                    [] => Ok(Object { fid, attributes }),
+                    _ => Err(Error::new(Kind::TooBig, format!("file {fid}")).into()),
+                }
+            });
+        }
+        let data = Data::new(offset, bytes);
+        if let Some(done) = write_data(fileset, operation, (fid, at), data, settle)? {
+            return Ok(done);
+        }
     }
+}
+
+/// Where a file ends just now; what is no file is refused where that is recorded.
+fn end_of(fileset: &Fileset, fid: Fid) -> Result<u64> {
+    match fileset.read(|view| load(view, fid)) {
+        Ok(attributes) => Ok(attributes.size),
+        Err(error) if matches!(error.kind, Kind::Stale | Kind::IsDirectory | Kind::Invalid) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes what is ready but for its place on the disk; `None` if it was to go to the end, and that is elsewhere now.
+fn write_data(
+    fileset: &Fileset,
+    operation: &Operation,
+    (fid, at): (Fid, At),
+    mut data: Data,
+    settle: &mut Settle<'_>,
+) -> Result<Option<Done<Object>>> {
     let engine = fileset.engine();
-    let mut data = Data::new(offset, bytes);
-    if bytes.len() > GROUPED_BYTES_MAX {
+    if data.bytes().len() > GROUPED_BYTES_MAX {
+        if fileset.patience() == Patience::None {
+            return Err(would_wait("large write"));
+        }
         match data.write_ahead(engine) {
             // Whether the aggregate is full is decided where the refusal is recorded.
             Err(error) if error.kind == Kind::NoSpace => data.hash(),
@@ -52,16 +108,32 @@ pub fn write(fileset: &Fileset, operation: &Operation, fid: Fid, offset: u64, by
     let blocks = data.block_range();
     // One more, for inline bytes that become a block.
     let need = Need::data(blocks.end - blocks.start + 1);
+    let mut is_elsewhere = false;
     let done = believing(fileset, fid, || {
-        fileset.operate(operation, need, |transaction, _| put(transaction, fid, &mut data))
+        fileset.operate(operation, need, |transaction, _| {
+            is_elsewhere = at == At::End && load(transaction, fid)?.size != data.range().start;
+            if is_elsewhere {
+                return Err(would_wait("end of a file").into());
+            }
+            put(transaction, fid, &mut data, settle)
+        })
     });
     data.give_back(engine);
-    done
+    match is_elsewhere {
+        true => Ok(None),
+        false => done.map(Some),
+    }
 }
 
 /// The change itself.
-pub(super) fn put(transaction: &mut Transaction<'_>, fid: Fid, data: &mut Data) -> Result<Object, Stop> {
-    let mut attributes = load(transaction, fid)?;
+pub(super) fn put(
+    transaction: &mut Transaction<'_>,
+    fid: Fid,
+    data: &mut Data,
+    settle: &mut Settle<'_>,
+) -> Result<Object, Stop> {
+    let old = load(transaction, fid)?;
+    let mut attributes = old;
     let size = attributes.size.max(data.range().end);
     let inline = transaction.get(Key::inline(fid.vnode))?;
     if size <= INLINE_BYTES_MAX && attributes.blocks == 0 {
@@ -71,6 +143,7 @@ pub(super) fn put(transaction: &mut Transaction<'_>, fid: Fid, data: &mut Data) 
     }
     attributes.size = size;
     changed(transaction, &mut attributes);
+    settle(&old, &mut attributes)?;
     save(transaction, fid.vnode, &attributes);
     Ok(Object { fid, attributes })
 }
@@ -78,7 +151,7 @@ pub(super) fn put(transaction: &mut Transaction<'_>, fid: Fid, data: &mut Data) 
 /// The file's bytes changed, or their number.
 pub(super) fn changed(transaction: &Transaction<'_>, attributes: &mut Attributes) {
     attributes.data_version += 1;
-    (attributes.modified, attributes.changed) = (transaction.time(), transaction.time());
+    attributes.modify(transaction.time());
 }
 
 /// Sets the inline item to `bytes`, or deletes it.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use baton_types::call::{Allocate, At};
 use proptest::prelude::*;
 
 use super::*;
@@ -26,6 +27,16 @@ impl Model {
         self.size = size;
     }
 
+    fn punch(&mut self, range: std::ops::Range<u64>, how: Allocate) {
+        match how {
+            Allocate::PunchHole | Allocate::Zero => self.bytes.retain(|at, _| !range.contains(at)),
+            Allocate::Extend | Allocate::KeepSize => {}
+        }
+        if matches!(how, Allocate::Extend | Allocate::Zero) {
+            self.size = self.size.max(range.end);
+        }
+    }
+
     fn read(&self, offset: u64, len: usize) -> Vec<u8> {
         let end = (offset + len as u64).min(self.size).max(offset);
         let mut bytes = vec![0; (end - offset) as usize];
@@ -39,7 +50,9 @@ impl Model {
 #[derive(Clone, Debug)]
 enum Step {
     Write { offset: u64, len: usize, seed: u8 },
+    Append { len: usize, seed: u8 },
     Truncate { size: u64 },
+    Fallocate { offset: u64, len: usize, how: Allocate },
     Read { offset: u64, len: usize },
     Seek { offset: u64, sought: Sought },
     Commit,
@@ -62,10 +75,19 @@ fn len() -> impl Strategy<Value = usize> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    let how = prop_oneof![
+        4 => Just(Allocate::PunchHole),
+        2 => Just(Allocate::Zero),
+        1 => Just(Allocate::Extend),
+        1 => Just(Allocate::KeepSize),
+    ];
+    let near = prop_oneof![0..3_000u64, 0..300_000u64, (0..80u64).prop_map(|block| block * BLOCK)];
     let sought = prop_oneof![Just(Sought::Data), Just(Sought::Hole)];
     prop_oneof![
         10 => (offset(), len(), any::<u8>()).prop_map(|(offset, len, seed)| Step::Write { offset, len, seed }),
+        2 => (len(), any::<u8>()).prop_map(|(len, seed)| Step::Append { len, seed }),
         3 => offset().prop_map(|size| Step::Truncate { size }),
+        4 => (near, len(), how).prop_map(|(offset, len, how)| Step::Fallocate { offset, len, how }),
         6 => (offset(), 1..200_000usize).prop_map(|(offset, len)| Step::Read { offset, len }),
         3 => (offset(), sought).prop_map(|(offset, sought)| Step::Seek { offset, sought }),
         2 => Just(Step::Commit),
@@ -108,6 +130,18 @@ fn run(steps: &[Step], seed: u64) {
                 let bytes = pattern(*seed, *len);
                 model.write(*offset, &bytes);
                 assert_eq!(bed.write(*offset, &bytes).attributes.size, model.size);
+            }
+            Step::Append { len, seed } => {
+                let bytes = pattern(*seed, *len);
+                model.write(model.size, &bytes);
+                let operation = Operation::default();
+                let done = write_as(&bed.fileset, &operation, (bed.fid, At::End), &bytes, &mut as_it_is);
+                assert_eq!(answer(done).attributes.size, model.size);
+            }
+            Step::Fallocate { offset, len, how } => {
+                let range = *offset..*offset + *len as u64;
+                model.punch(range.clone(), *how);
+                assert_eq!(bed.fallocate(range, *how).attributes.size, model.size);
             }
             Step::Truncate { size } => {
                 model.truncate(*size);

@@ -215,3 +215,70 @@ fn every_operation_sent_again_answers_as_it_did_first_also_under_the_next_owner(
     let report = check(device.clone(), Nodes::new(device), Data::Read).unwrap();
     assert!(report.is_sound(), "{:?}", report.findings);
 }
+
+#[test]
+fn a_session_makes_only_what_it_was_given_numbers_for() {
+    let disk = disk();
+    let (_, aggregate) = claim(&disk, 1);
+    let (root, session, first) = begin(&aggregate);
+    let fileset = aggregate.fileset(FILESET).unwrap();
+    let make = |sequence: u32, vnode: u64| {
+        let operation = Operation {
+            session,
+            sequence,
+            vnode: Vnode::new(vnode).ok(),
+            unique: 1,
+            ..Operation::default()
+        };
+        let called = name(&vnode.to_string());
+        let place = Place {
+            directory: root,
+            name: &called,
+        };
+        let made = fileset.operate(&operation, Need::GROWTH, |t, names| {
+            fileset::create(t, names, place, BIRTH)
+        });
+        made.unwrap().answer.map(drop).map_err(|error| error.kind)
+    };
+    assert_eq!(make(1, first), Ok(()));
+    let (_, other) = aggregate
+        .open_session(ClientId(Uuid::from_u128(6)), Timestamp(1))
+        .unwrap();
+    let (_, foreign) = aggregate.grant_vnodes(other, FILESET).unwrap();
+    assert_eq!(make(2, foreign.first.number()), Err(Kind::Invalid));
+    let (_, second) = aggregate.grant_vnodes(session, FILESET).unwrap();
+    assert_eq!(make(3, second.first.number()), Ok(()), "given after it was asked");
+    assert_eq!(make(4, second.first.number() + 1_024), Err(Kind::Invalid));
+}
+
+#[test]
+fn a_client_has_one_session_and_finds_how_far_it_came() {
+    let disk = disk();
+    let (port, aggregate) = claim(&disk, 1);
+    let (root, session, first) = begin(&aggregate);
+    let client = ClientId(Uuid::from_u128(5));
+    let script = Script { root, session, first };
+    let fileset = aggregate.fileset(FILESET).unwrap();
+    for sequence in 1..=3 {
+        let operation = script.operation(sequence);
+        let done = fileset.operate(&operation, Need::GROWTH, |t, names| script.run(sequence, t, names));
+        done.unwrap();
+    }
+    let state = aggregate.session(session).unwrap();
+    assert_eq!((state.client, state.streams), (client, vec![(0, 3)]));
+    aggregate.checkpoint().unwrap();
+    port.stop();
+    let (_, aggregate) = claim(&disk, 2);
+    assert_eq!(aggregate.session(session).unwrap().streams, [(0, 3)]);
+    let (_, new) = aggregate.open_session(client, Timestamp(2)).unwrap();
+    assert_ne!(new, session);
+    assert_eq!(aggregate.session(session).unwrap_err().kind, Kind::SessionLost);
+    assert_eq!(aggregate.session(new).unwrap().streams, []);
+    assert_eq!(aggregate.client(client).unwrap().unwrap().session, new.0);
+    aggregate.end_session(new).unwrap();
+    assert_eq!(aggregate.client(client).unwrap(), None);
+    aggregate.wait(aggregate.last()).unwrap();
+    let device = Arc::new(disk.port());
+    let report = check(device.clone(), Nodes::new(device), Data::Read).unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+}

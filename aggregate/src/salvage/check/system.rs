@@ -12,7 +12,7 @@ use crate::format::{
     ClientState, FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage, Key, KeyKind, Lsn, Pointer, SessionHeader,
     VnodeRange, decode_holders,
 };
-use crate::transaction::Reply;
+use crate::transaction::{Reply, SessionId};
 
 /// What the system tree says of one fileset.
 #[derive(Default)]
@@ -167,6 +167,7 @@ fn ranges(check: &mut Check<'_>, id: FilesetId, fileset: &FilesetItems) {
 
 /// Whatever is kept for a session or a client belongs to one that exists.
 fn sessions(check: &mut Check<'_>, system: &System, last: Lsn) {
+    let aggregate = check.patient.label.id;
     let findings = &mut check.findings;
     for session in system.of_sessions.difference(&system.sessions) {
         findings.fault(
@@ -176,7 +177,7 @@ fn sessions(check: &mut Check<'_>, system: &System, last: Lsn) {
         );
     }
     for session in &system.sessions {
-        if *session > last.0 {
+        if SessionId(*session).opened_by(aggregate) > last {
             findings.fault(
                 Fault::Session,
                 format!("session {session}"),
