@@ -110,7 +110,10 @@ pub fn attach(source: &str, directory: &Path, options: Options) -> Result<Attach
 pub fn minor_of(directory: &Path) -> Result<u32> {
     let flags = AtFlags::STATX_DONT_SYNC;
     let found = statx(CWD, directory, flags, StatxFlags::empty()).map_err(|e| failed(directory, e.into()))?;
-    Ok(found.stx_dev_minor)
+    match found.stx_dev_major {
+        0 => Ok(found.stx_dev_minor),
+        _ => Err(Error::new(Kind::Invalid, directory.display().to_string()).because("it is on a disk of this machine")),
+    }
 }
 
 /// Reads so far ahead as suits us. Worth a line in the log when it fails, no more.

@@ -214,9 +214,20 @@ fn take(note: v1::GuardNote, descriptors: Vec<OwnedFd>, watched: &Watched) -> Re
     match note.what {
         Some(guard_note::What::Watch(note)) => watched.lock().push(Watch::of(note, descriptors)?),
         Some(guard_note::What::Release(note)) => watched.lock().retain(|watch| watch.minor != note.minor),
+        Some(guard_note::What::CutOff(note)) => cut_off(&mut watched.lock(), note.minor),
         None => return Err(Error::new(Kind::Invalid, "note").because("empty")),
     }
     Ok(())
+}
+
+/// Ends a mount because its daemon says so.
+fn cut_off(watched: &mut [Watch], minor: u32) {
+    let is_meant = |watch: &&mut Watch| watch.minor == minor && watch.state == State::Served;
+    if let Some(watch) = watched.iter_mut().find(is_meant) {
+        watch.abort();
+        watch.forget();
+        watch.unmount();
+    }
 }
 
 /// The daemon's end of the line.
@@ -260,6 +271,14 @@ impl Guardian {
     /// As for [`Guardian::watch`].
     pub fn release(&self, minor: u32) -> Result<()> {
         self.tell(guard_note::What::Release(v1::GuardRelease { minor }), &[])
+    }
+
+    /// Ends a mount now: what programs have open in it fails, and shows nothing any more.
+    ///
+    /// # Errors
+    /// As for [`Guardian::watch`].
+    pub fn cut_off(&self, minor: u32) -> Result<()> {
+        self.tell(guard_note::What::CutOff(v1::GuardCutOff { minor }), &[])
     }
 
     fn tell(&self, what: guard_note::What, descriptors: &[std::os::fd::BorrowedFd<'_>]) -> Result<()> {

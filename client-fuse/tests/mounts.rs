@@ -1,9 +1,10 @@
-//! The guard, with real processes and a real kernel: needs root and /dev/fuse.
+//! Mounts and their guard, with real processes and a real kernel: needs root and /dev/fuse.
 //!
 //! The test's own program, started again, is the daemon: it serves one file that the kernel may keep for ever.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -12,14 +13,20 @@ use std::time::{Duration, SystemTime};
 
 use baton_client_fuse::attach::{self, InUse, Options};
 use baton_client_fuse::guard::{self, Guardian};
+use baton_client_fuse::mounts::{Begun, Mounts, Plan};
 use baton_client_fuse::proof::Proof;
-use baton_types::{BootClock, Clock, Time};
+use baton_client_fuse::served::Served;
+use baton_rpc::Locator;
+use baton_rpc::sessions::Who;
+use baton_types::file::MountPoint;
+use baton_types::{BootClock, CellName, Clock, Error, FileName, FilesetId, Kind, Result, Time};
 use fuser::{
     Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags,
     ReplyAttr, ReplyData, ReplyEntry, ReplyOpen, Request, Session, SessionACL,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 /// Where the daemon mounts; set for the daemon alone.
@@ -92,32 +99,87 @@ impl Filesystem for OneFile {
     }
 }
 
-/// Not a test: the daemon of the tests below.
-#[test]
-fn daemon() {
-    let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else {
-        return;
-    };
-    let guardian = Guardian::of_this_process().unwrap();
-    let proof = Arc::new(Proof::new().unwrap());
-    let root = proof.remember(1).unwrap();
-    let attached = attach::attach("test.example", &directory, Options::default()).unwrap();
-    guardian.watch(&directory, &attached, proof.table()).unwrap();
-    attach::read_ahead(attached.minor).unwrap();
-    let prover = proof.clone();
+/// What the daemon would ask of a mount that has servers.
+struct NoServers;
+
+impl Served for NoServers {
+    fn fileset_of(&self, node: u64) -> Result<FilesetId> {
+        Err(Error::new(Kind::Stale, format!("inode {node}")))
+    }
+
+    fn flush(&self, node: u64) -> Result<()> {
+        self.fileset_of(node).map(drop)
+    }
+
+    fn mount_point(&self, _: &Arc<Who>, directory: u64, _: &FileName) -> Result<Option<MountPoint>> {
+        self.fileset_of(directory).map(|_| None)
+    }
+
+    fn create_mount_point(&self, _: &Arc<Who>, directory: u64, _: &FileName, _: MountPoint) -> Result<()> {
+        self.fileset_of(directory).map(drop)
+    }
+
+    fn remove_mount_point(&self, _: &Arc<Who>, directory: u64, _: &FileName) -> Result<()> {
+        self.fileset_of(directory).map(drop)
+    }
+
+    fn locator(&self) -> &Arc<Locator> {
+        unreachable!("nobody asks where things are")
+    }
+
+    fn silent(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn stop(&self, _: Duration) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn begin(_: &Plan, proof: Arc<Proof>, device: OwnedFd) -> Result<Begun> {
+    let root = proof.remember(1)?;
+    let prover = Arc::downgrade(&proof);
     std::thread::spawn(move || {
-        loop {
-            prover.extend(BootClock.now() + LIFETIME);
+        while let Some(proof) = prover.upgrade() {
+            proof.extend(BootClock.now() + LIFETIME);
+            drop(proof);
             std::thread::sleep(Duration::from_millis(200));
         }
     });
     let mut config = Config::default();
     config.n_threads = Some(2);
     config.clone_fd = true;
-    let session = Session::from_fd(OneFile(proof.clone()), attached.device, SessionACL::All, config).unwrap();
+    let session = Session::from_fd(OneFile(proof.clone()), device, SessionACL::All, config).unwrap();
+    let run = move || {
+        session.run().map_err(|e| Error::io("FUSE", e))?;
+        proof.forget(root);
+        Ok(())
+    };
+    Ok(Begun {
+        served: Arc::new(NoServers),
+        run: Box::new(run),
+    })
+}
+
+/// Not a test: the daemon of the tests below.
+#[tokio::test]
+async fn daemon() {
+    let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else {
+        return;
+    };
+    let mut terminate = signal(SignalKind::terminate()).unwrap();
+    let mounts = Mounts::new(Guardian::of_this_process().unwrap(), Box::new(begin));
+    let plan = Plan {
+        cell: CellName::parse("test.example").unwrap(),
+        directory: directory.clone(),
+        options: Options::default(),
+        source: None,
+    };
+    mounts.mount(plan.clone()).unwrap();
+    assert_eq!(mounts.mount(plan).unwrap_err().kind, Kind::Busy);
     fs::write(directory.with_extension("pid"), std::process::id().to_string()).unwrap();
-    session.run().unwrap();
-    proof.forget(root);
+    terminate.recv().await;
+    mounts.end();
 }
 
 /// A guard with its daemon, and a mount of it.
@@ -154,6 +216,14 @@ impl Guarded {
 
     fn directory(&self) -> PathBuf {
         self.home.path().join("mount")
+    }
+
+    /// Ends the daemon, and waits for its guard.
+    async fn end(self) -> tempfile::TempDir {
+        kill_process(self.daemon, Signal::TERM).unwrap();
+        assert!(self.guard.await.unwrap().success());
+        assert!(!attach::mounted().unwrap().contains(&self.home.path().join("mount")));
+        self.home
     }
 
     fn is_mounted(&self) -> bool {
@@ -197,10 +267,35 @@ async fn stopped_daemon_leaves_no_old_byte_behind() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(guarded.is_mounted(), "what is under the mount must not be seen");
+    // It goes on, and mounts anew.
     kill_process(guarded.daemon, Signal::CONT).unwrap();
+    while File::open(directory.join("file")).is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(
+        sees(&open, &directory),
+        [CUT_OFF, Ok(()), NO_FILE],
+        "what was open before stays cut off"
+    );
+    guarded.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ended_daemon_leaves_nothing_to_those_who_still_use_its_mount() {
+    let guarded = Guarded::start().await;
     let directory = guarded.directory();
-    assert!(guarded.guard.await.unwrap().success());
-    assert!(!attach::mounted().unwrap().contains(&directory));
+    let open = File::open(directory.join("file")).unwrap();
+    assert_eq!(sees(&open, &directory), [Ok(()), Ok(()), NO_FILE]);
+    let _home = guarded.end().await;
+    assert_eq!(sees(&open, &directory), [CUT_OFF, NO_FILE, NO_FILE]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unmounting_by_hand_ends_the_mount_and_not_the_daemon() {
+    let guarded = Guarded::start().await;
+    attach::detach(&guarded.directory(), InUse::Refuse).unwrap();
+    assert!(!guarded.is_mounted());
+    guarded.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
