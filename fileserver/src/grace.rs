@@ -50,7 +50,8 @@ pub struct Over {
 /// The filesets of one aggregate that are in grace.
 #[derive(Debug)]
 pub struct Grace {
-    until: Time,
+    /// `None` once it has passed.
+    until: Option<Time>,
     filesets: BTreeMap<FilesetId, Waiting>,
     /// How many calls of each client wait.
     parked: BTreeMap<ClientId, usize>,
@@ -78,7 +79,7 @@ impl Grace {
             clients.insert(client, Progress::Missing);
         }
         Grace {
-            until: claimed_at + RECLAIM_MICROS_MAX,
+            until: Some(claimed_at + RECLAIM_MICROS_MAX),
             filesets,
             parked: BTreeMap::new(),
         }
@@ -102,7 +103,7 @@ impl Grace {
 
     /// Until when those who are back must be done; `None` when nobody is waited for.
     pub fn until(&self) -> Option<Time> {
-        self.is_on().then_some(self.until)
+        self.until.filter(|_| self.is_on())
     }
 
     /// Whether a call goes on or waits. Who waits is bounded.
@@ -150,11 +151,12 @@ impl Grace {
         Some(Over { fileset, parked })
     }
 
-    /// Those who were not done in time.
-    pub fn overdue(&self, now: Time) -> Vec<ClientId> {
-        if now < self.until {
+    /// Those who were not done in time, once.
+    pub fn overdue(&mut self, now: Time) -> Vec<ClientId> {
+        if self.until.is_none_or(|until| now < until) {
             return Vec::new();
         }
+        self.until = None;
         let mut clients: Vec<ClientId> = self
             .filesets
             .values()

@@ -6,7 +6,8 @@
 //! - **In order.** Actions are carried out in the order given, those of one step before those of the next: take them
 //!   out under the mutex into one queue. Records are *submitted* to the store in that order, so that it is their order
 //!   in the log; they need not be waited for one by one. [`Event::Recorded`] is reported when the record is durable
-//!   *and* a look submitted after that has passed (I3), in any order. A record that fails is [`Event::Unrecorded`].
+//!   *and* a look submitted after that has passed (I3), in their order. A `Hold` or `Client` for which there is no room
+//!   is [`Event::Unrecorded`]; the other notes give something back, and their failure is the aggregate's (I10).
 //!   Notes: `Hold` and `Drop` are the store's holds, `Client` and `Lapsed` its client states (with the session, without
 //!   and with the date of the lapse), `End` ends the session: at once in the driver's own table, so that no call of it
 //!   passes any more, then in the store.
@@ -38,6 +39,8 @@ mod event;
 mod property;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod transcript;
 
 use baton_types::call::{Coming, Hold, Keep, Lock, LockKind, Patience, Push};
 use baton_types::{ClientId, Core, Error, Fid, FilesetId, Kind, Result, Time};
@@ -69,6 +72,8 @@ pub struct State {
     opens: Opens,
     locks: Locks,
     grace: Grace,
+    /// Calls that need not wait for a lock, only for the log to know that who has it is at an end.
+    deferred: Vec<Ticket>,
     actions: Vec<Action>,
 }
 
@@ -108,6 +113,7 @@ impl State {
             opens: Opens::default(),
             locks: Locks::default(),
             grace: Grace::new(claimed_at, &recovered.holders),
+            deferred: Vec::new(),
             actions: Vec::new(),
         };
         let at_peace = recovered
@@ -243,10 +249,16 @@ impl State {
             Ok(Admission::Later) => return,
             Err(error) => return self.answer(ticket, Err(error)),
         }
-        for other in self.locks.in_the_way(client, fid, lock) {
-            if other != client && self.tokens.is_silent(other) {
-                self.end(now, other);
-            }
+        let others = self.locks.in_the_way(client, fid, lock);
+        let silent: Vec<ClientId> = others
+            .into_iter()
+            .filter(|other| self.tokens.is_silent(*other))
+            .collect();
+        for other in &silent {
+            self.end(now, *other);
+        }
+        if patience == Patience::None && !silent.is_empty() {
+            return self.deferred.push(ticket);
         }
         match self.locks.set(client, fid, lock, patience, ticket) {
             Ok(Outcome::Done(granted)) => {
@@ -281,7 +293,11 @@ impl State {
         silent.into_iter().for_each(|client| self.lapsed(now, client));
     }
 
+    /// Somebody needs what a silent client has. It is free when the log knows that its session is over.
     fn end(&mut self, now: Time, client: ClientId) {
+        if !self.tokens.knows(client) {
+            return; // it has ended, and the log is about to know
+        }
         self.tokens(now, tokens::Event::End(client, None));
     }
 
@@ -311,6 +327,7 @@ impl State {
         self.refuse(dropped.refused, "the client left the fileset");
         self.granted(dropped.granted);
         self.reclaimed(client, fileset);
+        self.actions.extend(self.deferred.drain(..).map(Action::Resume));
     }
 
     /// Nobody waits for a client in a fileset any more.

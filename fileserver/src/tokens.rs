@@ -120,6 +120,11 @@ impl Tokens {
         Some(self.filesets.get(&fileset)?.holders.get(&client)?.hold)
     }
 
+    /// Whether a client has a session here and is not at an end.
+    pub fn knows(&self, client: ClientId) -> bool {
+        self.lifetimes.knows(client)
+    }
+
     /// Where a client holds something or waits to.
     pub fn filesets_of(&self, client: ClientId) -> Vec<FilesetId> {
         self.lifetimes.filesets(client)
@@ -263,12 +268,9 @@ impl Tokens {
     }
 
     fn leave(&mut self, client: ClientId, fileset: FilesetId, ticket: Option<Ticket>) {
-        if self.remove(client, fileset, &not_joined(client, fileset)) {
-            // Answered when it is durable: else the next owner would wait for somebody who does not come back.
-            self.record(Note::Drop(fileset, client), Purpose::Answer(ticket));
-        } else {
-            self.actions.extend(ticket.map(Action::Done));
-        }
+        self.remove(client, fileset, &not_joined(client, fileset));
+        // Answered when it is durable: else the next owner would wait for somebody who does not come back.
+        self.drop_hold(fileset, client, ticket);
         self.advance(fileset);
     }
 
@@ -287,7 +289,7 @@ impl Tokens {
         if !is_holder {
             self.lifetimes.exit(client, fileset);
             if joiner.record.is_some() {
-                self.record(Note::Drop(fileset, client), Purpose::Answer(None));
+                self.drop_hold(fileset, client, None);
             }
         }
         self.advance(fileset);
@@ -306,9 +308,6 @@ impl Tokens {
         self.lifetimes.exit(client, fileset);
         for ticket in joiner.tickets {
             self.refuse(ticket, why.clone());
-        }
-        if holder.is_some() {
-            self.actions.push(Action::Left(client, fileset));
         }
         holder.is_some() || joiner.record.is_some()
     }
@@ -356,13 +355,18 @@ impl Tokens {
         let filesets = self.lifetimes.filesets(client);
         for &fileset in &filesets {
             if self.remove(client, fileset, &error) {
-                self.record(Note::Drop(fileset, client), Purpose::Answer(None));
+                self.drop_hold(fileset, client, None);
             }
         }
         self.lifetimes.remove(client);
         for fileset in filesets {
             self.advance(fileset);
         }
+    }
+
+    /// The log is told; others get what the client had there once it knows, so that no next owner hears of it twice.
+    fn drop_hold(&mut self, fileset: FilesetId, client: ClientId, ticket: Option<Ticket>) {
+        self.record(Note::Drop(fileset, client), Purpose::Left(fileset, client, ticket));
     }
 
     fn record(&mut self, note: Note, purpose: Purpose) -> RecordId {
@@ -377,6 +381,12 @@ impl Tokens {
             Some(Purpose::Join(fileset, client)) => return self.join_recorded(id, fileset, client, result),
             Some(Purpose::Life(client)) => self.records.end_life(client, Some(id)),
             Some(Purpose::Answer(ticket)) => Vec::from_iter(ticket),
+            Some(Purpose::Left(fileset, client, ticket)) => {
+                if result.is_ok() {
+                    self.actions.push(Action::Left(client, fileset));
+                }
+                Vec::from_iter(ticket)
+            }
         };
         for ticket in answered {
             self.actions.push(match &result {

@@ -14,9 +14,9 @@ pub enum Event {
     Orphaned(Fid),
     /// A program does not wait for a lock any more: its call, if it still waits, is refused.
     Cancel(ClientId, Fid, Lock),
-    /// A record is durable, and a look after it passed (I3).
+    /// A record is durable, as all before it, and a look after it passed (I3). Reported in their order.
     Recorded(RecordId),
-    /// A record could not be written.
+    /// A record could not be written: one of `Hold` or `Client`.
     Unrecorded(RecordId, Error),
     /// Time passed.
     Wake,

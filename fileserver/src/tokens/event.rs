@@ -35,7 +35,7 @@ pub enum Event {
     Drop(ClientId, FilesetId),
     /// A client is at an end: it said so and wants an answer, or somebody needs what it holds and it is silent.
     End(ClientId, Option<Ticket>),
-    /// A record is durable, and a look after it passed (I3).
+    /// A record is durable, as all before it, and a look after it passed (I3).
     Recorded(RecordId),
     /// A record could not be written.
     Unrecorded(RecordId, Error),
@@ -58,6 +58,6 @@ pub enum Action {
     Refused(Ticket, Error),
     /// A client was not heard of for too long. It keeps what it has until somebody needs it.
     Lapsed(ClientId),
-    /// A client has no hold on a fileset any more, and with it nothing else there.
+    /// The log knows that a client has no hold on a fileset any more: what else it had there is free.
     Left(ClientId, FilesetId),
 }

@@ -33,6 +33,8 @@ pub(super) enum Purpose {
     Life(ClientId),
     /// The client gets its hold.
     Join(FilesetId, ClientId),
+    /// What the client had there is free for others; and answer its call, if there is one.
+    Left(FilesetId, ClientId, Option<Ticket>),
     /// Answer a call, if there is one.
     Answer(Option<Ticket>),
 }
