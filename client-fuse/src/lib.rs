@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod control;
+pub mod daemon;
 pub mod guard;
 pub mod logins;
 pub mod mounts;

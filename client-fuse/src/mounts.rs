@@ -15,10 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use baton_rpc::sessions::Setup;
 use baton_types::{CellName, Error, Kind, Result};
 use parking_lot::{Condvar, Mutex};
 
-use crate::attach::{self, InUse, Options};
+use crate::attach::{self, Access, InUse, Options};
 use crate::guard::Guardian;
 use crate::proof::Proof;
 use crate::served::Served;
@@ -42,6 +43,18 @@ pub struct Plan {
     pub options: Options,
     /// Servers are dialled from this address.
     pub source: Option<IpAddr>,
+}
+
+/// What a mount is made of.
+pub struct Parts {
+    /// How to ask the servers of its cell.
+    pub sessions: Setup,
+    /// What programs may do.
+    pub access: Access,
+    /// Its word to the guard.
+    pub proof: Arc<Proof>,
+    /// Requests come from it; the first has not been answered.
+    pub device: OwnedFd,
 }
 
 /// What answers the kernel for one mount.

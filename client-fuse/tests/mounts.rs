@@ -68,7 +68,7 @@ impl Filesystem for OneFile {
     fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let ino = if name == "file" { FILE } else { INodeNo(0) };
         if ino == FILE {
-            drop(self.0.remember(ino.0).unwrap());
+            drop(self.0.remember(ino.0).expect("room for one inode"));
         }
         reply.entry(&FOR_EVER, &attributes(ino), Generation(0));
     }
@@ -149,7 +149,8 @@ fn begin(_: &Plan, proof: Arc<Proof>, device: OwnedFd) -> Result<Begun> {
     let mut config = Config::default();
     config.n_threads = Some(2);
     config.clone_fd = true;
-    let session = Session::from_fd(OneFile(proof.clone()), device, SessionACL::All, config).unwrap();
+    let session =
+        Session::from_fd(OneFile(proof.clone()), device, SessionACL::All, config).map_err(|e| Error::io("FUSE", e))?;
     let run = move || {
         session.run().map_err(|e| Error::io("FUSE", e))?;
         proof.forget(root);
@@ -191,14 +192,14 @@ struct Guarded {
 
 impl Guarded {
     async fn start() -> Guarded {
-        let home = tempfile::tempdir().unwrap();
+        let home = tempfile::tempdir().expect("a directory");
         let directory = home.path().join("mount");
-        fs::create_dir(&directory).unwrap();
-        let mut daemon = Command::new(std::env::current_exe().unwrap());
+        fs::create_dir(&directory).expect("a directory");
+        let mut daemon = Command::new(std::env::current_exe().expect("this program"));
         daemon
             .args(["--exact", "daemon", "--nocapture"])
             .env(DIRECTORY, &directory);
-        let guard = tokio::spawn(async { guard::run(daemon).await.unwrap() });
+        let guard = tokio::spawn(async { guard::run(daemon).await.expect("root and /dev/fuse") });
         let pid = loop {
             let text = fs::read_to_string(home.path().join("mount.pid")).unwrap_or_default();
             match text.parse().ok().and_then(Pid::from_raw) {
@@ -220,14 +221,20 @@ impl Guarded {
 
     /// Ends the daemon, and waits for its guard.
     async fn end(self) -> tempfile::TempDir {
-        kill_process(self.daemon, Signal::TERM).unwrap();
-        assert!(self.guard.await.unwrap().success());
-        assert!(!attach::mounted().unwrap().contains(&self.home.path().join("mount")));
+        kill_process(self.daemon, Signal::TERM).expect("the daemon lives");
+        assert!(self.guard.await.expect("a status").success());
+        assert!(
+            !attach::mounted()
+                .expect("a table of mounts")
+                .contains(&self.home.path().join("mount"))
+        );
         self.home
     }
 
     fn is_mounted(&self) -> bool {
-        attach::mounted().unwrap().contains(&self.directory())
+        attach::mounted()
+            .expect("a table of mounts")
+            .contains(&self.directory())
     }
 }
 
