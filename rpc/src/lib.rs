@@ -9,6 +9,7 @@ mod follow;
 pub mod local;
 mod locate;
 pub mod renewal;
+pub mod session;
 pub mod sessions;
 
 pub use dial::{Caller, Connection, Dialer, Failures, Target};

@@ -27,6 +27,8 @@ use bytes::Bytes;
 
 use crate::{FldbClient, Locator};
 
+pub use crate::session::client::Order;
+
 /// What is done with an answer and its payload: once, on a thread that may not be held up.
 pub type Done = Box<dyn FnOnce(Result<(Answer, Bytes)>) + Send>;
 
@@ -100,15 +102,6 @@ pub struct Setup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
 
-/// In which order changes are done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Any: nothing else under way has to come before it.
-    Free,
-    /// After all changes of the same aggregate that were asked for in this way before.
-    Queued,
-}
-
 /// The sessions of one mount.
 pub struct Sessions {
     setup: Setup,
@@ -174,9 +167,8 @@ impl Sessions {
         let _ = call;
     }
 
-    /// Makes everything durable that was answered in the aggregate of `fileset` up to `lsn`.
-    pub fn sync(self: &Arc<Self>, fileset: FilesetId, lsn: u64, done: Done) -> CallId {
-        let _ = lsn;
+    /// Makes everything durable that was answered in the aggregate of `fileset` before now.
+    pub fn sync(self: &Arc<Self>, fileset: FilesetId, done: Done) -> CallId {
         done(Err(Error::new(Kind::Unsupported, format!("fileset {fileset}"))));
         CallId(self.calls.fetch_add(1, Ordering::Relaxed))
     }

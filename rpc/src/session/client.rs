@@ -1,0 +1,607 @@
+//! The client's side of a session: a core. It decides what is sent, on which connection, and what is believed.
+//!
+//! | state | it waits for | then |
+//! |---|---|---|
+//! | unbound | a connection, then the answer to `Bind` | the same epoch as before: bound; a greater one: recovering |
+//! | recovering | returns, opens, locks; then its undurable changes, one after the other; then `Reclaimed` | bound |
+//! | bound | nothing | it sends what is asked, and `Renew` every two seconds |
+//! | broken (= unbound, with something to say) | the next try, half a second later at most | unbound |
+//!
+//! - A connection belongs to one epoch: that of the answer to its `Bind`. With a greater one all others are closed.
+//! - Answers count only within the lifetime, which counts from when the last answered `Renew` was sent (I4). One that
+//!   comes later is dropped, and its call is sent again under the same name.
+//! - A change that was answered is kept until it is durable. Marks count for the epoch they were told under.
+//! - A change that was not answered keeps its name (stream, sequence) until it is: the server answers it once (I6).
+//!
+//! Deliberately absent: sockets, threads, logins, where servers are. [`crate::sessions`] has those.
+
+mod calls;
+mod kept;
+mod recovery;
+mod streams;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use baton_types::call::{Answer, Hold, Lock, Push, Request, Role};
+use baton_types::{AggregateId, Core, Epoch, Error, Fid, FilesetId, Kind, Time, Timestamp};
+use bytes::Bytes;
+
+use calls::Ongoing;
+use kept::Undurable;
+use recovery::Recovery;
+use streams::Streams;
+
+/// How often a client says that it lives (HA §3.4).
+pub const RENEW_MICROS: Time = 2_000_000;
+/// How long what it was told may be used after that.
+pub const LIFETIME_MICROS: Time = 8_000_000;
+/// The first pause before a server is tried again; it doubles up to the last.
+const RETRY_MIN_MICROS: Time = 10_000;
+/// The longest: programs wait meanwhile.
+const RETRY_MAX_MICROS: Time = 500_000;
+/// Before a call is sent again to a server that says that it is not ready for it.
+const AGAIN_MICROS: Time = 50_000;
+/// Connections for calls: beyond the threads that answer a kernel on a large machine they only cost.
+const CALL_CONNECTIONS_MAX: usize = 8;
+/// Logins that one call may ask for: a handle may end between login and call, but not thrice.
+const LOGINS_MAX: u32 = 3;
+
+/// Which connection; never used again.
+pub type ConnectionId = u32;
+
+/// A call of the mount's.
+pub type CallNumber = u64;
+
+/// What can happen to it.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The mount asks.
+    Asked(Asked),
+    /// All that was answered is to be durable.
+    Sync {
+        /// To be told.
+        call: CallNumber,
+    },
+    /// Nobody waits for it any more.
+    Cancelled(CallNumber),
+    /// A connection that was asked for is there, to whom owns the aggregate under this epoch.
+    Opened {
+        /// Which.
+        connection: ConnectionId,
+        /// As the location database says.
+        epoch: Epoch,
+    },
+    /// A connection is broken, or could not be had.
+    Failed(ConnectionId),
+    /// An answer.
+    Received {
+        /// On which connection.
+        connection: ConnectionId,
+        /// To which call.
+        stream: u16,
+        /// To which call.
+        sequence: u32,
+        /// What.
+        outcome: Outcome,
+    },
+    /// Something told unasked.
+    Pushed {
+        /// On which connection.
+        connection: ConnectionId,
+        /// What.
+        push: Push,
+    },
+    /// What the mount holds in a fileset: the answer to [`Action::Reclaim`].
+    Holds {
+        /// Where.
+        fileset: FilesetId,
+        /// Files open.
+        opens: Vec<Fid>,
+        /// Locks set.
+        locks: Vec<(Fid, Lock)>,
+    },
+    /// The location database gives the aggregate's epoch.
+    Owner(Epoch),
+    /// The location database says that there is no such fileset any more.
+    Gone(FilesetId),
+    /// The mount is ending: give back the session once everything is said.
+    Stop,
+    /// Time passed.
+    Tick,
+}
+
+/// A request of the mount's.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// To be told.
+    pub call: CallNumber,
+    /// For whom: a number that the driver knows.
+    pub caller: u32,
+    /// What.
+    pub request: Request,
+    /// Beside it.
+    pub payload: Bytes,
+    /// Where it stands among other changes.
+    pub order: Order,
+}
+
+/// In which order changes are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Any: nothing else under way has to come before it.
+    Free,
+    /// After all changes of the same session that were asked for in this way before.
+    Queued,
+}
+
+/// An answer, or a refusal and its place in history if it has one.
+pub type Outcome = Result<(Answer, Bytes), (Error, u64)>;
+
+/// What it asks for.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Connect to the owner; [`Event::Opened`] or [`Event::Failed`] follows.
+    Dial {
+        /// As which.
+        connection: ConnectionId,
+        /// What for.
+        role: Role,
+    },
+    /// Send a call.
+    Send(Sent),
+    /// The caller's handle on this connection is over: log in again before the next call.
+    Forget {
+        /// Where.
+        connection: ConnectionId,
+        /// Who.
+        caller: u32,
+    },
+    /// Close a connection. Nothing that comes from it counts any more.
+    Close(ConnectionId),
+    /// Tell the mount.
+    Done {
+        /// Which call.
+        call: CallNumber,
+        /// What came of it.
+        result: Result<(Answer, Bytes), Error>,
+    },
+    /// Ask the location database about the aggregate, and about a fileset if a server does not know it.
+    Locate(Option<FilesetId>),
+    /// What does the mount hold in this fileset? [`Event::Holds`] follows.
+    Reclaim(FilesetId),
+    /// The mount's share of a fileset after a takeover.
+    Rejoined {
+        /// Where.
+        fileset: FilesetId,
+        /// What.
+        hold: Hold,
+        /// Of this grant.
+        serial: u64,
+    },
+    /// The mount is to give a hold back.
+    Revoked {
+        /// Where.
+        fileset: FilesetId,
+        /// Of the revocation.
+        serial: u64,
+    },
+    /// The session is over; what the mount held in these filesets is gone.
+    Lost(Vec<FilesetId>),
+    /// A change that had been accepted was refused when it was said again, or died with its session.
+    Dropped {
+        /// Which.
+        request: Request,
+        /// Why.
+        error: Error,
+    },
+    /// The lifetime now ends then.
+    Alive(Time),
+    /// The session was given back; there is nothing more to do.
+    Stopped,
+}
+
+/// A call to be sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Where.
+    pub connection: ConnectionId,
+    /// For whom; 0 for the session itself.
+    pub caller: u32,
+    /// Of the header.
+    pub session: u64,
+    /// Of the header.
+    pub stream: u16,
+    /// Of the header.
+    pub sequence: u32,
+    /// Replies of stream 0 that were seen.
+    pub seen: u32,
+    /// What is asked.
+    pub request: Request,
+    /// Beside it.
+    pub payload: Bytes,
+}
+
+/// One session: a mount at an aggregate.
+pub struct Client {
+    aggregate: AggregateId,
+    /// The greatest that a `Bind` was answered with.
+    epoch: Epoch,
+    /// 0: none yet.
+    session: u64,
+    state: State,
+    connections: BTreeMap<ConnectionId, Connection>,
+    connections_made: ConnectionId,
+    streams: Streams,
+    ongoing: BTreeMap<u64, Ongoing>,
+    ongoing_made: u64,
+    /// Those that are not under way.
+    waiting: BTreeSet<u64>,
+    /// Those that wait for their time.
+    delayed: BTreeSet<(Time, u64)>,
+    /// By connection, stream and sequence.
+    routes: BTreeMap<(ConnectionId, u16, u32), u64>,
+    /// By the mount's number.
+    numbers: BTreeMap<CallNumber, u64>,
+    undurable: Undurable,
+    /// Of changes that have a name and no answer.
+    named_bytes: usize,
+    joined: BTreeSet<FilesetId>,
+    /// The owner is a new one, and was not told yet what is held and what was not durable.
+    must_return: bool,
+    alive_until: Time,
+    renewed_at: Time,
+    date: Option<(Time, Timestamp)>,
+    retry_at: Time,
+    retry_after: Time,
+    push_retry_at: Time,
+    heard_at: Time,
+    is_stopping: bool,
+}
+
+enum State {
+    Unbound,
+    Recovering(Recovery),
+    Bound,
+}
+
+struct Connection {
+    role: Role,
+    stage: Stage,
+    /// As the location database said; then as the answer to `Bind` did.
+    epoch: Epoch,
+    /// Calls under way.
+    busy: usize,
+    /// The last number given to a call that is no change.
+    tag: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Dialled,
+    Binding,
+    Ready,
+}
+
+impl Client {
+    /// No session yet at `aggregate`.
+    pub fn new(aggregate: AggregateId) -> Client {
+        Client {
+            aggregate,
+            epoch: Epoch::NONE,
+            session: 0,
+            state: State::Unbound,
+            connections: BTreeMap::new(),
+            connections_made: 0,
+            streams: Streams::default(),
+            ongoing: BTreeMap::new(),
+            ongoing_made: 0,
+            waiting: BTreeSet::new(),
+            delayed: BTreeSet::new(),
+            routes: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            undurable: Undurable::default(),
+            named_bytes: 0,
+            joined: BTreeSet::new(),
+            must_return: false,
+            alive_until: 0,
+            renewed_at: 0,
+            date: None,
+            retry_at: 0,
+            retry_after: RETRY_MIN_MICROS,
+            push_retry_at: 0,
+            heard_at: 0,
+            is_stopping: false,
+        }
+    }
+
+    /// Until when answers may be used; 0: they may not.
+    pub fn alive_until(&self) -> Time {
+        self.alive_until
+    }
+
+    /// The server's date when the clock shows `now`, if it said one.
+    pub fn date(&self, now: Time) -> Option<Timestamp> {
+        let (at, date) = self.date?;
+        let passed = i64::try_from(now.saturating_sub(at)).unwrap_or(i64::MAX);
+        Some(Timestamp(date.0.saturating_add(passed.saturating_mul(1_000))))
+    }
+
+    /// The request that an answer with this name would answer.
+    pub fn asked(&self, connection: ConnectionId, stream: u16, sequence: u32) -> Option<&Request> {
+        let id = self.routes.get(&(connection, stream, sequence))?;
+        Some(&self.ongoing.get(id)?.request)
+    }
+
+    /// Since when a server that is wanted has said nothing.
+    pub fn silent_since(&self) -> Option<Time> {
+        let oldest = self.ongoing.values().map(|ongoing| ongoing.since).min();
+        let since = if self.joined.is_empty() {
+            oldest
+        } else {
+            Some(self.heard_at)
+        };
+        since.map(|since| since.max(self.heard_at))
+    }
+
+    /// When it wants to be told that time passed.
+    pub fn wake_at(&self) -> Time {
+        if self.is_quiet() {
+            return Time::MAX;
+        }
+        let delayed = self.delayed.first().map_or(Time::MAX, |(at, _)| *at);
+        let renew = self.renewed_at.saturating_add(RENEW_MICROS);
+        let next = match self.state {
+            State::Unbound if !self.has_calls() => self.retry_at,
+            State::Unbound => Time::MAX,
+            State::Recovering(_) | State::Bound if self.push().is_none() => renew.min(self.push_retry_at),
+            State::Recovering(_) | State::Bound => renew,
+        };
+        next.min(delayed)
+    }
+
+    /// Nothing is asked of the server, and nothing is held there.
+    fn is_quiet(&self) -> bool {
+        self.session == 0 && self.ongoing.is_empty() && self.joined.is_empty()
+    }
+
+    fn is_alive(&self, now: Time) -> bool {
+        now < self.alive_until
+    }
+
+    fn has_calls(&self) -> bool {
+        self.connections.values().any(|c| c.role == Role::Call)
+    }
+
+    fn push(&self) -> Option<ConnectionId> {
+        let mut push = self.connections.iter().filter(|(_, c)| c.role == Role::Push);
+        push.next().map(|(id, _)| *id)
+    }
+
+    /// Connects, unless it is too soon or there is nothing to say.
+    fn connect(&mut self, now: Time, actions: &mut Vec<Action>) {
+        if self.is_quiet() {
+            return;
+        }
+        match self.state {
+            State::Unbound => {
+                if !self.has_calls() && now >= self.retry_at {
+                    self.dial(Role::Call, actions);
+                }
+            }
+            State::Recovering(_) | State::Bound => {
+                if self.push().is_none() && now >= self.push_retry_at {
+                    self.dial(Role::Push, actions);
+                }
+            }
+        }
+    }
+
+    fn dial(&mut self, role: Role, actions: &mut Vec<Action>) {
+        self.connections_made += 1;
+        let connection = self.connections_made;
+        let made = Connection {
+            role,
+            stage: Stage::Dialled,
+            epoch: Epoch::NONE,
+            busy: 0,
+            tag: 0,
+        };
+        self.connections.insert(connection, made);
+        actions.push(Action::Dial { connection, role });
+    }
+
+    fn opened(&mut self, now: Time, connection: ConnectionId, epoch: Epoch, actions: &mut Vec<Action>) {
+        let Some(opened) = self.connections.get_mut(&connection) else {
+            actions.push(Action::Close(connection));
+            return;
+        };
+        (opened.stage, opened.epoch) = (Stage::Binding, epoch);
+        self.heard_at = now;
+        let aggregate = self.aggregate;
+        self.send_own(now, connection, Request::Bind { aggregate, epoch }, actions);
+    }
+
+    /// A connection is no more: what was under way on it waits for another.
+    fn failed(&mut self, now: Time, connection: ConnectionId, actions: &mut Vec<Action>) {
+        let Some(failed) = self.connections.remove(&connection) else {
+            return;
+        };
+        self.take_back(connection);
+        actions.push(Action::Locate(None));
+        if failed.role == Role::Push {
+            self.push_retry_at = now + RETRY_MAX_MICROS;
+        }
+        let was_returning = matches!(&self.state, State::Recovering(recovery) if recovery.connection == connection);
+        if was_returning || !self.has_calls() {
+            self.unbind(now, actions);
+        }
+        self.flush(now, actions);
+    }
+
+    /// Closes everything and begins again, a little later than the last time.
+    fn unbind(&mut self, now: Time, actions: &mut Vec<Action>) {
+        for connection in std::mem::take(&mut self.connections).into_keys() {
+            self.take_back(connection);
+            actions.push(Action::Close(connection));
+        }
+        if let State::Recovering(recovery) = std::mem::replace(&mut self.state, State::Unbound) {
+            self.undurable.again(recovery.replaying);
+        }
+        self.retry_at = now + self.retry_after;
+        self.retry_after = (2 * self.retry_after).min(RETRY_MAX_MICROS);
+    }
+
+    /// The server refuses under the epoch of this connection: somebody else is owner, or nobody.
+    fn moved(&mut self, now: Time, actions: &mut Vec<Action>) {
+        actions.push(Action::Locate(None));
+        self.unbind(now, actions);
+    }
+
+    /// Says that the client lives, on a connection that does not owe an answer to that already.
+    fn renew(&mut self, now: Time, actions: &mut Vec<Action>) {
+        self.renewed_at = now;
+        let renewing = self
+            .ongoing
+            .values()
+            .filter(|ongoing| ongoing.request == Request::Renew);
+        let owing: BTreeSet<ConnectionId> = renewing.filter_map(|renew| Some(renew.route?.0)).collect();
+        let free = self.ready().filter(|(id, _)| !owing.contains(id));
+        let least = free.min_by_key(|(_, connection)| connection.busy).map(|(id, _)| id);
+        if let Some(connection) = least {
+            self.send_own(now, connection, Request::Renew, actions);
+        }
+    }
+
+    /// Connections that calls may be sent on.
+    fn ready(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
+        let is_ready = |c: &Connection| c.role == Role::Call && c.stage == Stage::Ready;
+        let all = self.connections.iter();
+        all.filter(move |(_, connection)| is_ready(connection))
+            .map(|(id, connection)| (*id, connection))
+    }
+
+    /// The one with the least to do.
+    fn best(&self) -> Option<ConnectionId> {
+        self.ready()
+            .min_by_key(|(_, connection)| connection.busy)
+            .map(|(id, _)| id)
+    }
+
+    fn pushed(&mut self, now: Time, connection: ConnectionId, push: Push, actions: &mut Vec<Action>) {
+        let is_ready = |c: &Connection| c.stage == Stage::Ready;
+        if !self.connections.get(&connection).is_some_and(is_ready) {
+            return;
+        }
+        self.heard_at = now;
+        match push {
+            Push::Revoke { fileset, serial } => actions.push(Action::Revoked { fileset, serial }),
+            Push::Durable { aggregate, durable } if aggregate == self.aggregate => {
+                self.undurable.mark(durable);
+                self.flush(now, actions);
+            }
+            Push::Moved { aggregate } if aggregate == self.aggregate => self.moved(now, actions),
+            Push::Durable { .. } | Push::Moved { .. } => {}
+        }
+    }
+
+    fn tick(&mut self, now: Time, actions: &mut Vec<Action>) {
+        while let Some((at, id)) = self.delayed.first().copied()
+            && at <= now
+        {
+            self.delayed.remove(&(at, id));
+            if self.ongoing.get(&id).is_some_and(|ongoing| ongoing.route.is_none()) {
+                self.waiting.insert(id);
+            }
+        }
+        self.connect(now, actions);
+        if self.session != 0 && now >= self.renewed_at.saturating_add(RENEW_MICROS) {
+            self.renew(now, actions);
+        }
+        self.flush(now, actions);
+        self.go_on(now, actions);
+    }
+
+    fn owner(&mut self, now: Time, epoch: Epoch, actions: &mut Vec<Action>) {
+        let is_old = |c: &Connection| c.stage != Stage::Dialled && c.epoch < epoch;
+        if self.connections.values().any(is_old) {
+            self.unbind(now, actions);
+        }
+        if self.connections.is_empty() {
+            (self.retry_at, self.retry_after) = (now, RETRY_MIN_MICROS);
+        }
+    }
+
+    /// The session is over: nothing that was not durable can be said again.
+    fn lose(&mut self, now: Time, error: &Error, actions: &mut Vec<Action>) {
+        self.unbind(now, actions);
+        self.retry_at = now;
+        for change in self.undurable.clear() {
+            actions.push(Action::Dropped {
+                request: change.request,
+                error: error.clone(),
+            });
+        }
+        for (_, ongoing) in std::mem::take(&mut self.ongoing) {
+            if let Some(call) = ongoing.call {
+                let result = Err(error.clone());
+                actions.push(Action::Done { call, result });
+            }
+        }
+        self.waiting.clear();
+        self.delayed.clear();
+        self.numbers.clear();
+        self.streams = Streams::default();
+        (self.session, self.alive_until, self.named_bytes) = (0, 0, 0);
+        let joined = std::mem::take(&mut self.joined).into_iter().collect();
+        actions.push(Action::Lost(joined));
+        if self.is_stopping {
+            actions.push(Action::Stopped);
+        }
+    }
+
+    fn stop(&mut self, now: Time, actions: &mut Vec<Action>) {
+        self.is_stopping = true;
+        if self.session == 0 && self.ongoing.is_empty() {
+            actions.push(Action::Stopped);
+            return;
+        }
+        self.flush(now, actions);
+    }
+}
+
+impl Core for Client {
+    type Event = Event;
+    type Action = Action;
+
+    fn step(&mut self, now: Time, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Asked(asked) => self.ask(now, asked, &mut actions),
+            Event::Sync { call } => self.sync(now, call, &mut actions),
+            Event::Cancelled(call) => self.cancel(call, &mut actions),
+            Event::Opened { connection, epoch } => self.opened(now, connection, epoch, &mut actions),
+            Event::Failed(connection) => self.failed(now, connection, &mut actions),
+            Event::Received {
+                connection,
+                stream,
+                sequence,
+                outcome,
+            } => self.received(now, (connection, stream, sequence), outcome, &mut actions),
+            Event::Pushed { connection, push } => self.pushed(now, connection, push, &mut actions),
+            Event::Holds { fileset, opens, locks } => self.holds(now, fileset, opens, locks, &mut actions),
+            Event::Owner(epoch) => self.owner(now, epoch, &mut actions),
+            Event::Gone(fileset) => self.gone(fileset, &mut actions),
+            Event::Stop => self.stop(now, &mut actions),
+            Event::Tick => self.tick(now, &mut actions),
+        }
+        self.connect(now, &mut actions);
+        actions
+    }
+}
+
+fn gone(fileset: FilesetId) -> Error {
+    Error::new(Kind::Stale, format!("fileset {fileset}")).because("it is no more")
+}
+
+#[cfg(test)]
+mod tests;

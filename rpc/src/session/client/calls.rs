@@ -1,0 +1,507 @@
+//! Calls: from being asked to being answered, whatever happens to connections and owners in between.
+//!
+//! ```text
+//! waiting ─ sent ─▶ under way ─ believed ─▶ done
+//!    ▲                 │ connection broken, owner moved, answer too late, server not ready
+//!    └─────────────────┘
+//! ```
+
+use baton_types::call::{Answer, Request, Role};
+use baton_types::{Error, FilesetId, Kind, Time};
+use bytes::Bytes;
+
+use super::kept::{Change, KEPT_BYTES_MAX, change_bytes};
+use super::{
+    AGAIN_MICROS, Action, Asked, CALL_CONNECTIONS_MAX, CallNumber, Client, ConnectionId, LIFETIME_MICROS, LOGINS_MAX,
+    Order, Outcome, Sent, Stage, State, gone,
+};
+
+/// A call that was not answered yet.
+#[derive(Debug)]
+pub struct Ongoing {
+    /// Who waits for it; nobody for the session's own, and for what was cancelled.
+    pub call: Option<CallNumber>,
+    /// For whom.
+    pub caller: u32,
+    /// What.
+    pub request: Request,
+    /// Beside it.
+    pub payload: Bytes,
+    /// Why it is made.
+    pub purpose: Purpose,
+    /// Of a change, once it was sent.
+    pub name: Option<(u16, u32)>,
+    /// Where it is under way.
+    pub route: Option<(ConnectionId, u16, u32)>,
+    /// When it was asked; of what is under way, when it was sent.
+    pub since: Time,
+    /// How often a login was asked for.
+    pub logins: u32,
+}
+
+/// Why a call is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The mount asked.
+    Mount(Order),
+    /// The session's own: forgotten with its connection.
+    Session,
+    /// To come back after a takeover: forgotten with its connection, made anew with the next.
+    Return,
+    /// A change that is said again.
+    Replay,
+}
+
+impl Ongoing {
+    /// One that nobody waits for, with nothing beside it.
+    pub fn bare(now: Time, request: Request, purpose: Purpose) -> Ongoing {
+        Ongoing {
+            call: None,
+            caller: 0,
+            request,
+            payload: Bytes::new(),
+            purpose,
+            name: None,
+            route: None,
+            since: now,
+            logins: 0,
+        }
+    }
+}
+
+impl Client {
+    pub(super) fn ask(&mut self, now: Time, asked: Asked, actions: &mut Vec<Action>) {
+        let id = self.begin(Ongoing {
+            call: Some(asked.call),
+            caller: asked.caller,
+            payload: asked.payload,
+            ..Ongoing::bare(now, asked.request, Purpose::Mount(asked.order))
+        });
+        self.waiting.insert(id);
+        // Nothing overtakes what waits already; that goes out first if anything can.
+        self.flush(now, actions);
+    }
+
+    pub(super) fn sync(&mut self, now: Time, call: CallNumber, actions: &mut Vec<Action>) {
+        let asked = Asked {
+            call,
+            caller: 0,
+            request: Request::Sync { lsn: 0 },
+            payload: Bytes::new(),
+            order: Order::Free,
+        };
+        self.ask(now, asked, actions);
+    }
+
+    pub(super) fn begin(&mut self, ongoing: Ongoing) -> u64 {
+        self.ongoing_made += 1;
+        if let Some(call) = ongoing.call {
+            self.numbers.insert(call, self.ongoing_made);
+        }
+        self.ongoing.insert(self.ongoing_made, ongoing);
+        self.ongoing_made
+    }
+
+    /// Nobody waits for `call`: what was not sent never is, a change that was is seen to its end.
+    pub(super) fn cancel(&mut self, call: CallNumber, actions: &mut Vec<Action>) {
+        let Some(id) = self.numbers.remove(&call) else { return };
+        let Some(ongoing) = self.ongoing.get_mut(&id) else {
+            return;
+        };
+        ongoing.call = None;
+        if ongoing.name.is_none() && ongoing.route.is_none() {
+            self.ongoing.remove(&id);
+            self.waiting.remove(&id);
+            self.delayed.retain(|(_, other)| *other != id);
+        }
+        let result = Err(Error::new(Kind::TimedOut, "call").because("nobody waits for it any more"));
+        actions.push(Action::Done { call, result });
+    }
+
+    /// Sends what waits and may be sent.
+    pub(super) fn flush(&mut self, now: Time, actions: &mut Vec<Action>) {
+        if !matches!(self.state, State::Bound) || !self.is_alive(now) {
+            return;
+        }
+        let mut is_queue_held = false;
+        for id in self.waiting.iter().copied().collect::<Vec<_>>() {
+            let Some(ongoing) = self.ongoing.get(&id) else { continue };
+            let is_queued = ongoing.purpose == Purpose::Mount(Order::Queued) && ongoing.request.is_change();
+            if is_queued && is_queue_held {
+                continue;
+            }
+            if !self.send(now, id, actions) {
+                is_queue_held |= is_queued;
+            }
+        }
+        if self.is_stopping && self.ongoing.is_empty() {
+            self.leave(now, actions);
+        }
+    }
+
+    /// Sends one that waits, if there is a name and a connection for it.
+    pub(super) fn send(&mut self, now: Time, id: u64, actions: &mut Vec<Action>) -> bool {
+        let Some(connection) = self.connection_for(actions) else {
+            return false;
+        };
+        let Some(ongoing) = self.ongoing.get(&id) else {
+            return false;
+        };
+        let Purpose::Mount(order) = ongoing.purpose else {
+            return false;
+        };
+        if matches!(ongoing.request, Request::Sync { .. }) && self.undurable.is_empty() {
+            let durable = self.undurable.durable();
+            self.done(id, Ok((Answer::Synced { durable }, Bytes::new())), actions);
+            return true;
+        }
+        if ongoing.request.is_change() && ongoing.name.is_none() && !self.name(now, id, order, connection, actions) {
+            return false;
+        }
+        self.put(now, id, connection, actions);
+        true
+    }
+
+    /// Gives a change its name, if there is one, and room to keep it.
+    fn name(&mut self, now: Time, id: u64, order: Order, connection: ConnectionId, actions: &mut Vec<Action>) -> bool {
+        let Some(ongoing) = self.ongoing.get_mut(&id) else {
+            return false;
+        };
+        let bytes = change_bytes(&ongoing.payload);
+        if self.undurable.bytes() + self.named_bytes + bytes > KEPT_BYTES_MAX {
+            self.hurry(now, connection, actions);
+            return false;
+        }
+        ongoing.name = match order {
+            Order::Free => self.streams.take(),
+            Order::Queued => self.streams.queue(),
+        };
+        let is_named = ongoing.name.is_some();
+        self.named_bytes += if is_named { bytes } else { 0 };
+        is_named
+    }
+
+    /// Asks for marks, because too much is kept to go on.
+    fn hurry(&mut self, now: Time, connection: ConnectionId, actions: &mut Vec<Action>) {
+        let is_sync = |o: &Ongoing| o.purpose == Purpose::Session && matches!(o.request, Request::Sync { .. });
+        if !self.undurable.is_empty() && !self.ongoing.values().any(is_sync) {
+            self.send_own(now, connection, Request::Sync { lsn: 0 }, actions);
+        }
+    }
+
+    /// A connection to send on: an idle one; else one more is made, and meanwhile the one with the least to do is used.
+    fn connection_for(&mut self, actions: &mut Vec<Action>) -> Option<ConnectionId> {
+        let best = self.best()?;
+        let calls = || self.connections.values().filter(|c| c.role == Role::Call);
+        let is_idle = self.connections.get(&best).is_some_and(|c| c.busy == 0);
+        let is_coming = calls().any(|c| c.stage != Stage::Ready);
+        if !is_idle && !is_coming && calls().count() < CALL_CONNECTIONS_MAX {
+            self.dial(Role::Call, actions);
+        }
+        Some(best)
+    }
+
+    /// One of the session's own, now, on this connection.
+    pub(super) fn send_own(
+        &mut self,
+        now: Time,
+        connection: ConnectionId,
+        request: Request,
+        actions: &mut Vec<Action>,
+    ) {
+        self.send_as(now, connection, request, Purpose::Session, actions);
+    }
+
+    pub(super) fn send_as(
+        &mut self,
+        now: Time,
+        connection: ConnectionId,
+        request: Request,
+        purpose: Purpose,
+        actions: &mut Vec<Action>,
+    ) {
+        let id = self.begin(Ongoing::bare(now, request, purpose));
+        self.put(now, id, connection, actions);
+    }
+
+    /// Puts a call on a connection.
+    pub(super) fn put(&mut self, now: Time, id: u64, connection: ConnectionId, actions: &mut Vec<Action>) {
+        let (Some(to), Some(ongoing)) = (self.connections.get_mut(&connection), self.ongoing.get_mut(&id)) else {
+            return;
+        };
+        let (stream, sequence) = ongoing.name.unwrap_or_else(|| {
+            // A number that no call on this connection has; they are far fewer than numbers.
+            loop {
+                to.tag = to.tag.wrapping_add(1);
+                if !self.routes.contains_key(&(connection, to.tag, 0)) {
+                    return (to.tag, 0);
+                }
+            }
+        });
+        to.busy += 1;
+        ongoing.route = Some((connection, stream, sequence));
+        ongoing.since = now;
+        self.routes.insert((connection, stream, sequence), id);
+        self.waiting.remove(&id);
+        let mut request = ongoing.request.clone();
+        if let Request::Sync { lsn } = &mut request {
+            // Places that the mount was told may be those of an older epoch: all that was answered is waited for.
+            *lsn = self.undurable.last();
+        }
+        actions.push(Action::Send(Sent {
+            connection,
+            caller: ongoing.caller,
+            session: self.session,
+            stream,
+            sequence,
+            seen: self.streams.seen(),
+            request,
+            payload: ongoing.payload.clone(),
+        }));
+    }
+
+    /// Whatever was under way on a connection waits again, or is forgotten if it was the session's own.
+    pub(super) fn take_back(&mut self, connection: ConnectionId) {
+        let first = (connection, 0, 0);
+        let last = (connection, u16::MAX, u32::MAX);
+        let routes: Vec<_> = self.routes.range(first..=last).map(|(key, id)| (*key, *id)).collect();
+        for (key, id) in routes {
+            self.routes.remove(&key);
+            self.wait(id);
+        }
+    }
+
+    /// Back to those that wait.
+    fn wait(&mut self, id: u64) {
+        let Some(ongoing) = self.ongoing.get_mut(&id) else {
+            return;
+        };
+        ongoing.route = None;
+        let is_wanted = ongoing.call.is_some() || ongoing.name.is_some();
+        match ongoing.purpose {
+            Purpose::Mount(_) if is_wanted => drop(self.waiting.insert(id)),
+            Purpose::Mount(_) | Purpose::Session | Purpose::Return | Purpose::Replay => {
+                self.ongoing.remove(&id);
+            }
+        }
+    }
+
+    pub(super) fn received(
+        &mut self,
+        now: Time,
+        route: (ConnectionId, u16, u32),
+        outcome: Outcome,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(id) = self.routes.remove(&route) else {
+            return;
+        };
+        self.heard_at = now;
+        if let Some(connection) = self.connections.get_mut(&route.0) {
+            connection.busy -= 1;
+        }
+        let Some(ongoing) = self.ongoing.get_mut(&id) else {
+            return;
+        };
+        ongoing.route = None;
+        let purpose = ongoing.purpose;
+        self.heard_of(id);
+        match outcome {
+            Err((error, lsn)) => self.refused(now, id, route.0, (error, lsn), actions),
+            Ok((answer, payload)) => match purpose {
+                Purpose::Session => self.answered_own(now, id, route.0, &answer, actions),
+                // An answer that comes after the end of the lifetime may be a zombie's: it is asked for again (I4).
+                Purpose::Mount(_) if !self.is_alive(now) => self.wait(id),
+                Purpose::Return | Purpose::Replay if !self.is_alive(now) => self.return_again(now, id, actions),
+                Purpose::Mount(_) => self.answered(id, answer, payload, actions),
+                Purpose::Return => self.returned(id, &answer, actions),
+                Purpose::Replay => self.replayed(id, &answer),
+            },
+        }
+        self.go_on(now, actions);
+        self.flush(now, actions);
+    }
+
+    fn answered_own(
+        &mut self,
+        now: Time,
+        id: u64,
+        connection: ConnectionId,
+        answer: &Answer,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(own) = self.ongoing.remove(&id) else { return };
+        match answer {
+            Answer::Bound { .. } => self.bound(now, connection, answer, actions),
+            Answer::Renewed { date, durable } => {
+                // Half the way is the best guess of when the server looked at its clock.
+                self.date = Some((now - (now - own.since) / 2, *date));
+                self.undurable.mark(*durable);
+                let until = own.since + LIFETIME_MICROS;
+                if until > self.alive_until {
+                    self.alive_until = until;
+                    actions.push(Action::Alive(until));
+                }
+            }
+            Answer::Synced { durable } => self.undurable.mark(*durable),
+            Answer::Done if own.request == Request::Unbind => {
+                self.session = 0;
+                self.unbind(now, actions);
+                actions.push(Action::Stopped);
+            }
+            _ => {}
+        }
+    }
+
+    /// The mount's call has its answer.
+    pub(super) fn answered(&mut self, id: u64, answer: Answer, payload: Bytes, actions: &mut Vec<Action>) {
+        let Some(ongoing) = self.ongoing.get(&id) else { return };
+        match (&ongoing.request, &answer) {
+            (Request::Join { fileset, .. }, Answer::Joined { .. }) => drop(self.joined.insert(*fileset)),
+            (Request::Leave { fileset }, _) => drop(self.joined.remove(fileset)),
+            (_, Answer::Synced { durable }) => self.undurable.mark(*durable),
+            _ => {}
+        }
+        if let Answer::Changed { lsn, durable, .. } = answer {
+            self.keep(id, lsn, false);
+            self.undurable.mark(durable);
+        }
+        self.done(id, Ok((answer, payload)), actions);
+    }
+
+    /// A change has its place: its stream is free, and it is kept until it is durable.
+    fn keep(&mut self, id: u64, lsn: u64, is_refused: bool) {
+        let Some(ongoing) = self.ongoing.get(&id) else { return };
+        let Some(name) = ongoing.name else { return };
+        let change = Change {
+            caller: ongoing.caller,
+            name,
+            request: ongoing.request.clone(),
+            payload: ongoing.payload.clone(),
+            is_refused,
+        };
+        self.undurable.keep(lsn, change);
+    }
+
+    /// Ends a call of the mount's.
+    fn done(&mut self, id: u64, result: Result<(Answer, Bytes), Error>, actions: &mut Vec<Action>) {
+        let Some(ongoing) = self.ongoing.remove(&id) else {
+            return;
+        };
+        self.waiting.remove(&id);
+        if let Some(name) = ongoing.name {
+            self.streams.answered(name);
+            self.named_bytes -= change_bytes(&ongoing.payload);
+        }
+        if let Some(call) = ongoing.call {
+            self.numbers.remove(&call);
+            actions.push(Action::Done { call, result });
+        }
+    }
+
+    fn refused(
+        &mut self,
+        now: Time,
+        id: u64,
+        connection: ConnectionId,
+        (error, lsn): (Error, u64),
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(ongoing) = self.ongoing.get_mut(&id) else {
+            return;
+        };
+        let purpose = ongoing.purpose;
+        match error.kind {
+            Kind::SessionLost => self.lose(now, &error, actions),
+            Kind::WrongEpoch | Kind::Detached => {
+                self.wait(id);
+                self.moved(now, actions);
+            }
+            Kind::Moved if ongoing.request.fileset().is_none() => {
+                self.wait(id);
+                self.moved(now, actions);
+            }
+            Kind::Expired if ongoing.logins < LOGINS_MAX && ongoing.caller != 0 => {
+                ongoing.logins += 1;
+                let caller = ongoing.caller;
+                actions.push(Action::Forget { connection, caller });
+                self.put(now, id, connection, actions);
+            }
+            Kind::Moved | Kind::Recovering | Kind::Grace | Kind::Wait | Kind::Limit => {
+                if error.kind == Kind::Moved {
+                    actions.push(Action::Locate(ongoing.request.fileset()));
+                }
+                self.later(now, id, connection, actions);
+            }
+            _ => match purpose {
+                Purpose::Mount(_) => {
+                    if lsn > 0 {
+                        self.keep(id, lsn, true);
+                    }
+                    self.done(id, Err(shown(error)), actions);
+                }
+                // A connection that cannot be bound, or on which nobody may renew, is of no use.
+                Purpose::Session => {
+                    self.ongoing.remove(&id);
+                    actions.push(Action::Close(connection));
+                    self.failed(now, connection, actions);
+                }
+                Purpose::Return => self.not_returned(id, error, actions),
+                Purpose::Replay => self.not_replayed(id, (error, lsn), actions),
+            },
+        }
+    }
+
+    /// The server is not ready for it: it is asked again a little later.
+    fn later(&mut self, now: Time, id: u64, connection: ConnectionId, actions: &mut Vec<Action>) {
+        let Some(ongoing) = self.ongoing.get(&id) else { return };
+        match ongoing.purpose {
+            Purpose::Mount(_) if ongoing.call.is_none() && ongoing.name.is_none() => drop(self.ongoing.remove(&id)),
+            Purpose::Mount(_) => drop(self.delayed.insert((now + AGAIN_MICROS, id))),
+            Purpose::Session | Purpose::Return | Purpose::Replay => {
+                self.ongoing.remove(&id);
+                actions.push(Action::Close(connection));
+                self.failed(now, connection, actions);
+            }
+        }
+    }
+
+    /// A fileset is no more: nothing about it can be answered.
+    pub(super) fn gone(&mut self, fileset: FilesetId, actions: &mut Vec<Action>) {
+        self.joined.remove(&fileset);
+        let about = |ongoing: &Ongoing| ongoing.request.fileset() == Some(fileset) && ongoing.route.is_none();
+        let ids: Vec<u64> = self
+            .ongoing
+            .iter()
+            .filter(|(_, o)| about(o))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            self.delayed.retain(|(_, other)| *other != id);
+            self.done(id, Err(gone(fileset)), actions);
+        }
+    }
+
+    /// Everything was said: the session is given back.
+    fn leave(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let Some(connection) = self.best() else { return };
+        let request = match self.undurable.is_empty() {
+            true => Request::Unbind,
+            false => Request::Sync { lsn: 0 },
+        };
+        self.send_own(now, connection, request, actions);
+    }
+}
+
+/// What the mount may see of a refusal.
+fn shown(error: Error) -> Error {
+    if error.kind.is_internal() {
+        let kind = if error.kind == Kind::Expired {
+            Kind::Denied
+        } else {
+            Kind::Io
+        };
+        return Error { kind, ..error };
+    }
+    error
+}

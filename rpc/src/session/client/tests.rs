@@ -1,0 +1,407 @@
+use std::collections::VecDeque;
+
+use baton_types::call::{At, Keep};
+use baton_types::file::{Attributes, FileKind, Object, Place};
+use baton_types::{FileName, Vnode};
+
+use super::*;
+
+/// A client core and what it asked for, with short ways to answer.
+struct Rig {
+    client: Client,
+    now: Time,
+    actions: VecDeque<Action>,
+}
+
+const EPOCH: Epoch = Epoch(5);
+const FILESET: FilesetId = FilesetId(4);
+
+fn rig() -> Rig {
+    Rig {
+        client: Client::new(AggregateId::random()),
+        now: 1_000_000,
+        actions: VecDeque::new(),
+    }
+}
+
+fn fid(number: u64) -> Fid {
+    Fid {
+        fileset: FILESET,
+        vnode: Vnode::new(number).unwrap(),
+        unique: 9,
+    }
+}
+
+fn write(offset: u64) -> Request {
+    Request::Write {
+        fid: fid(2),
+        at: At::Offset(offset),
+        time: Timestamp(1),
+    }
+}
+
+fn unlink(name: &str) -> Request {
+    Request::Unlink {
+        place: Place {
+            directory: fid(1),
+            name: FileName::parse(name.as_bytes()).unwrap(),
+        },
+        keep: Keep::Closed,
+        time: Timestamp(1),
+    }
+}
+
+fn object() -> Object {
+    Object {
+        fid: fid(2),
+        attributes: Attributes {
+            kind: FileKind::Regular,
+            mode: 0o644,
+            uid: 1,
+            gid: 1,
+            links: 1,
+            size: 0,
+            blocks: 0,
+            data_version: 1,
+            accessed: Timestamp(0),
+            modified: Timestamp(0),
+            changed: Timestamp(0),
+            created: Timestamp(0),
+            parent: None,
+            device: 0,
+            acl: 0,
+        },
+    }
+}
+
+fn changed(lsn: u64, durable: u64) -> Outcome {
+    let object = object();
+    Ok((Answer::Changed { object, lsn, durable }, Bytes::new()))
+}
+
+fn joined() -> Outcome {
+    let (hold, serial, root) = (Hold::Alone, 3, object());
+    Ok((Answer::Joined { hold, serial, root }, Bytes::new()))
+}
+
+fn done() -> Outcome {
+    Ok((Answer::Done, Bytes::new()))
+}
+
+fn refused(kind: Kind) -> Outcome {
+    Err((Error::new(kind, "test"), 0))
+}
+
+impl Rig {
+    fn step(&mut self, event: Event) {
+        self.now += 10;
+        let actions = self.client.step(self.now, event);
+        self.actions.extend(actions);
+    }
+
+    fn ask(&mut self, call: CallNumber, request: Request, order: Order) {
+        self.step(Event::Asked(Asked {
+            call,
+            caller: 1,
+            request,
+            payload: Bytes::from_static(b"payload"),
+            order,
+        }));
+    }
+
+    /// The next action of a kind; those before it are passed over.
+    fn next<T>(&mut self, want: impl Fn(&Action) -> Option<T>) -> T {
+        while let Some(action) = self.actions.pop_front() {
+            if let Some(found) = want(&action) {
+                return found;
+            }
+        }
+        panic!("it did not ask for that");
+    }
+
+    fn sent(&mut self) -> Sent {
+        self.next(|action| match action {
+            Action::Send(sent) => Some(sent.clone()),
+            _ => None,
+        })
+    }
+
+    /// What was sent and not taken yet.
+    fn all_sent(&mut self) -> Vec<Sent> {
+        let actions = std::mem::take(&mut self.actions);
+        let sent = |action| match action {
+            Action::Send(sent) => Some(sent),
+            _ => None,
+        };
+        actions.into_iter().filter_map(sent).collect()
+    }
+
+    fn told(&mut self) -> (CallNumber, Result<(Answer, Bytes), Error>) {
+        self.next(|action| match action {
+            Action::Done { call, result } => Some((*call, result.clone())),
+            _ => None,
+        })
+    }
+
+    fn dialled(&mut self) -> (ConnectionId, Role) {
+        self.next(|action| match action {
+            Action::Dial { connection, role } => Some((*connection, *role)),
+            _ => None,
+        })
+    }
+
+    fn answer(&mut self, sent: &Sent, outcome: Outcome) {
+        self.step(Event::Received {
+            connection: sent.connection,
+            stream: sent.stream,
+            sequence: sent.sequence,
+            outcome,
+        });
+    }
+
+    /// Opens the connection that is dialled next and answers its Bind.
+    fn bind(&mut self, epoch: Epoch, streams: Vec<(u16, u32)>) -> ConnectionId {
+        let (connection, _) = self.dialled();
+        self.step(Event::Opened { connection, epoch });
+        let bind = self.sent();
+        assert!(matches!(bind.request, Request::Bind { .. }), "{bind:?}");
+        let (date, durable) = (Timestamp(0), 0);
+        let bound = Answer::Bound {
+            session: 77,
+            epoch,
+            streams,
+            date,
+            durable,
+        };
+        self.answer(&bind, Ok((bound, Bytes::new())));
+        connection
+    }
+
+    fn renewed(&mut self) {
+        let renew = self.sent();
+        assert_eq!(renew.request, Request::Renew);
+        let (date, durable) = (Timestamp(50), 0);
+        self.answer(&renew, Ok((Answer::Renewed { date, durable }, Bytes::new())));
+    }
+
+    fn start(&mut self) -> ConnectionId {
+        let connection = self.bind(EPOCH, Vec::new());
+        self.renewed();
+        connection
+    }
+}
+
+#[test]
+fn a_call_waits_for_bind_and_renewal_and_then_goes_out() {
+    let mut rig = rig();
+    rig.ask(1, Request::Getattr { fid: fid(2) }, Order::Free);
+    rig.bind(EPOCH, Vec::new());
+    let renew = rig.sent();
+    assert_eq!((renew.request.clone(), renew.session), (Request::Renew, 77));
+    assert!(
+        rig.all_sent().is_empty(),
+        "nothing is believed before a renewal was answered"
+    );
+    let (date, durable) = (Timestamp(50), 0);
+    rig.answer(&renew, Ok((Answer::Renewed { date, durable }, Bytes::new())));
+    assert!(rig.client.alive_until() > rig.now);
+    let getattr = rig.sent();
+    assert_eq!((getattr.sequence, getattr.caller), (0, 1));
+    rig.answer(&getattr, Ok((Answer::Object(object()), Bytes::new())));
+    assert!(matches!(rig.told(), (1, Ok((Answer::Object(_), _)))));
+}
+
+#[test]
+fn an_unanswered_change_is_sent_again_under_its_name() {
+    let mut rig = rig();
+    rig.ask(1, unlink("a"), Order::Free);
+    let connection = rig.start();
+    let first = rig.sent();
+    assert_eq!((first.stream, first.sequence), (1, 1));
+    rig.step(Event::Failed(connection));
+    rig.step(Event::Tick);
+    rig.now += RETRY_MAX_MICROS;
+    rig.step(Event::Tick);
+    rig.bind(EPOCH, vec![(1, 1)]);
+    let again = rig
+        .all_sent()
+        .into_iter()
+        .find(|sent| sent.request == unlink("a"))
+        .unwrap();
+    assert_eq!((again.stream, again.sequence), (1, 1));
+    rig.answer(&again, changed(10, 0));
+    assert!(matches!(rig.told(), (1, Ok(_))));
+    rig.ask(2, unlink("b"), Order::Free);
+    assert_eq!(rig.sent().sequence, 2, "its stream is free again");
+}
+
+#[test]
+fn a_new_owner_hears_holds_then_the_changes_it_lacks_in_order_then_the_end() {
+    let mut rig = rig();
+    let (fileset, coming) = (FILESET, baton_types::call::Coming::Fresh);
+    rig.ask(1, Request::Join { fileset, coming }, Order::Free);
+    let old = rig.start();
+    let join = rig.sent();
+    rig.answer(&join, joined());
+    for call in 2..=4 {
+        rig.ask(call, write(call), Order::Queued);
+    }
+    let writes = rig.all_sent();
+    let writes: Vec<Sent> = writes.into_iter().filter(|sent| sent.request.is_change()).collect();
+    assert_eq!(writes.iter().map(|w| w.sequence).collect::<Vec<_>>(), [1, 2, 3]);
+    rig.answer(&writes[0], changed(100, 0));
+    rig.answer(&writes[1], changed(101, 0));
+    rig.step(Event::Failed(old));
+    rig.actions.clear();
+    rig.step(Event::Owner(Epoch(6)));
+    // Its log has the first write and not the second.
+    rig.bind(Epoch(6), vec![(0, 1)]);
+    rig.renewed();
+    let fileset = rig.next(|action| match action {
+        Action::Reclaim(fileset) => Some(*fileset),
+        _ => None,
+    });
+    let opens = vec![fid(2)];
+    let locks = Vec::new();
+    rig.step(Event::Holds { fileset, opens, locks });
+    let (join, open) = (rig.sent(), rig.sent());
+    assert!(matches!(
+        join.request,
+        Request::Join {
+            coming: baton_types::call::Coming::Back,
+            ..
+        }
+    ));
+    assert_eq!(open.request, Request::Open { fid: fid(2) });
+    rig.answer(&open, done());
+    assert!(rig.all_sent().is_empty());
+    rig.answer(&join, joined());
+    let replay = rig.sent();
+    assert_eq!((&replay.request, replay.sequence), (&write(3), 2));
+    assert!(rig.all_sent().is_empty(), "one at a time");
+    rig.answer(&replay, changed(90, 0));
+    let end = rig.sent();
+    assert_eq!(end.request, Request::Reclaimed { fileset });
+    rig.answer(&end, done());
+    let last = rig.sent();
+    assert_eq!(
+        (&last.request, last.sequence),
+        (&write(4), 3),
+        "what was never answered comes last"
+    );
+}
+
+#[test]
+fn an_answer_after_the_end_of_the_lifetime_is_asked_for_again() {
+    let mut rig = rig();
+    rig.ask(1, Request::Getattr { fid: fid(2) }, Order::Free);
+    rig.start();
+    let getattr = rig.sent();
+    rig.now = rig.client.alive_until();
+    rig.answer(&getattr, Ok((Answer::Object(object()), Bytes::new())));
+    assert!(!rig.actions.iter().any(|action| matches!(action, Action::Done { .. })));
+    rig.step(Event::Tick);
+    rig.renewed();
+    let again = rig.sent();
+    assert_eq!(again.request, getattr.request);
+    rig.answer(&again, Ok((Answer::Object(object()), Bytes::new())));
+    assert!(matches!(rig.told(), (1, Ok(_))));
+}
+
+#[test]
+fn sync_is_answered_here_when_nothing_is_kept() {
+    let mut rig = rig();
+    rig.ask(1, unlink("a"), Order::Free);
+    rig.start();
+    let change = rig.sent();
+    rig.answer(&change, changed(10, 9));
+    rig.told();
+    rig.step(Event::Sync { call: 2 });
+    let sync = rig.sent();
+    assert_eq!(sync.request, Request::Sync { lsn: 10 });
+    rig.answer(&sync, Ok((Answer::Synced { durable: 10 }, Bytes::new())));
+    assert!(matches!(rig.told(), (2, Ok(_))));
+    rig.step(Event::Sync { call: 3 });
+    assert!(matches!(rig.told(), (3, Ok((Answer::Synced { durable: 10 }, _)))));
+}
+
+#[test]
+fn a_lost_session_ends_everything_and_begins_anew() {
+    let mut rig = rig();
+    let (fileset, coming) = (FILESET, baton_types::call::Coming::Fresh);
+    rig.ask(1, Request::Join { fileset, coming }, Order::Free);
+    rig.start();
+    let join = rig.sent();
+    rig.answer(&join, joined());
+    rig.ask(2, unlink("a"), Order::Free);
+    rig.ask(3, unlink("b"), Order::Free);
+    let sent = rig.all_sent();
+    let changes: Vec<&Sent> = sent.iter().filter(|sent| sent.request.is_change()).collect();
+    rig.answer(changes[0], changed(10, 0));
+    rig.actions.clear();
+    rig.answer(changes[1], refused(Kind::SessionLost));
+    let dropped = rig.next(|action| match action {
+        Action::Dropped { request, .. } => Some(request.clone()),
+        _ => None,
+    });
+    assert_eq!(dropped, unlink("a"));
+    let (call, result) = rig.told();
+    assert_eq!((call, result.unwrap_err().kind), (3, Kind::SessionLost));
+    rig.next(|action| matches!(action, Action::Lost(filesets) if *filesets == [FILESET]).then_some(()));
+    rig.ask(4, unlink("c"), Order::Free);
+    let (connection, _) = rig.dialled();
+    rig.step(Event::Opened {
+        connection,
+        epoch: EPOCH,
+    });
+    assert_eq!(rig.sent().session, 0, "it asks for a new one");
+}
+
+#[test]
+fn too_much_that_is_not_durable_makes_changes_wait_for_marks() {
+    let mut rig = rig();
+    rig.ask(1, unlink("a"), Order::Free);
+    rig.start();
+    let first = rig.sent();
+    rig.answer(&first, changed(10, 0));
+    let payload = Bytes::from(vec![0; 1 << 20]);
+    for call in 2..100 {
+        let (caller, request, order) = (1, write(call), Order::Queued);
+        let payload = payload.clone();
+        rig.step(Event::Asked(Asked {
+            call,
+            caller,
+            request,
+            payload,
+            order,
+        }));
+    }
+    let sent = rig.all_sent();
+    let writes = sent.iter().filter(|sent| sent.request.is_change()).count();
+    assert_eq!(writes, 63, "64 MiB and what each takes besides");
+    let sync = sent
+        .iter()
+        .find(|sent| matches!(sent.request, Request::Sync { .. }))
+        .unwrap();
+    for (index, write) in sent.iter().filter(|sent| sent.request.is_change()).enumerate() {
+        rig.answer(write, changed(11 + index as u64, 0));
+    }
+    assert!(!rig.all_sent().iter().any(|sent| sent.request.is_change()));
+    rig.answer(sync, Ok((Answer::Synced { durable: 1_000 }, Bytes::new())));
+    assert!(rig.all_sent().iter().any(|sent| sent.request.is_change()));
+}
+
+#[test]
+fn a_cancelled_change_is_seen_to_its_end_and_nobody_is_told_twice() {
+    let mut rig = rig();
+    rig.ask(1, unlink("a"), Order::Free);
+    rig.start();
+    let change = rig.sent();
+    rig.step(Event::Cancelled(1));
+    let (call, result) = rig.told();
+    assert_eq!((call, result.unwrap_err().kind), (1, Kind::TimedOut));
+    rig.answer(&change, changed(10, 0));
+    assert!(!rig.actions.iter().any(|action| matches!(action, Action::Done { .. })));
+    rig.step(Event::Sync { call: 2 });
+    assert_eq!(rig.sent().request, Request::Sync { lsn: 10 }, "it is kept all the same");
+}
