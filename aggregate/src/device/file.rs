@@ -1,11 +1,11 @@
 //! A file or block device by direct I/O: no page cache, so that two hosts, or two processes, see one truth.
 //!
-//! One write is a `pwrite`; several go through a ring of the kernel (io_uring) at once. Where rings are refused, as
-//! in many containers, they are written one after another.
+//! One write is a `pwrite`; several go through a ring of the kernel (io_uring) at once, neighbours as one. Where rings
+//! are refused, as in many containers, they are written one after another.
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,8 +21,10 @@ use crate::buffer::ALIGNMENT;
 
 /// Writes in one ring at once: a group commit is a batch and at most sixteen runs of data.
 const RING_ENTRIES: u32 = 32;
-/// Rings kept: log, checkpoint and two large writers at once; a fifth makes its own.
-const RINGS_MAX: usize = 4;
+/// Neighbours written as one: more than the kernel sends to a disk at once, less than it takes in one call.
+const NEIGHBOURS_MAX: usize = 256;
+/// Rings kept: the log writes, and a checkpoint; a third makes its own.
+const RINGS_MAX: usize = 2;
 
 /// What a device is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,23 +92,34 @@ impl FileDevice {
         let Some(mut ring) = ring else {
             return writes.iter().try_for_each(|write| self.write(write));
         };
-        let result = writes.chunks(RING_ENTRIES as usize).try_for_each(|writes| {
-            let written = write_by_ring(&mut ring, &self.file, writes);
-            // What came back short, at a signal or a boundary of the device, goes on by itself or says why it cannot.
-            writes
-                .iter()
-                .zip(written)
-                .try_for_each(|(write, written)| match written {
-                    Ok(count) if count == write.bytes.len() => Ok(()),
-                    Ok(count) => self.write(&Write {
-                        offset: write.offset + count as u64,
-                        bytes: &write.bytes[count..],
-                    }),
-                    Err(error) => Err(self.failed("write", write.bytes.len() as u64, write.offset, error)),
-                })
+        let neighbours: Vec<_> = neighbours(writes).collect();
+        let result = neighbours.chunks(RING_ENTRIES as usize).try_for_each(|neighbours| {
+            let written = write_by_ring(&mut ring, &self.file, neighbours);
+            let mut written = neighbours.iter().zip(written);
+            written.try_for_each(|(writes, written)| self.finish(writes, written))
         });
         self.rings.give_back(ring);
         result
+    }
+
+    /// What came back short, at a signal or a boundary of the device, goes on by itself or says why it cannot.
+    fn finish(&self, writes: &[Write<'_>], written: io::Result<usize>) -> Result<()> {
+        let mut done = match written {
+            Ok(count) => count,
+            Err(error) => {
+                let len: usize = writes.iter().map(|write| write.bytes.len()).sum();
+                return Err(self.failed("write", len as u64, writes[0].offset, error));
+            }
+        };
+        for write in writes {
+            let own = done.min(write.bytes.len());
+            done -= own;
+            self.write(&Write {
+                offset: write.offset + own as u64,
+                bytes: &write.bytes[own..],
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -265,20 +278,32 @@ impl Rings {
     }
 }
 
-/// Submits `writes`, at most [`RING_ENTRIES`], and waits for each: bytes written or the failure, in their order.
-fn write_by_ring(ring: &mut IoUring, file: &File, writes: &[Write<'_>]) -> Vec<io::Result<usize>> {
+/// Writes that lie side by side on the device.
+fn neighbours<'a, 'b>(writes: &'a [Write<'b>]) -> impl Iterator<Item = &'a [Write<'b>]> {
+    let neighbours = writes.chunk_by(|one, next| one.offset + one.bytes.len() as u64 == next.offset);
+    neighbours.flat_map(|writes| writes.chunks(NEIGHBOURS_MAX))
+}
+
+/// Submits each of `writes`, at most [`RING_ENTRIES`], neighbours as one, and waits for them: bytes written or the
+/// failure, in their order.
+fn write_by_ring(ring: &mut IoUring, file: &File, writes: &[&[Write<'_>]]) -> Vec<io::Result<usize>> {
     let fd = types::Fd(file.as_raw_fd());
-    for (index, write) in writes.iter().enumerate() {
-        let len = u32::try_from(write.bytes.len()).unwrap_or(1 << 30);
-        let entry = opcode::Write::new(fd, write.bytes.as_ptr(), len)
-            .offset(write.offset)
+    let slices = writes
+        .iter()
+        .map(|writes| writes.iter().map(|write| IoSlice::new(write.bytes)));
+    let slices: Vec<Vec<IoSlice<'_>>> = slices.map(Iterator::collect).collect();
+    for (index, (writes, slices)) in writes.iter().zip(&slices).enumerate() {
+        // An `IoSlice` is laid out as the kernel's own.
+        let entry = opcode::Writev::new(fd, slices.as_ptr().cast(), slices.len() as u32)
+            .offset(writes[0].offset)
             .build()
             .user_data(index as u64);
         #[expect(
             unsafe_code,
             reason = "the kernel reads memory that only this function's borrow keeps alive"
         )]
-        // SAFETY: `bytes` and `file` outlive the call, and it does not return, nor unwind, before each entry completed.
+        // SAFETY: `writes`, `slices` and `file` outlive the wait below: nothing returns or unwinds before each entry
+        // completed.
         let pushed = unsafe { ring.submission().push(&entry) };
         assert!(pushed.is_ok(), "a ring of {RING_ENTRIES} was not empty");
     }

@@ -20,10 +20,14 @@ fn device() -> (NamedTempFile, FileDevice) {
     (file, device)
 }
 
-/// More writes than a ring holds, so that it is used again within one submit.
+/// More writes than a ring holds, so that it is used again within one submit: strangers, or all neighbours.
 fn many_writes_are_read_back(device: &FileDevice) {
+    writes_are_read_back(device, |index| (99 - index as u64) * 16384);
+    writes_are_read_back(device, |index| 4096 + index as u64 * 8192);
+}
+
+fn writes_are_read_back(device: &FileDevice, at: impl Fn(usize) -> u64) {
     let bytes: Vec<Buffer> = (0..100u8).map(|index| Buffer::padded(&[index; 5000])).collect();
-    let at = |index: usize| (99 - index as u64) * 16384;
     let writes: Vec<Write> = (0..100)
         .map(|index| Write {
             offset: at(index),
@@ -37,6 +41,25 @@ fn many_writes_are_read_back(device: &FileDevice) {
         device.read(at(index), &mut read).unwrap();
         assert_eq!(read[..], bytes[..], "write {index}");
     }
+}
+
+#[test]
+fn neighbours_that_came_back_short_are_finished() {
+    let (_file, device) = device();
+    let bytes = [1, 2, 3].map(|content| Buffer::padded(&[content; 8192]));
+    let writes: Vec<Write> = (0..)
+        .zip(&bytes)
+        .map(|(index, bytes)| Write {
+            offset: index * 8192,
+            bytes,
+        })
+        .collect();
+    assert_eq!(neighbours(&writes).count(), 1);
+    device.finish(&writes, Ok(8192 + 4096)).unwrap();
+    let mut read = Buffer::zeroed(3 * 8192);
+    device.read(0, &mut read).unwrap();
+    let blocks: Vec<u8> = read.chunks(4096).map(|block| block[0]).collect();
+    assert_eq!(blocks, [0, 0, 0, 2, 3, 3]);
 }
 
 #[test]
@@ -75,7 +98,7 @@ fn failed_write_of_several_is_named() {
     let (file, mut device) = device();
     device.file = File::open(file.path()).unwrap();
     let bytes = Buffer::zeroed(4096);
-    let writes = [1, 2, 3].map(|index| Write {
+    let writes = [1, 3, 5].map(|index| Write {
         offset: index * 4096,
         bytes: &bytes,
     });
