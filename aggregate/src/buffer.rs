@@ -1,7 +1,8 @@
 //! Memory that a device can be read into and written from: aligned as direct I/O wants it, and used again.
 //!
 //! A buffer of 1 MiB from the allocator costs 256 page faults each time it is touched anew, as much as reading it
-//! from a fast disk; so large ones go back to a small pool when they are dropped.
+//! from a fast disk; one of a single page costs a search for an aligned place. So they go back to a small pool when
+//! they are dropped.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -12,24 +13,63 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 /// Memory given to a device begins at a multiple of this: the page, which is enough for every disk there is.
 pub const ALIGNMENT: usize = 4096;
-/// Smaller buffers come and go by the allocator, which keeps them by itself.
-const POOLED_BYTES_MIN: usize = 64 << 10;
-/// What the pool keeps at most: a group commit and four reads of 1 MiB under way in each of two aggregates.
-const POOL_BYTES_MAX: usize = 16 << 20;
+/// Pages of a small buffer: nodes, and data that goes beside a record.
+const SMALL_PAGES_MAX: usize = 16;
+/// What the pool keeps at most of small ones: a thousand blocks that wait for a group commit.
+const SMALL_BYTES_MAX: usize = 4 << 20;
+/// And of large ones: a group commit and four reads of 1 MiB under way in each of two aggregates.
+const LARGE_BYTES_MAX: usize = 16 << 20;
 
 #[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(4096))]
 struct Page([u8; ALIGNMENT]);
 
+/// Memory that waits to be used again.
 struct Pool {
-    free: Vec<Vec<Page>>,
-    bytes: usize,
+    /// By how many pages they have; the large ones in the first list.
+    free: [Vec<Vec<Page>>; SMALL_PAGES_MAX + 1],
+    small_bytes: usize,
+    large_bytes: usize,
 }
 
 static POOL: Mutex<Pool> = Mutex::new(Pool {
-    free: Vec::new(),
-    bytes: 0,
+    free: [const { Vec::new() }; SMALL_PAGES_MAX + 1],
+    small_bytes: 0,
+    large_bytes: 0,
 });
+
+impl Pool {
+    /// The list for `count` pages, what the lists of its kind keep, and at most.
+    fn list(&mut self, count: usize) -> (&mut Vec<Vec<Page>>, &mut usize, usize) {
+        match count {
+            1..=SMALL_PAGES_MAX => (&mut self.free[count], &mut self.small_bytes, SMALL_BYTES_MAX),
+            _ => (&mut self.free[0], &mut self.large_bytes, LARGE_BYTES_MAX),
+        }
+    }
+
+    /// Pages that are at least `count`, and not more than twice as many.
+    fn take(&mut self, count: usize) -> Option<Vec<Page>> {
+        let (list, bytes, _) = self.list(count);
+        let index = list
+            .iter()
+            .position(|pages| (count..=2 * count).contains(&pages.len()))?;
+        let pages = list.swap_remove(index);
+        *bytes -= pages.len() * ALIGNMENT;
+        Some(pages)
+    }
+
+    /// Keeps pages, or gives them back if it has enough.
+    fn keep(&mut self, pages: Vec<Page>) -> Option<Vec<Page>> {
+        let own = pages.len() * ALIGNMENT;
+        let (list, bytes, bytes_max) = self.list(pages.len());
+        if *bytes + own > bytes_max {
+            return Some(pages);
+        }
+        *bytes += own;
+        list.push(pages);
+        None
+    }
+}
 
 /// Owned bytes that begin at a multiple of [`ALIGNMENT`].
 pub struct Buffer {
@@ -48,7 +88,8 @@ impl Buffer {
     /// `len` bytes of anything, for one who is about to fill them all.
     pub fn scratch(len: usize) -> Buffer {
         let count = len.div_ceil(ALIGNMENT);
-        let pages = reused(count).unwrap_or_else(|| {
+        let pooled = POOL.lock().take(count);
+        let pages = pooled.unwrap_or_else(|| {
             // Refused only past isize::MAX or with no memory left, where the allocator itself would end the process.
             Page::new_vec_zeroed(count).unwrap_or_else(|_| vec![Page([0; ALIGNMENT]); count])
         });
@@ -70,31 +111,11 @@ impl Buffer {
     }
 }
 
-/// Pages of the pool that are at least `count`, and not more than twice as many.
-fn reused(count: usize) -> Option<Vec<Page>> {
-    if count * ALIGNMENT < POOLED_BYTES_MIN {
-        return None;
-    }
-    let mut pool = POOL.lock();
-    let index = pool
-        .free
-        .iter()
-        .position(|pages| (count..=2 * count).contains(&pages.len()))?;
-    let pages = pool.free.swap_remove(index);
-    pool.bytes -= pages.len() * ALIGNMENT;
-    Some(pages)
-}
-
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let bytes = self.pages.len() * ALIGNMENT;
-        if bytes < POOLED_BYTES_MIN {
-            return;
-        }
-        let mut pool = POOL.lock();
-        if pool.bytes + bytes <= POOL_BYTES_MAX {
-            pool.bytes += bytes;
-            pool.free.push(std::mem::take(&mut self.pages));
+        if !self.pages.is_empty() {
+            let surplus = POOL.lock().keep(std::mem::take(&mut self.pages));
+            drop(surplus);
         }
     }
 }
