@@ -33,8 +33,8 @@ use crate::nodes::Nodes;
 use crate::recover::{Chain, Replayed, recover};
 #[cfg(any(test, feature = "testing"))]
 pub use census::Census;
+pub(crate) use fileset::FilesetCell;
 pub use fileset::{Done, Fileset, Need};
-pub(crate) use fileset::{FilesetCell, Reserve};
 pub use running::Running;
 pub use sessions::{RANGE_VNODES, SessionState};
 

@@ -12,8 +12,9 @@
 //! inline item.
 //!
 //! Blocks are never written again: a write takes new ones, cuts the old extents, and gives up what it replaced. What
-//! can be made ready without a lock is ([`Data`]): a copy in aligned memory, its checksums, and, past
-//! [`GROUPED_BYTES_MAX`], its way to the disk.
+//! can be made ready without a lock is ([`Data`](data::Data)): a copy in aligned memory, and its checksums. It goes to
+//! the disk with its record, in one group, while its writer makes the next one ready: hashing takes nearly as long as
+//! writing, and so the disk does not wait for it.
 
 mod data;
 mod extents;
@@ -41,8 +42,6 @@ use crate::tree::Stop;
 
 /// A file up to this length lies in an item, which a leaf has room for beside others.
 pub const INLINE_BYTES_MAX: u64 = 1_900;
-/// Data up to this length goes to the disk with its record, in one group; more is written before, by its writer.
-pub const GROUPED_BYTES_MAX: usize = 64 << 10;
 /// Sizes stay below this: what `off_t` holds.
 const SIZE_END: u64 = 1 << 63;
 

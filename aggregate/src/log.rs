@@ -81,34 +81,33 @@ impl Log {
         }
     }
 
-    /// Gives a record its place in history. `make` gets the number that it will have, and returns the record and the
-    /// data that goes to its blocks beside it.
+    /// Gives a record its place in history, and what was born with it its birth; `data` goes to its blocks beside it.
     ///
     /// # Errors
     /// `TooBig` for a record that no batch can hold; it has no place then.
     ///
     /// # Panics
     /// If the record puts what merges alone write.
-    pub(crate) fn append(&self, make: impl FnOnce(Lsn) -> (Record, Vec<(Block, Bytes)>)) -> Result<Lsn> {
+    pub(crate) fn append(&self, record: &mut Record, data: Vec<(Block, Bytes)>) -> Result<Lsn> {
         let mut tail = self.tail.lock();
         let lsn = tail.next;
-        let (record, data) = make(lsn);
         let derived = record.items.iter().find(|(key, _)| key.kind.is_of_merges());
         assert!(
             derived.is_none(),
             "a record is to put {derived:?}, which merges alone write"
         );
+        record.born(lsn);
         let data_bytes = data.iter().map(|(_, bytes)| bytes.len()).sum();
         let limits = tail.limits;
         if !tail
             .groups
             .back()
-            .is_some_and(|group| group.has_room(&record, data_bytes, limits))
+            .is_some_and(|group| group.has_room(record, data_bytes, limits))
         {
             tail.groups.push_back(Group::begin(lsn));
         }
         let group = tail.groups.back_mut();
-        group.expect("a group was begun just now").add(&record, data, limits)?;
+        group.expect("a group was begun just now").add(record, data, limits)?;
         tail.next = lsn.next();
         tail.bytes_since_freeze += record.encoded_len() as u64;
         if gathered(&tail) >= GATHERED_BYTES_MAX {

@@ -36,7 +36,7 @@ pub struct Units {
     /// Blocks of each unit; the last may have fewer.
     pub unit_blocks: u8,
     /// How many blocks all have.
-    pub count: u8,
+    pub count: u32,
     /// One for each unit.
     pub checksums: Vec<Checksum>,
 }
@@ -47,15 +47,22 @@ impl Units {
         let firsts = (0..self.count).step_by(self.unit_blocks.into());
         firsts.zip(&self.checksums).map(|(first, checksum)| Pointer {
             block: Block(self.block.0 + u64::from(first)),
-            blocks: self.unit_blocks.min(self.count - first),
+            blocks: u32::from(self.unit_blocks).min(self.count - first) as u8,
             flags: 0,
             birth: Lsn(0),
             checksum: *checksum,
         })
     }
 
+    /// True if `next` lies right behind them, so that both can be one.
+    pub fn are_before(&self, next: &Units) -> bool {
+        self.block.0 + u64::from(self.count) == next.block.0
+            && self.unit_blocks == next.unit_blocks
+            && self.count.is_multiple_of(self.unit_blocks.into())
+    }
+
     fn len(&self) -> usize {
-        usize::from(self.count) * BLOCK_BYTES
+        self.count as usize * BLOCK_BYTES
     }
 }
 
@@ -118,14 +125,17 @@ impl Nodes {
         self.cache.insert(self.member, pointer, Held::Node(node));
     }
 
-    /// Holds data until it is [let go](Nodes::unpin): it is on its way to `block` and those behind it.
-    pub fn pin(&self, block: Block, bytes: Bytes) {
-        self.pinned.write().insert(block, bytes);
+    /// Holds data until it is [let go](Nodes::unpin): each is on its way to its block and those behind it.
+    pub fn pin(&self, data: &[(Block, Bytes)]) {
+        if !data.is_empty() {
+            self.pinned.write().extend(data.iter().cloned());
+        }
     }
 
-    /// The data that was pinned at `block` is on the device, or will never be there.
-    pub fn unpin(&self, block: Block) {
-        self.pinned.write().remove(&block);
+    /// The data that was pinned at `blocks` is on the device, or will never be there.
+    pub fn unpin(&self, blocks: impl IntoIterator<Item = Block>) {
+        let mut pinned = self.pinned.write();
+        blocks.into_iter().for_each(|block| drop(pinned.remove(&block)));
     }
 
     /// A unit of data, if it is in memory.
@@ -237,10 +247,10 @@ mod tests {
     const LEN: u64 = 1 << 20;
 
     /// Blocks of which each is filled with its own number, on a disk from block 8 on.
-    fn written(count: u8, unit_blocks: u8) -> (Disk, Nodes, Units) {
+    fn written(count: u32, unit_blocks: u8) -> (Disk, Nodes, Units) {
         let disk = Disk::new(LEN, 1);
         let port = disk.port();
-        let mut buffer = Buffer::zeroed(usize::from(count) * BLOCK_BYTES);
+        let mut buffer = Buffer::zeroed(count as usize * BLOCK_BYTES);
         for (block, number) in buffer.chunks_mut(BLOCK_BYTES).zip(1..) {
             block.fill(number);
         }
@@ -306,7 +316,7 @@ mod tests {
     fn pinned_data_is_found_until_it_is_let_go_and_only_by_its_checksum() {
         let (_, nodes, units) = written(4, 1);
         let fresh = Bytes::from(vec![9; 2 * BLOCK_BYTES]);
-        nodes.pin(Block(9), fresh);
+        nodes.pin(&[(Block(9), fresh)]);
         let pointer = |block, content: u8| Pointer {
             block: Block(block),
             blocks: 1,
@@ -321,7 +331,7 @@ mod tests {
             [1, 2, 3, 4],
             "of an older owner of the blocks"
         );
-        nodes.unpin(Block(9));
+        nodes.unpin([Block(9)]);
         assert_eq!(nodes.cached_data(&pointer(10, 9)), None);
         assert!(nodes.read_data(&pointer(10, 9)).is_err());
     }

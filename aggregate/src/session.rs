@@ -115,9 +115,9 @@ impl Running<'_> {
     }
 
     /// It has its place in history, which the caller still holds: a freeze must not come between record and reply.
-    pub fn ran(&self, lsn: Lsn, reply: &Reply) {
+    pub fn ran(&self, lsn: Lsn, result: Bytes) {
         if let Some(session) = &self.session {
-            session.lock().ran(self.operation, lsn, reply.encode().into());
+            session.lock().ran(self.operation, lsn, result);
         }
     }
 }
@@ -139,25 +139,28 @@ impl Session {
         let stream = self.streams.entry(operation.stream).or_default();
         stream.is_dirty = true;
         stream.last = stream.last.max(operation.sequence);
+        let before = operation.sequence.saturating_sub(1);
         let seen = match operation.stream {
-            0 => operation.seen,
+            0 => operation.seen.min(before),
             // One call at a time: a new one shows that the one before was answered.
-            _ => operation.sequence - 1,
+            _ => before,
         };
-        stream.forget(seen);
         let is_stored = false;
         stream
             .replies
             .insert(operation.sequence, Kept { lsn, result, is_stored });
+        stream.forget(seen);
     }
 }
 
 impl Stream {
     fn forget(&mut self, seen: u32) {
-        let kept = self.replies.split_off(&seen.saturating_add(1));
-        let seen = std::mem::replace(&mut self.replies, kept);
-        let stored = seen.into_iter().filter(|(_, kept)| kept.is_stored);
-        self.forgotten.extend(stored.map(|(sequence, _)| sequence));
+        while let Some(first) = self.replies.first_entry()
+            && *first.key() <= seen
+        {
+            let (sequence, kept) = first.remove_entry();
+            self.forgotten.extend(kept.is_stored.then_some(sequence));
+        }
     }
 }
 

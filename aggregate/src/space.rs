@@ -125,7 +125,7 @@ impl Space {
         let of_class = self
             .open
             .iter_mut()
-            .filter(|(_, open)| open.class == class && !open.is_closing);
+            .filter(|(_, open)| open.class == class && !open.is_closing && open.taken.room() > 0);
         let (mut runs, mut left) = (Vec::new(), blocks);
         for (segment, open) in of_class {
             let first = self.geometry.first_block(*segment).0;
@@ -153,7 +153,7 @@ impl Space {
         let of_class = self
             .open
             .iter_mut()
-            .filter(|(_, open)| open.class == SegmentClass::Node && !open.is_closing);
+            .filter(|(_, open)| open.class == SegmentClass::Node && !open.is_closing && open.taken.room() > 0);
         for (segment, open) in of_class {
             let Some(range) = open.taken.run_of(blocks.into()) else {
                 continue;

@@ -10,10 +10,9 @@ mod reply;
 pub mod scratch;
 
 use baton_types::{AggregateId, Result, Timestamp, Vnode};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use crate::buffer::Buffer;
-use crate::format::{Block, EXTENT_BIRTH_AT, Free, Key, KeyKind, Lsn, Pointer};
+use crate::format::{Block, Free, Key, Lsn, Pointer};
 use crate::tree::{Layer, Scan, Stop, View};
 pub use reply::Reply;
 
@@ -115,40 +114,9 @@ pub struct Change {
     /// After it.
     pub usage: Usage,
     /// Data that goes to its blocks in parallel with the record.
-    pub writes: Vec<(Block, Buffer)>,
+    pub writes: Vec<(Block, Bytes)>,
     /// Blocks that it took.
     pub runs: Vec<Run>,
-}
-
-impl Change {
-    /// Its items and frees, born at `lsn`: known only when it has its place in the log.
-    pub fn born(&self, lsn: Lsn) -> (Vec<(Key, Option<Bytes>)>, Vec<Free>) {
-        let items = self.items.range(Key::FIRST, Key::LAST).map(|(key, value)| {
-            let value = value.as_ref().map(|value| match key.kind {
-                KeyKind::Extent => extent_born(value, lsn),
-                _ => value.clone(),
-            });
-            (*key, value)
-        });
-        let frees = self.frees.iter().map(|free| Free {
-            birth: if free.birth == Lsn(0) { lsn } else { free.birth },
-            ..*free
-        });
-        (items.collect(), frees.collect())
-    }
-}
-
-/// An extent that was born with this very record carries no birth yet.
-fn extent_born(value: &Bytes, lsn: Lsn) -> Bytes {
-    let birth = EXTENT_BIRTH_AT..EXTENT_BIRTH_AT + 8;
-    match value.get(birth.clone()) {
-        Some([0, 0, 0, 0, 0, 0, 0, 0]) => {
-            let mut born = BytesMut::from(&value[..]);
-            born[birth].copy_from_slice(&lsn.0.to_le_bytes());
-            born.freeze()
-        }
-        _ => value.clone(),
-    }
 }
 
 impl<'a> Transaction<'a> {
@@ -237,14 +205,9 @@ impl<'a> Transaction<'a> {
         Ok(runs)
     }
 
-    /// Takes over blocks that were taken for it and are written already: it records them, or gives them back.
-    pub(crate) fn adopt(&mut self, run: Run) {
-        self.change.runs.push(run);
-    }
-
     /// Writes `bytes` to `block` and those behind it, which this change allocated: with the group, beside the record.
-    pub fn write(&mut self, block: Block, bytes: Buffer) {
-        self.change.writes.push((block, bytes));
+    pub fn write(&mut self, block: Block, bytes: impl Into<Bytes>) {
+        self.change.writes.push((block, bytes.into()));
     }
 
     /// What it comes to. From here on the blocks it took are its taker's.

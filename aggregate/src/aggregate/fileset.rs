@@ -173,7 +173,7 @@ impl Fileset {
             Turn::Before { lsn, reply } => {
                 return Ok(Done {
                     lsn,
-                    answer: reply.into_result(&self.name()),
+                    answer: self.answer(reply),
                 });
             }
             Turn::Now(turn) => turn,
@@ -188,7 +188,7 @@ impl Fileset {
         match changed {
             Ok((lsn, reply)) => Ok(Done {
                 lsn,
-                answer: reply.into_result(&self.name()),
+                answer: self.answer(reply),
             }),
             Err(error) if is_undecided(error.kind) => Err(error),
             Err(refused) => Ok(Done {
@@ -238,14 +238,15 @@ impl Fileset {
         let reply = make(&mut transaction)?;
         let change = transaction.finish();
         let usage = change.usage;
+        let result = Bytes::from(reply.encode());
         let head = Record {
-            result: reply.encode().into(),
+            result: result.clone(),
             ..self.head(operation, usage)
         };
         let lsn = self.engine.append(head, change, &mut state.tree)?;
         state.usage = usage;
         self.engine.note_change(&self.cell, &mut state);
-        turn.ran(lsn, &reply);
+        turn.ran(lsn, result);
         Ok((lsn, reply))
     }
 
@@ -255,15 +256,15 @@ impl Fileset {
         if operation.session.0 == 0 {
             return Ok(self.engine.log.last());
         }
-        let reply = Reply::Refused(kind);
+        let result = Bytes::from(Reply::Refused(kind).encode());
         let _history = self.engine.history.read();
         let state = self.cell.state.lock();
-        let head = Record {
-            result: reply.encode().into(),
+        let mut record = Record {
+            result: result.clone(),
             ..self.head(operation, state.usage)
         };
-        let lsn = self.engine.log.append(|_| (head, Vec::new()))?;
-        turn.ran(lsn, &reply);
+        let lsn = self.engine.log.append(&mut record, Vec::new())?;
+        turn.ran(lsn, result);
         Ok(lsn)
     }
 
@@ -279,8 +280,11 @@ impl Fileset {
         }
     }
 
-    fn name(&self) -> String {
-        format!("fileset {}", self.cell.id)
+    fn answer(&self, reply: Reply) -> Result<Bytes> {
+        match reply {
+            Reply::Done(answer) => Ok(answer),
+            Reply::Refused(_) => reply.into_result(&format!("fileset {}", self.cell.id)),
+        }
     }
 }
 
@@ -289,43 +293,29 @@ impl Engine {
     ///
     /// # Errors
     /// `TooBig` if no batch holds its record; then nothing happened.
-    pub(crate) fn append(&self, head: Record, mut change: Change, tree: &mut LiveTree) -> Result<Lsn> {
-        let data: Vec<_> = std::mem::take(&mut change.writes)
-            .into_iter()
-            .map(|(block, buffer)| (block, Bytes::from(buffer)))
-            .collect();
-        let blocks: Vec<_> = data.iter().map(|(block, _)| *block).collect();
-        data.iter()
-            .for_each(|(block, bytes)| self.nodes.pin(*block, bytes.clone()));
-        let mut space = self.space.lock();
-        let mut items = Vec::new();
-        let appended = self.log.append(|lsn| {
-            let (born, frees) = change.born(lsn);
-            items.clone_from(&born);
-            let record = Record {
-                items: born,
-                frees,
-                ..head
-            };
-            (record, data)
-        });
-        let lsn = match appended {
-            Ok(lsn) => lsn,
-            Err(error) => {
-                blocks.iter().for_each(|block| self.nodes.unpin(*block));
-                change.runs.iter().for_each(|run| space.give_back(*run));
-                return Err(error);
-            }
+    pub(crate) fn append(&self, head: Record, change: Change, tree: &mut LiveTree) -> Result<Lsn> {
+        let mut record = Record {
+            items: change.items.into_items(),
+            frees: change.frees,
+            ..head
         };
+        self.nodes.pin(&change.writes);
+        let blocks: Vec<_> = change.writes.iter().map(|(block, _)| *block).collect();
+        let mut space = self.space.lock();
+        let appended = self.log.append(&mut record, change.writes);
+        let lsn = appended.inspect_err(|_| {
+            self.nodes.unpin(blocks);
+            change.runs.iter().for_each(|run| space.give_back(*run));
+        })?;
         change.runs.iter().for_each(|run| space.record(*run));
-        for free in &change.frees {
+        for free in &record.frees {
             space.free(Run {
                 block: free.block,
                 count: free.count,
             });
         }
         drop(space);
-        for (key, value) in items {
+        for (key, value) in record.items {
             tree.active.insert(key, value, lsn);
         }
         Ok(lsn)

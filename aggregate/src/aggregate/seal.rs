@@ -124,8 +124,9 @@ impl Limits {
 /// A record may be as large as this: the extended attributes of a file, changed at once.
 const BATCH_BYTES_MIN: usize = 128 << 10;
 
-/// Data beside one batch: a takeover reads and checks it in ten milliseconds.
-const DATA_BYTES_MAX: usize = 16 << 20;
+/// Data beside one batch: who waits for a small record behind a large file waits for this, and a takeover reads and
+/// checks it in five milliseconds.
+const DATA_BYTES_MAX: usize = 8 << 20;
 
 impl Engine {
     /// The layers that the log came to are those of the filesets now.

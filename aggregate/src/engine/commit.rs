@@ -30,7 +30,7 @@ impl Engine {
         }
         self.log.tell(last);
         drop(writer);
-        data.iter().for_each(|(block, _)| self.nodes.unpin(*block));
+        self.nodes.unpin(data.iter().map(|(block, _)| *block));
         Ok(true)
     }
 

@@ -81,7 +81,7 @@ impl Engine {
                     record.flags = class as u16;
                     record.result = list(&picked);
                     // Under the lock, so that reserves mature in the order of their records.
-                    let lsn = self.log.append(|_| (record, Vec::new()))?;
+                    let lsn = self.log.append(&mut record, Vec::new())?;
                     space.reserved(lsn, class, picked);
                     return Ok(lsn);
                 }

@@ -2,16 +2,12 @@
 
 use std::ops::Range;
 
-use baton_types::Result;
 use bytes::Bytes;
 
 use super::BLOCK;
-use crate::aggregate::Reserve;
 use crate::buffer::Buffer;
-use crate::device::Write;
-use crate::engine::Engine;
 use crate::format::{BLOCK_BYTES, Checksum};
-use crate::transaction::{Room, Run, Transaction};
+use crate::transaction::{Run, Transaction};
 use crate::tree::Stop;
 
 /// Bytes to be written to a file, in whole blocks of aligned memory, and their checksums.
@@ -23,8 +19,6 @@ pub(super) struct Data {
     blocks: Buffer,
     count: usize,
     checksums: Vec<Checksum>,
-    /// Those that are on the device already, by their index here.
-    written: Vec<(usize, Run)>,
 }
 
 impl Data {
@@ -39,15 +33,9 @@ impl Data {
             offset,
             len: bytes.len(),
             count: blocks.len() / BLOCK_BYTES,
+            checksums: blocks.chunks(BLOCK_BYTES).map(Checksum::of).collect(),
             blocks,
-            checksums: Vec::new(),
-            written: Vec::new(),
         }
-    }
-
-    /// Makes the checksums.
-    pub fn hash(&mut self) {
-        self.checksums = checksums_of(&self.blocks);
     }
 
     /// The bytes themselves.
@@ -95,99 +83,26 @@ impl Data {
         self.checksums[index] = Checksum::of(block);
     }
 
-    /// Writes what needs nothing of the old file to blocks of the reserve, and makes the checksums meanwhile.
-    ///
-    /// # Errors
-    /// `NoSpace`, and then there are no checksums yet; what the device says.
-    pub fn write_ahead(&mut self, engine: &Engine) -> Result<()> {
-        let mut whole = 0..self.count;
-        for edge in self.edges() {
-            match edge == self.block_range().start {
-                true => whole.start += 1,
-                false => whole.end -= 1,
-            }
-        }
-        let runs = engine.retrying(|_| Reserve(engine).take(whole.len() as u32))?;
-        self.written = places(whole, &runs);
-        let blocks = &self.blocks;
-        let write = |(index, run): &(usize, Run)| Write {
-            offset: run.block.offset(),
-            bytes: &blocks[index * BLOCK_BYTES..][..usize::from(run.count) * BLOCK_BYTES],
-        };
-        let writes: Vec<_> = self.written.iter().map(write).collect();
-        // Hashing 1 MiB takes nearly as long as writing it.
-        let (written, checksums) = std::thread::scope(|scope| {
-            let hashing = std::thread::Builder::new().name("hash".to_owned());
-            let hashing = hashing.spawn_scoped(scope, || checksums_of(blocks));
-            let written = engine.device.submit(&writes);
-            let checksums = match hashing {
-                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                Err(_) => checksums_of(blocks),
-            };
-            (written, checksums)
-        });
-        self.checksums = checksums;
-        written
-    }
-
-    /// Gives back the blocks that were written and not recorded.
-    pub fn give_back(&mut self, engine: &Engine) {
-        self.written
-            .drain(..)
-            .for_each(|(_, run)| Reserve(engine).give_back(run));
-    }
-
-    /// Gives each block its place on the device: runs, each with the index of the first block that it is for. What is
-    /// not written yet goes with the record. It is the last step that may stop, and then nothing was done.
+    /// Gives the blocks their places on the device, to which they go with the record: runs, each with the index of the
+    /// first block that it is for. It is the last step that may stop, and then nothing was done.
     ///
     /// # Errors
     /// `NoSpace`, or that more room must be reserved first.
     pub fn settle(&mut self, transaction: &mut Transaction<'_>) -> Result<Vec<(usize, Run)>, Stop> {
-        let count = self.count;
-        let (start, end) = match (self.written.first(), self.written.last()) {
-            (Some((first, _)), Some((last, run))) => (*first, last + usize::from(run.count)),
-            _ => (count, count),
+        let runs = transaction.allocate(self.count as u32)?;
+        let blocks = Bytes::from(std::mem::replace(&mut self.blocks, Buffer::zeroed(0)));
+        let mut index = 0;
+        let place = |run: Run| {
+            let (first, count) = (index, usize::from(run.count));
+            index += count;
+            transaction.write(run.block, blocks.slice(first * BLOCK_BYTES..index * BLOCK_BYTES));
+            (first, run)
         };
-        let mut fresh = Vec::new();
-        for range in [0..start, end..count] {
-            if !range.is_empty() {
-                let runs = transaction.allocate(range.len() as u32)?;
-                fresh.extend(places(range, &runs));
-            }
-        }
-        self.written.iter().for_each(|(_, run)| transaction.adopt(*run));
-        match fresh[..] {
-            [(0, run)] if usize::from(run.count) == count => {
-                transaction.write(run.block, std::mem::replace(&mut self.blocks, Buffer::zeroed(0)));
-            }
-            _ => {
-                for (index, run) in &fresh {
-                    let bytes = &self.blocks[index * BLOCK_BYTES..][..usize::from(run.count) * BLOCK_BYTES];
-                    transaction.write(run.block, Buffer::padded(bytes));
-                }
-            }
-        }
-        fresh.append(&mut self.written);
-        Ok(fresh)
+        Ok(runs.into_iter().map(place).collect())
     }
 
     /// The checksums of the blocks that a run is for.
     pub fn checksums(&self, (index, run): &(usize, Run)) -> &[Checksum] {
         &self.checksums[*index..index + usize::from(run.count)]
     }
-}
-
-fn checksums_of(blocks: &[u8]) -> Vec<Checksum> {
-    blocks.chunks(BLOCK_BYTES).map(Checksum::of).collect()
-}
-
-/// Runs for the blocks of `range`, each with the first block that it is for.
-fn places(range: Range<usize>, runs: &[Run]) -> Vec<(usize, Run)> {
-    let mut index = range.start;
-    let place = |run: &Run| {
-        let first = index;
-        index += usize::from(run.count);
-        (first, *run)
-    };
-    runs.iter().map(place).collect()
 }

@@ -51,7 +51,7 @@ impl Placed {
         let units = Units {
             block: Block(self.extent.block.0 + from),
             unit_blocks: self.unit_blocks(),
-            count: (to - from) as u8,
+            count: (to - from) as u32,
             checksums: self.extent.checksums[(from / unit) as usize..to.div_ceil(unit) as usize].to_vec(),
         };
         (units, range.start - self.first - from)
@@ -60,7 +60,8 @@ impl Placed {
     /// A part of it as an extent by itself.
     fn part(&self, range: Range<u64>) -> Result<Extent, Stop> {
         let (units, before) = self.units(&range);
-        if before != 0 || u64::from(units.count) != range.end - range.start {
+        let count = range.end - range.start;
+        if before != 0 || u64::from(units.count) != count {
             // Nothing writes such extents yet.
             let on = format!("extent at block {}", self.extent.block);
             let reason = format!("its units of {} blocks cannot be cut", units.unit_blocks);
@@ -71,7 +72,7 @@ impl Placed {
         }
         Ok(Extent {
             block: units.block,
-            count: units.count,
+            count: count as u8,
             checksums: units.checksums,
             ..self.extent.clone()
         })

@@ -7,7 +7,7 @@ use std::ops::Range;
 use baton_types::{Fid, Result, limits};
 use bytes::Bytes;
 
-use super::{BLOCK, GROUPED_BYTES_MAX, believing, extents, load};
+use super::{BLOCK, believing, extents, load};
 use crate::aggregate::Fileset;
 use crate::buffer::Buffer;
 use crate::engine::{Patience, would_wait};
@@ -18,6 +18,9 @@ use crate::tree::Stop;
 
 /// Most bytes of one read: what a frame carries.
 pub const READ_BYTES_MAX: usize = limits::FRAME_PAYLOAD_BYTES_MAX as usize;
+
+/// A read up to this length is likely to be asked for again, and is kept; longer ones are of streams.
+pub(super) const KEPT_BYTES_MAX: usize = 64 << 10;
 
 /// Reads up to `len` bytes from `offset` of a file: fewer at its end, or at [`READ_BYTES_MAX`].
 ///
@@ -64,6 +67,13 @@ struct Part {
     blocks: Range<usize>,
 }
 
+impl Part {
+    /// True if all blocks of the units are wanted.
+    fn is_whole(&self) -> bool {
+        self.units.count as usize == self.blocks.len()
+    }
+}
+
 /// Where the bytes of a range of a file are.
 pub(super) struct Plan {
     /// In the file, cut at its end.
@@ -98,13 +108,30 @@ impl Plan {
         for placed in extents::overlapping(items, fid.vnode, &blocks)? {
             let wanted = placed.first.max(blocks.start)..placed.end().min(blocks.end);
             let (units, before) = placed.units(&wanted);
-            plan.parts.push(Part {
+            plan.push(Part {
                 units,
                 before: before as usize,
                 blocks: (wanted.start - blocks.start) as usize..(wanted.end - blocks.start) as usize,
             });
         }
         Ok(plan)
+    }
+
+    /// Adds a part; what lies side by side in the file and on the device is one, and read at once.
+    fn push(&mut self, part: Part) {
+        match self.parts.last_mut() {
+            Some(last)
+                if last.blocks.end == part.blocks.start
+                    && last.is_whole()
+                    && part.is_whole()
+                    && last.units.are_before(&part.units) =>
+            {
+                last.units.count += part.units.count;
+                last.units.checksums.extend(part.units.checksums);
+                last.blocks.end = part.blocks.end;
+            }
+            _ => self.parts.push(part),
+        }
     }
 
     fn blocks(&self) -> Range<u64> {
@@ -161,16 +188,16 @@ impl Plan {
     }
 
     fn read_part(&self, (nodes, patience): (&Nodes, Patience), part: &Part, into: &mut [u8]) -> Result<()> {
-        let is_short = self.range.end - self.range.start <= GROUPED_BYTES_MAX as u64;
+        let is_short = self.range.end - self.range.start <= KEPT_BYTES_MAX as u64;
         let reuse = match is_short || patience == Patience::None {
             true => Reuse::Likely,
             false => Reuse::Unlikely,
         };
-        if usize::from(part.units.count) == part.blocks.len() {
+        if part.is_whole() {
             return nodes.read_units(&part.units, into, reuse);
         }
         // A part of a larger unit: its checksum needs the whole.
-        let mut whole = Buffer::scratch(usize::from(part.units.count) * BLOCK_BYTES);
+        let mut whole = Buffer::scratch(part.units.count as usize * BLOCK_BYTES);
         nodes.read_units(&part.units, &mut whole, reuse)?;
         into.copy_from_slice(&whole[part.before * BLOCK_BYTES..][..into.len()]);
         Ok(())

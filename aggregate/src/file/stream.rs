@@ -14,8 +14,8 @@ use baton_types::{Error, Fid, Result};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
-use super::read::{READ_BYTES_MAX, read_version};
-use super::{GROUPED_BYTES_MAX, load};
+use super::load;
+use super::read::{KEPT_BYTES_MAX, READ_BYTES_MAX, read_version};
 use crate::aggregate::Fileset;
 
 /// Reads of one stream under way at once: with fewer the disk idles, with more nothing is gained.
@@ -178,7 +178,7 @@ impl Stream {
     /// As [`read`](super::read).
     pub fn read(&mut self, offset: u64, len: usize) -> Result<Bytes> {
         let len = len.min(READ_BYTES_MAX);
-        if offset != self.next || len <= GROUPED_BYTES_MAX {
+        if offset != self.next || len <= KEPT_BYTES_MAX {
             self.stop();
         }
         self.next = offset.saturating_add(len as u64);
@@ -187,7 +187,7 @@ impl Stream {
         if ahead.is_none() {
             self.stop();
         }
-        if len > GROUPED_BYTES_MAX && offset < self.next {
+        if len > KEPT_BYTES_MAX && offset < self.next {
             self.read_ahead(len)?;
         }
         if let Some((version, bytes)) = ahead.and_then(|ahead| ahead.wait()) {

@@ -339,30 +339,21 @@ fn file_of_a_tebibyte_takes_only_what_was_written() {
 }
 
 #[test]
-fn large_write_is_on_the_disk_before_its_record() {
+fn large_write_is_visible_at_once_and_on_the_disk_with_its_record() {
     let bed = Bed::new(1);
     let bytes = pattern(1, 1 << 20);
-    bed.write(100, &bytes);
-    // All but the two edges, which need what was there before and go with the record.
+    bed.write(0, &bytes);
     let on_disk = |(first, extent): &(u64, Extent)| {
         let len = usize::from(extent.count) * BLOCK_BYTES;
-        let own = (first * BLOCK).saturating_sub(100) as usize;
-        bytes
-            .get(own..own + len)
-            .is_some_and(|own| bed.disk.peek(extent.block.offset(), len) == own)
+        let own = (first * BLOCK) as usize;
+        bed.disk.peek(extent.block.offset(), len) == bytes[own..own + len]
     };
-    let written: Vec<u64> = bed
-        .extents()
-        .iter()
-        .filter(|extent| on_disk(extent))
-        .map(|(first, _)| *first)
-        .collect();
-    let all: Vec<u64> = bed.extents().iter().map(|(first, _)| *first).collect();
-    assert_eq!(written, all[1..all.len() - 1]);
-    assert_eq!(bed.read(100, 1 << 20)[..], bytes[..]);
+    assert!(!bed.extents().iter().any(on_disk));
+    assert_eq!(bed.read(0, 1 << 20)[..], bytes[..]);
     bed.commit();
+    assert!(bed.extents().iter().all(on_disk));
     bed.check();
-    assert_eq!(bed.read(0, 1 << 20)[100..], bytes[..(1 << 20) - 100]);
+    assert_eq!(bed.read(0, 1 << 20)[..], bytes[..]);
 }
 
 #[test]
@@ -520,12 +511,15 @@ fn who_was_outrun_does_not_call_a_file_damaged() {
 }
 
 #[test]
-fn failed_write_ahead_is_an_error_and_no_answer() {
+fn large_write_that_fails_is_never_durable() {
     let bed = Bed::new(1);
-    bed.port.arm(On::Write, 1, Trouble::Fail);
-    let error = write(&bed.fileset, &Operation::default(), bed.fid, 0, &[1; 200_000]).unwrap_err();
-    assert_eq!(error.kind, Kind::Io);
-    assert_eq!(bed.attributes().size, 0);
+    bed.commit();
+    let done = write(&bed.fileset, &Operation::default(), bed.fid, 0, &[1; 200_000]).unwrap();
+    bed.port.arm(On::Write, 2, Trouble::Fail);
+    assert_eq!(bed.aggregate.wait(done.lsn).unwrap_err().kind, Kind::Io);
+    assert!(bed.aggregate.durable() < done.lsn);
+    let later = write(&bed.fileset, &Operation::default(), bed.fid, 0, &[1; 200_000]);
+    assert_eq!(later.unwrap_err().kind, Kind::Io);
 }
 
 /// Streams over readers of their own: without a thread whoever wants a read does it.

@@ -5,7 +5,7 @@ use baton_types::{Error, Fid, Kind, Result, Vnode, limits};
 use bytes::Bytes;
 
 use super::data::Data;
-use super::{BLOCK, GROUPED_BYTES_MAX, INLINE_BYTES_MAX, SIZE_END, Settle, believing, extents, load};
+use super::{BLOCK, INLINE_BYTES_MAX, SIZE_END, Settle, believing, extents, load};
 use crate::aggregate::{Done, Fileset, Need};
 use crate::buffer::Buffer;
 use crate::engine::{Patience, would_wait};
@@ -16,6 +16,8 @@ use crate::tree::Stop;
 
 /// Most bytes of one write: what a frame carries.
 pub const WRITE_BYTES_MAX: usize = limits::FRAME_PAYLOAD_BYTES_MAX as usize;
+/// Most bytes for a caller who may not wait: hashing more takes as long as a disk does.
+pub(super) const HASTY_BYTES_MAX: usize = 64 << 10;
 
 /// Writes `bytes` at `offset` of a file.
 ///
@@ -47,6 +49,9 @@ pub fn write_as(
     if bytes.len() > WRITE_BYTES_MAX {
         let reason = format!("a write of {} bytes; {WRITE_BYTES_MAX} at most", bytes.len());
         return Err(Error::new(Kind::Limit, format!("file {fid}")).because(reason));
+    }
+    if bytes.len() > HASTY_BYTES_MAX && fileset.patience() == Patience::None {
+        return Err(would_wait("large write"));
     }
     loop {
         let offset = match at {
@@ -88,23 +93,6 @@ fn write_data(
     mut data: Data,
     settle: &mut Settle<'_>,
 ) -> Result<Option<Done<Object>>> {
-    let engine = fileset.engine();
-    if data.bytes().len() > GROUPED_BYTES_MAX {
-        if fileset.patience() == Patience::None {
-            return Err(would_wait("large write"));
-        }
-        match data.write_ahead(engine) {
-            // Whether the aggregate is full is decided where the refusal is recorded.
-            Err(error) if error.kind == Kind::NoSpace => data.hash(),
-            Err(error) => {
-                data.give_back(engine);
-                return Err(error);
-            }
-            Ok(()) => {}
-        }
-    } else {
-        data.hash();
-    }
     let blocks = data.block_range();
     // One more, for inline bytes that become a block.
     let need = Need::data(blocks.end - blocks.start + 1);
@@ -118,7 +106,6 @@ fn write_data(
             put(transaction, fid, &mut data, settle)
         })
     });
-    data.give_back(engine);
     match is_elsewhere {
         true => Ok(None),
         false => done.map(Some),
@@ -135,7 +122,11 @@ pub(super) fn put(
     let old = load(transaction, fid)?;
     let mut attributes = old;
     let size = attributes.size.max(data.range().end);
-    let inline = transaction.get(Key::inline(fid.vnode))?;
+    let inline = match attributes.blocks == 0 && attributes.size > 0 {
+        true => transaction.get(Key::inline(fid.vnode))?,
+        // An inline item is beside no extents, and not longer than the file: it is never empty.
+        false => None,
+    };
     if size <= INLINE_BYTES_MAX && attributes.blocks == 0 {
         put_inline(transaction, fid.vnode, inline, data);
     } else {
@@ -194,7 +185,10 @@ fn put_blocks(
         data.complete(edge, old.as_ref());
     }
     let blocks = data.block_range();
-    let given = extents::cut(transaction, vnode, &blocks)?;
+    let given = match attributes.blocks {
+        0 => 0,
+        _ => extents::cut(transaction, vnode, &blocks)?,
+    };
     let mut taken = blocks.end - blocks.start;
     if let Some(inline) = &inline {
         if blocks.start > 0 {

@@ -7,7 +7,7 @@ use baton_types::{Error, Fid, FilesetId, Kind, Vnode};
 
 use super::acls::intern;
 use super::attributes::{open_directory, read, save};
-use super::names::{Names, Place, change, counts_as_directory, fid, find};
+use super::names::{Names, Place, Slot, counts_as_directory, fid};
 use super::object::Object;
 use super::pieces;
 use crate::format::{Attributes, FileKind, Key, MODE_TYPE, MountPoint, NameEntry};
@@ -158,7 +158,8 @@ fn make(
     kind: FileKind,
 ) -> Result<Object, Stop> {
     open_directory(transaction, place)?;
-    if find(transaction, names, place)?.is_some() {
+    let slot = Slot::find(transaction, names, place)?;
+    if slot.has(place) {
         return Err(place.error(Kind::Exists).into());
     }
     let invalid = |why: &str| place.error(Kind::Invalid).because(why);
@@ -178,7 +179,7 @@ fn make(
         kind,
         name: Vec::new(),
     };
-    change(transaction, names, place, Some(entry))?;
+    slot.change(transaction, place, Some(entry))?;
     transaction.usage().files += 1;
     Ok(Object {
         fid: fid(place.directory, vnode, attributes.unique),

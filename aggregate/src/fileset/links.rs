@@ -4,7 +4,7 @@ use baton_types::limits::LINKS_MAX;
 use baton_types::{Error, Fid, Kind};
 
 use super::attributes::{kind, load, open_directory, save};
-use super::names::{Names, Place, change, find, lookup};
+use super::names::{Names, Place, Slot, change, lookup};
 use super::object::Object;
 use super::orphans::let_go;
 use crate::format::{Attributes, FileKind, NameEntry};
@@ -39,7 +39,8 @@ pub fn link(transaction: &mut Transaction<'_>, names: &Names, place: Place<'_>, 
     if attributes.links == 0 {
         return Err(refused(Kind::NotFound, "it was removed"));
     }
-    if find(transaction, names, place)?.is_some() {
+    let slot = Slot::find(transaction, names, place)?;
+    if slot.has(place) {
         return Err(place.error(Kind::Exists).into());
     }
     if attributes.links >= LINKS_MAX {
@@ -57,7 +58,7 @@ pub fn link(transaction: &mut Transaction<'_>, names: &Names, place: Place<'_>, 
         kind,
         name: Vec::new(),
     };
-    change(transaction, names, place, Some(entry))?;
+    slot.change(transaction, place, Some(entry))?;
     Ok(Object { fid: file, attributes })
 }
 

@@ -89,9 +89,8 @@ pub fn lookup_parent(items: &impl Items, fid: Fid) -> Result<Object, Stop> {
 
 /// The entry at a place, whatever the directory is.
 pub(super) fn find(items: &impl Items, names: &Names, place: Place<'_>) -> Result<Option<NameEntry>, Stop> {
-    let name = place.name.as_bytes();
-    let entries = entries(items, Key::name(place.directory.vnode, names.hash(name)))?;
-    Ok(entries.into_iter().find(|entry| entry.name == name))
+    let mut slot = Slot::find(items, names, place)?;
+    Ok(slot.take(place))
 }
 
 /// Makes `new` the entry at a place, or leaves none there; the directory's own attributes follow.
@@ -101,34 +100,66 @@ pub(super) fn change(
     place: Place<'_>,
     new: Option<NameEntry>,
 ) -> Result<(), Stop> {
-    let name = place.name.as_bytes();
-    let key = Key::name(place.directory.vnode, names.hash(name));
-    let mut entries = entries(transaction, key)?;
-    let old = entries
-        .iter()
-        .position(|entry| entry.name == name)
-        .map(|index| entries.remove(index));
-    let kinds = [&old, &new].map(|entry| entry.as_ref().map(|entry| entry.kind));
-    if let Some(new) = new {
-        entries.push(NameEntry {
-            name: name.to_vec(),
+    Slot::find(transaction, names, place)?.change(transaction, place, new)
+}
+
+/// The item that a name is in, or would be: all entries of its hash.
+pub(super) struct Slot {
+    key: Key,
+    entries: Vec<NameEntry>,
+}
+
+impl Slot {
+    /// That of a place, whatever the directory is.
+    pub(super) fn find(items: &impl Items, names: &Names, place: Place<'_>) -> Result<Slot, Stop> {
+        let key = Key::name(place.directory.vnode, names.hash(place.name.as_bytes()));
+        let entries = match items.get(key)? {
+            Some(value) => NameEntry::decode_all(&value)?,
+            None => Vec::new(),
+        };
+        Ok(Slot { key, entries })
+    }
+
+    /// True if the name is there.
+    pub(super) fn has(&self, place: Place<'_>) -> bool {
+        self.entries.iter().any(|entry| entry.name == place.name.as_bytes())
+    }
+
+    fn take(&mut self, place: Place<'_>) -> Option<NameEntry> {
+        let is_own = |entry: &NameEntry| entry.name == place.name.as_bytes();
+        let index = self.entries.iter().position(is_own)?;
+        Some(self.entries.remove(index))
+    }
+
+    /// As [`change`], of the place that it was found for.
+    pub(super) fn change(
+        mut self,
+        transaction: &mut Transaction<'_>,
+        place: Place<'_>,
+        new: Option<NameEntry>,
+    ) -> Result<(), Stop> {
+        let old = self.take(place).map(|entry| entry.kind);
+        let kind = new.as_ref().map(|entry| entry.kind);
+        self.entries.extend(new.map(|new| NameEntry {
+            name: place.name.as_bytes().to_vec(),
             ..new
-        });
-    }
-    match entries.is_empty() {
-        true => transaction.delete(key),
-        false => {
-            let value = NameEntry::encode_all(&entries);
-            if value.len() > VALUE_BYTES_MAX {
-                // With 63 bits under a secret nobody ever sees this.
-                let error = place.error(Kind::NoSpace);
-                return Err(error.because(format!("{} names have its hash", entries.len())).into());
+        }));
+        match self.entries.is_empty() {
+            true => transaction.delete(self.key),
+            false => {
+                let value = NameEntry::encode_all(&self.entries);
+                if value.len() > VALUE_BYTES_MAX {
+                    // With 63 bits under a secret nobody ever sees this.
+                    let error = place.error(Kind::NoSpace);
+                    return Err(error
+                        .because(format!("{} names have its hash", self.entries.len()))
+                        .into());
+                }
+                transaction.put(self.key, value);
             }
-            transaction.put(key, value);
         }
+        entered(transaction, place, old, kind)
     }
-    let [old, new] = kinds;
-    entered(transaction, place, old, new)
 }
 
 /// What a directory tells of itself once `old` (if any) made way for `new` (if any).
@@ -165,13 +196,6 @@ fn entered(
 /// A mount point shows as a directory, and has a way up as one.
 pub(super) fn counts_as_directory(kind: FileKind) -> bool {
     matches!(kind, FileKind::Directory | FileKind::MountPoint)
-}
-
-fn entries(items: &impl Items, key: Key) -> Result<Vec<NameEntry>, Stop> {
-    match items.get(key)? {
-        Some(value) => Ok(NameEntry::decode_all(&value)?),
-        None => Ok(Vec::new()),
-    }
 }
 
 /// The FID of an entry in a directory.

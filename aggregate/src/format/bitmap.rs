@@ -4,50 +4,62 @@ use std::ops::Range;
 
 /// The bitmap of one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bitmap(Box<[u8]>);
+pub struct Bitmap {
+    bits: Box<[u8]>,
+    /// How many are set: asked for far more often than it changes.
+    used: u32,
+}
 
 impl Bitmap {
     /// All free; `blocks` is a multiple of 8.
     pub fn free(blocks: u32) -> Bitmap {
-        Bitmap(vec![0; blocks as usize / 8].into())
+        Bitmap {
+            bits: vec![0; blocks as usize / 8].into(),
+            used: 0,
+        }
     }
 
     /// As it lies on the disk.
     pub fn from_bytes(bytes: &[u8]) -> Bitmap {
-        Bitmap(bytes.into())
+        Bitmap {
+            bits: bytes.into(),
+            used: bytes.iter().map(|byte| byte.count_ones()).sum(),
+        }
     }
 
     /// As it lies on the disk.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.bits
     }
 
     /// Blocks it speaks of.
     pub fn len(&self) -> u32 {
-        self.0.len() as u32 * 8
+        self.bits.len() as u32 * 8
     }
 
     /// True if it speaks of none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.bits.is_empty()
     }
 
     /// True if the block is used.
     pub fn is_used(&self, index: u32) -> bool {
-        self.0[index as usize / 8] >> (index % 8) & 1 == 1
+        self.bits[index as usize / 8] >> (index % 8) & 1 == 1
     }
 
     /// Marks it used; false if it was.
     pub fn take(&mut self, index: u32) -> bool {
         let was_free = !self.is_used(index);
-        self.0[index as usize / 8] |= 1 << (index % 8);
+        self.bits[index as usize / 8] |= 1 << (index % 8);
+        self.used += u32::from(was_free);
         was_free
     }
 
     /// Marks it free; false if it was.
     pub fn give(&mut self, index: u32) -> bool {
         let was_used = self.is_used(index);
-        self.0[index as usize / 8] &= !(1 << (index % 8));
+        self.bits[index as usize / 8] &= !(1 << (index % 8));
+        self.used -= u32::from(was_used);
         was_used
     }
 
@@ -88,7 +100,7 @@ impl Bitmap {
 
     /// How many are used.
     pub fn used(&self) -> u32 {
-        self.0.iter().map(|byte| byte.count_ones()).sum()
+        self.used
     }
 
     /// How many are free.
@@ -98,7 +110,7 @@ impl Bitmap {
 
     /// The first run of free blocks at or after `from`: its start and length, at most `want`.
     pub fn free_run(&self, from: u32, want: u32) -> Option<(u32, u32)> {
-        let whole = self.0.iter().skip(from.div_ceil(8) as usize);
+        let whole = self.bits.iter().skip(from.div_ceil(8) as usize);
         let full = whole.take_while(|byte| **byte == 0xff).count() as u32 * 8;
         let ahead = (from..from.next_multiple_of(8).min(self.len())).find(|&index| !self.is_used(index));
         let start =

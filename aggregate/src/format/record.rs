@@ -1,6 +1,6 @@
 //! A record: one transaction's results. Replaying it twice does no harm.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use baton_types::{Error, FilesetId, Kind, Result};
 use zerocopy::little_endian::{U16, U32, U64};
@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::format::pointer::{block_bytes, block_of};
 use crate::format::reader::{Reader, zeros};
-use crate::format::{Block, KEY_BYTES, Key, Lsn};
+use crate::format::{Block, EXTENT_BIRTH_AT, KEY_BYTES, Key, KeyKind, Lsn};
 
 /// An item at most, key included: two fit the smallest node.
 pub const ITEM_BYTES_MAX: usize = 2_000;
@@ -181,6 +181,18 @@ impl Record {
         }
     }
 
+    /// It has its number: what was born with this very record carried none yet.
+    pub fn born(&mut self, lsn: Lsn) {
+        for (key, value) in &mut self.items {
+            if let (KeyKind::Extent, Some(value)) = (key.kind, value) {
+                extent_born(value, lsn);
+            }
+        }
+        for free in self.frees.iter_mut().filter(|free| free.birth == Lsn(0)) {
+            free.birth = lsn;
+        }
+    }
+
     /// Its length on the disk.
     pub fn encoded_len(&self) -> usize {
         let value = |(_, value): &(Key, Option<Bytes>)| size_of::<ItemLayout>() + value.as_ref().map_or(0, Bytes::len);
@@ -287,6 +299,16 @@ impl Record {
         };
         reader.end()?;
         Ok(record)
+    }
+}
+
+fn extent_born(value: &mut Bytes, lsn: Lsn) {
+    let birth = EXTENT_BIRTH_AT..EXTENT_BIRTH_AT + 8;
+    if value.get(birth.clone()) == Some(&[0; 8]) {
+        // Mostly nobody else has it, and it is not copied.
+        let mut born = BytesMut::from(std::mem::take(value));
+        born[birth].copy_from_slice(&lsn.0.to_le_bytes());
+        *value = born.freeze();
     }
 }
 

@@ -7,7 +7,8 @@ use std::cell::Cell;
 use baton_types::{Result, Timestamp, Vnode};
 
 use super::{Change, Operation, Room, Run, Transaction, Usage};
-use crate::format::{Block, Lsn};
+use crate::engine::blank;
+use crate::format::{Block, Lsn, Record, RecordKind};
 use crate::nodes::Nodes;
 use crate::tree::{Layer, Pinned, Stop, View};
 
@@ -74,8 +75,12 @@ impl Scratch {
         let said = make(&mut transaction)?;
         let change = transaction.finish();
         self.lsn += 1;
-        let (items, _) = change.born(Lsn(self.lsn));
-        for (key, value) in items {
+        let mut record = Record {
+            items: change.items.clone().into_items(),
+            ..blank(RecordKind::Op)
+        };
+        record.born(Lsn(self.lsn));
+        for (key, value) in record.items {
             self.layer.insert(key, value, Lsn(self.lsn));
         }
         self.usage = change.usage;

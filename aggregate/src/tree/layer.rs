@@ -13,7 +13,7 @@ use crate::format::{Key, Lsn};
 const ITEM_BYTES: usize = 116;
 
 /// Items put and deleted, by key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Layer {
     items: BTreeMap<Key, Option<Bytes>>,
     value_bytes: usize,
@@ -49,6 +49,11 @@ impl Layer {
             std::ops::Bound::Excluded(from)
         };
         self.items.range((std::ops::Bound::Included(from), to))
+    }
+
+    /// All of them, in order.
+    pub fn into_items(self) -> Vec<(Key, Option<Bytes>)> {
+        self.items.into_iter().collect()
     }
 
     /// How many items, deleted ones included.

@@ -2,6 +2,7 @@
 
 use baton_types::call::At;
 
+use super::write::HASTY_BYTES_MAX;
 use super::*;
 use crate::fileset::SetAttributes;
 
@@ -175,7 +176,7 @@ fn who_may_not_wait_is_served_from_memory_alone() {
     // Its own bytes are in memory until they are written.
     assert_eq!(read(&hasty, bed.fid, 40 * BLOCK, 10).unwrap(), [7; 10][..]);
     // Bytes that go to the disk before their record make everybody wait.
-    waits(write(&hasty, &operation, bed.fid, 0, &pattern(1, GROUPED_BYTES_MAX + 1)).map(drop));
+    waits(write(&hasty, &operation, bed.fid, 0, &pattern(1, HASTY_BYTES_MAX + 1)).map(drop));
     bed.check();
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use baton_types::{Epoch, Kind};
 
 use super::sandbox::refusal;
-use crate::format::{Block, Key, KeyKind, Lsn, Pointer};
+use crate::engine::blank;
+use crate::format::{Block, Key, KeyKind, Lsn, Pointer, Record, RecordKind};
 use crate::nodes::Nodes;
 use crate::transaction::{Operation, Room, Run, Transaction, Usage};
 use crate::tree::double::Recorder;
@@ -97,11 +98,16 @@ impl Stack {
             Ok((make(&mut transaction)?, transaction.finish()))
         })?;
         self.lsn += 1;
-        let (items, frees) = change.born(Lsn(self.lsn));
-        for (key, value) in items {
+        let mut record = Record {
+            items: change.items.into_items(),
+            frees: change.frees,
+            ..blank(RecordKind::Op)
+        };
+        record.born(Lsn(self.lsn));
+        for (key, value) in record.items {
             self.active.insert(key, value, Lsn(self.lsn));
         }
-        for free in frees {
+        for free in record.frees {
             for block in free.block.0..free.block.0 + u64::from(free.count) {
                 assert!(self.freed.insert(block), "block {block} is freed twice");
             }
