@@ -4,6 +4,7 @@ mod config;
 mod create;
 mod invite;
 mod join;
+mod login;
 mod members;
 mod principals;
 mod whoami;
@@ -25,7 +26,8 @@ pub async fn run(session: &Session, command: Baton) -> Result<Output> {
         Baton::Cell(Cell::Principals) => principals::principals(session).await,
         Baton::Cell(Cell::Principal(words)) => principals::principal(session, words).await,
         Baton::Join(words) => join::join(session, words).await,
-        Baton::Login { invite } => join::login(session, &invite).await,
+        Baton::Login { invite } => login::login(session, invite.as_deref()).await,
+        Baton::Logout => login::logout(session),
         Baton::Whoami => whoami::whoami(session).await,
         Baton::Config(Config::Show) => config::show(session),
     }

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Write, stderr, stdout};
 use std::process::ExitCode;
 
-use baton_types::{Error, Kind};
+use baton_types::{Error, Kind, Result};
 
 use crate::program::Program;
 
@@ -60,6 +60,14 @@ pub fn print(program: Program, text: &str) -> ExitCode {
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => report(program, &Error::io("standard output", error)),
         _ => Exit::Done.into(),
+    }
+}
+
+/// Prints the text of a command, or why there is none.
+pub fn print_result(program: Program, text: Result<String>) -> ExitCode {
+    match text {
+        Ok(text) => print(program, &text),
+        Err(error) => report(program, &error),
     }
 }
 

@@ -8,6 +8,7 @@ mod events;
 mod filesets;
 mod lsfldb;
 mod lsft;
+mod mounts;
 mod status;
 
 use baton_types::Result;
@@ -29,6 +30,9 @@ pub async fn run(session: &Session, command: Fts) -> Result<Output> {
         Fts::Rename(words) => filesets::rename(session, words).await,
         Fts::Lock(words) => filesets::lock(session, words.fileset).await,
         Fts::Unlock(words) => filesets::unlock(session, words.fileset).await,
+        Fts::CrMount(words) => mounts::create(session, words),
+        Fts::DelMount(words) => mounts::delete(session, &words),
+        Fts::LsMount(words) => mounts::list(session, &words),
         Fts::LsFldb(words) => lsfldb::lsfldb(session, words).await,
         Fts::LsFt(words) => lsft::lsft(session, words).await,
         Fts::Cell(CellSettings::Show) => cell::show(session).await,

@@ -179,7 +179,7 @@ mod tests {
             }
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), written.len());
-        assert!(page("cm").contains("not in this version"));
+        assert!(page("acl").contains("not in this version"));
         assert!(page("fts-cell-set").contains("SETTING"));
         let (fts, baton) = (page("fts-lsfldb"), page("baton-login"));
         assert!(fts.contains(r"\-locked") && !fts.contains(r"\-\-"), "{fts}");

@@ -8,7 +8,9 @@
 
 mod absent;
 pub mod baton;
+pub mod cm;
 pub mod fts;
+pub mod mount;
 mod notation;
 mod standard;
 pub mod store;
@@ -25,7 +27,9 @@ use clap_complete::Shell;
 
 pub use self::absent::absence;
 pub use self::baton::Baton;
+pub use self::cm::Cm;
 pub use self::fts::Fts;
+pub use self::mount::Mount;
 pub use self::standard::{Identity, STANDARD, Standard};
 pub use self::store::{Newaggr, Salvage};
 pub use self::values::Switch;
@@ -41,6 +45,10 @@ pub enum Parsed {
     Fts(Fts, Standard),
     /// A command of `baton` itself.
     Baton(Baton, Standard),
+    /// A command of `cm`, and whether it prints JSON.
+    Cm(Cm, bool),
+    /// `mount.baton`.
+    Mount(Mount),
     /// `newaggr`.
     Newaggr(Newaggr),
     /// `salvage`.
@@ -92,7 +100,9 @@ pub fn served(program: Program) -> Command {
         Program::Newaggr => Newaggr::command(),
         Program::Salvage => Salvage::command(),
         Program::Dfsexport | Program::Growaggr => absent::program(program),
-        Program::Cm | Program::Acl | Program::MountBaton => absent::program(program),
+        Program::Cm => cm::Line::command(),
+        Program::MountBaton => Mount::command(),
+        Program::Acl => absent::program(program),
     }
 }
 
@@ -107,7 +117,10 @@ pub fn whole(program: Program) -> Command {
 /// [`Refusal`].
 pub fn parse(program: Program, words: Vec<OsString>) -> Result<Parsed, Refusal> {
     let whole = whole(program);
-    let words = rewrite(&whole, words).map_err(|error| Refusal::usage(error, String::new()))?;
+    let words = match program {
+        Program::MountBaton => words, // mount(8) has a spelling of its own
+        _ => rewrite(&whole, words).map_err(|error| Refusal::usage(error, String::new()))?,
+    };
     let first = words.first().and_then(|word| word.to_str()).unwrap_or_default();
     if let Some(error) = absence(program, first) {
         return Err(Refusal::Absent(Box::new(error)));
@@ -118,7 +131,9 @@ pub fn parse(program: Program, words: Vec<OsString>) -> Result<Parsed, Refusal> 
         Program::Newaggr => store::newaggr,
         Program::Salvage => store::salvage,
         Program::Dfsexport | Program::Growaggr => return nothing(program),
-        Program::Cm | Program::Acl | Program::MountBaton => return nothing(program),
+        Program::Cm => cm::parse,
+        Program::MountBaton => mount::parse,
+        Program::Acl => return nothing(program),
     };
     let on = spelling::commands_of(&words);
     let line = std::iter::once(OsString::from(program.name())).chain(words);

@@ -8,6 +8,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 mod baton;
+mod batond;
+mod cm;
 pub mod dfs_args;
 pub mod exit;
 mod fts;
@@ -15,6 +17,7 @@ pub mod generate;
 pub mod grammar;
 pub mod help;
 mod machine;
+mod mount;
 mod newaggr;
 mod output;
 pub mod program;
@@ -31,13 +34,12 @@ use self::program::Program;
 /// Carries out a command line, the program's name included.
 pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (program, words) = Program::of_line(line);
-    let print = |text: Result<String>| match text {
-        Ok(text) => exit::print(program, &text),
-        Err(error) => exit::report(program, &error),
-    };
+    let print = |text: Result<String>| exit::print_result(program, text);
     match grammar::parse(program, words) {
         Ok(Parsed::Fts(command, standard)) => run::fts(command, standard),
         Ok(Parsed::Baton(command, standard)) => run::baton(command, standard),
+        Ok(Parsed::Cm(command, json)) => cm::run(command, json),
+        Ok(Parsed::Mount(command)) => mount::run(&command),
         Ok(Parsed::Newaggr(command)) => newaggr::run(&command),
         Ok(Parsed::Salvage(command)) => salvage::run(&command),
         Ok(Parsed::Text(text)) => print(Ok(text)),

@@ -34,11 +34,32 @@ fn carry_out(program: Program, session: &Session, command: impl Future<Output = 
                 output
             })
         });
+    finish(program, Form::of(session.standard.json), output)
+}
+
+/// For whom a command prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Form {
+    /// As `-json` says.
+    pub fn of(json: bool) -> Form {
+        if json { Form::Json } else { Form::Text }
+    }
+}
+
+/// Prints what a command has to say.
+pub fn finish(program: Program, form: Form, output: Result<Output>) -> ExitCode {
     match output {
         Ok(output) => {
-            let text = match session.standard.json {
-                true => output.to_json(),
-                false => output.text,
+            let text = match form {
+                Form::Json => output.to_json(),
+                Form::Text => output.text,
             };
             match exit::print(program, &text) {
                 ExitCode::SUCCESS => ExitCode::from(output.exit),

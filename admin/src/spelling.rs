@@ -12,7 +12,7 @@ use crate::program::Program;
 
 /// Text of clap's as `program` shows it.
 pub fn shown(program: Program, text: &str) -> String {
-    if program == Program::Baton {
+    if matches!(program, Program::Baton | Program::MountBaton) {
         return text.to_owned();
     }
     let begins = |line: &str| line.trim_start_matches(' ').starts_with("--");

@@ -133,7 +133,7 @@ impl Users {
         let checked = names.validity.check(&format!("identity of {names}"), self.clock.date());
         checked.map_err(|e| Error {
             kind: Kind::Denied,
-            ..e.remedy("get a new one: baton login --invite CODE")
+            ..e.remedy("show the one you have now: baton login")
         })
     }
 }

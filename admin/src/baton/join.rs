@@ -12,7 +12,7 @@ use baton_security::files::{self, Readers};
 use baton_security::invitation::InvitationCode;
 use baton_security::{Key, Place};
 use baton_types::record::InvitationKind;
-use baton_types::{Address, EntryName, Error, Kind, Result};
+use baton_types::{Address, CellName, EntryName, Error, Kind, Result};
 use serde_json::json;
 
 use super::create;
@@ -40,6 +40,11 @@ pub async fn login(session: &Session, token: &str) -> Result<Output> {
             .because(format!("it is for the machine {}", code.principal))
             .remedy("there, as root: baton join TOKEN")),
     }
+}
+
+/// The cell that gave out a token.
+pub fn cell_of(token: &str) -> Result<CellName> {
+    InvitationCode::parse(token).map(|code| code.cell)
 }
 
 async fn person(session: &Session, code: &InvitationCode) -> Result<Output> {

@@ -50,12 +50,10 @@ const FTS: &[Absent] = &[
         "entries for partitions that are no aggregates",
     )
     .instead("there are none; a fileset on an aggregate is made by 'fts create'"),
-    absent("crmount -dir d {-fileset f | -global} [-rw] [-fast]", "mount points"),
     absent(
         "delfldbentry {-fileset f | -prefix p [-server s [-aggregate a]]}",
         "entries whose fileset is gone",
     ),
-    absent("delmount -dir d…", "taking mount points away"),
     absent(
         "dump -fileset f {-time t | -version v} [-server s] [-file n]",
         "a fileset as a stream of bytes",
@@ -66,7 +64,6 @@ const FTS: &[Absent] = &[
         "what a server says of its filesets",
     )
     .instead("'fts lsfldb -server' prints what the location database says"),
-    absent("lsmount -dir d…", "telling mount points"),
     absent("lsquota [{-path p… | -fileset f…}]", "what filesets hold and may hold"),
     absent("lsreplicas -fileset f {-all | -server s}", "how far replicas have got"),
     absent(
@@ -117,10 +114,9 @@ const FTS: &[Absent] = &[
 ];
 
 const CM: &[Absent] = &[
-    absent("apropos -topic s", "finding commands"),
     absent("checkfilesets", "looking up all filesets anew"),
-    absent("flush [-path p…]", "forgetting cached files"),
-    absent("flushfileset [-path p…]", "forgetting cached filesets"),
+    absent("flushfileset [-path p…]", "forgetting cached filesets")
+        .instead("'cm flush' of a fileset's root forgets all of it"),
     absent("getcachesize", "how large the cache is"),
     absent("getdevok [-path p…]", "whether device files work"),
     absent(
@@ -129,8 +125,6 @@ const CM: &[Absent] = &[
     ),
     absent("getprotectlevels", "how calls are protected").instead("every connection is encrypted"),
     absent("getsetuid [-path p…]", "whether setuid programs work"),
-    absent("help [-topic c…]", "help"),
-    absent("lscellinfo", "the cells known here"),
     absent("lsstores", "data that waits for a server"),
     absent("resetstores", "giving up data that waits for a server"),
     absent("setcachesize {-size kb | -reset}", "how large the cache shall be"),
@@ -146,9 +140,7 @@ const CM: &[Absent] = &[
     )
     .instead("every connection is encrypted"),
     absent("setsetuid [-path p…] [-state s]", "whether setuid programs shall work"),
-    absent("statservers [{-cell c | -all}] [-fast]", "which servers answer"),
     absent("sysname [-newsys s]", "what @sys stands for"),
-    absent("whereis [-path p…]", "where files are"),
 ];
 
 const ACL: &[Absent] = &[
@@ -166,7 +158,6 @@ const ACL: &[Absent] = &[
 const BATON: &[Absent] = &[
     absent("bugreport", "collecting what a report needs"),
     absent("doctor", "looking for what is wrong"),
-    absent("logout", "giving up your identity"),
 ];
 
 const DFSEXPORT: &[Absent] = &[absent(
@@ -177,8 +168,6 @@ const DFSEXPORT: &[Absent] = &[absent(
 
 const GROWAGGR: &[Absent] = &[absent("growaggr -aggregate a [-aggrsize kb] [-noaction]", "")];
 
-const MOUNT: &[Absent] = &[absent("mount.baton what directory [-o options]", "")];
-
 fn table(program: Program) -> &'static [Absent] {
     match program {
         Program::Baton => BATON,
@@ -187,8 +176,7 @@ fn table(program: Program) -> &'static [Absent] {
         Program::Acl => ACL,
         Program::Dfsexport => DFSEXPORT,
         Program::Growaggr => GROWAGGR,
-        Program::Newaggr | Program::Salvage => &[],
-        Program::MountBaton => MOUNT,
+        Program::Newaggr | Program::Salvage | Program::MountBaton => &[],
     }
 }
 

@@ -88,13 +88,16 @@ pub enum Baton {
     /// Prints as whom the cell knows you
     #[command(after_help = "Example:\n  baton whoami")]
     Whoami,
-    /// Gets your identity certificate
-    #[command(after_help = "Example:\n  baton login --invite CODE")]
+    /// Gets your identity certificate, and makes this machine use it for your files
+    #[command(after_help = "Example:\n  baton login --invite CODE\n  baton login")]
     Login {
-        /// What 'baton cell invite --user' printed
+        /// What 'baton cell invite --user' printed; none: you have your certificate
         #[arg(long, value_name = "CODE")]
-        invite: String,
+        invite: Option<String>,
     },
+    /// Makes this machine use your certificate for your files no more
+    #[command(after_help = "Example:\n  baton logout")]
+    Logout,
     /// This machine's configuration
     #[command(subcommand, arg_required_else_help = true)]
     Config(Config),

@@ -98,6 +98,15 @@ pub enum Fts {
     /// Renames a fileset
     #[command(after_help = "Example:\n  fts rename user.ito user.itoh")]
     Rename(Rename),
+    /// Makes a mount point: a directory that leads into a fileset
+    #[command(after_help = "Example:\n  fts crmount /cell/home/ito user.ito")]
+    CrMount(CrMount),
+    /// Removes mount points, not what they lead to
+    #[command(after_help = "Example:\n  fts delmount /cell/home/ito")]
+    DelMount(Dirs),
+    /// Prints where mount points lead
+    #[command(after_help = "Example:\n  fts lsmount /cell/home/ito")]
+    LsMount(Dirs),
     /// Lists entries of the location database
     #[command(after_help = "Example:\n  fts lsfldb -server mlserva -locked")]
     LsFldb(LsFldb),
@@ -248,6 +257,34 @@ pub struct Rename {
     /// Its new name
     #[arg(long, value_name = "NAME")]
     pub newname: FilesetName,
+}
+
+/// `fts crmount`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct CrMount {
+    /// The mount point: nothing may be there yet
+    #[arg(long)]
+    pub dir: std::path::PathBuf,
+    /// Where it leads: name or id; .readonly or .backup after a name picks a version
+    #[arg(long, required_unless_present = "global", conflicts_with = "global")]
+    pub fileset: Option<String>,
+    /// Not in this version: it leads into one cell, its own
+    #[arg(long)]
+    pub global: bool,
+    /// Always to the read-write version
+    #[arg(long)]
+    pub rw: bool,
+    /// Do not look whether a fileset has this id
+    #[arg(long)]
+    pub fast: bool,
+}
+
+/// Directories.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Dirs {
+    /// Which
+    #[arg(long, required = true, num_args = 1..)]
+    pub dir: Vec<std::path::PathBuf>,
 }
 
 /// `fts lsfldb`.

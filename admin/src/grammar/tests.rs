@@ -7,8 +7,8 @@ use baton_types::{Address, FilesetId, FilesetName, Kind};
 use clap::Command;
 
 use super::baton::{Cell, Config, CreateCell, Invite};
-use super::fts::{CellSettings, Create, EdServerEntry, FilesetOnly, LsFldb, Status};
-use super::{Baton, Fts, Identity, Parsed, Refusal, Standard, parse, served, whole};
+use super::fts::{CellSettings, CrMount, Create, EdServerEntry, FilesetOnly, LsFldb, Status};
+use super::{Baton, Cm, Fts, Identity, Mount, Parsed, Refusal, Standard, parse, served, whole};
 use crate::help::page;
 use crate::program::Program;
 
@@ -107,6 +107,80 @@ fn fts_lines_become_typed_commands() {
         value: "two words".to_owned(),
     };
     assert_eq!(fts("fts cell set description 'two words'").0, Fts::Cell(set));
+}
+
+#[test]
+fn lines_about_files_become_typed_commands() {
+    let (made, _) = fts("fts crm /:/home/ito user.ito.backup -r -fa");
+    assert_eq!(
+        made,
+        Fts::CrMount(CrMount {
+            dir: "/:/home/ito".into(),
+            fileset: Some("user.ito.backup".to_owned()),
+            global: false,
+            rw: true,
+            fast: true,
+        })
+    );
+    assert!(matches!(fts("fts delm /:/a /:/b").0, Fts::DelMount(dirs) if dirs.dir.len() == 2));
+    assert!(matches!(fts("fts lsm /:/a").0, Fts::LsMount(dirs) if dirs.dir.len() == 1));
+    assert_eq!(
+        wrong("fts crmount /:/a user.ito -global").0,
+        "crmount: the argument '-fileset <FILESET>' cannot be used with '-global'"
+    );
+    assert!(matches!(line("cm w a b -j"), Ok(Parsed::Cm(Cm::WhereIs(files), true)) if files.path.len() == 2));
+    assert!(matches!(line("cm flush"), Ok(Parsed::Cm(Cm::Flush(files), false)) if files.path.is_empty()));
+    assert!(matches!(line("cm lsc"), Ok(Parsed::Cm(Cm::LsCellInfo, false))));
+    let Ok(Parsed::Cm(Cm::StatServers(which), _)) = line("cm st example.org -fast") else {
+        panic!()
+    };
+    assert_eq!(which.cell.unwrap().as_str(), "example.org");
+    assert!(matches!(line("cm help whereis"), Ok(Parsed::Help(words)) if words == ["whereis"]));
+    assert!(matches!(baton("baton login"), Baton::Login { invite: None }));
+    assert!(matches!(baton("baton logout"), Baton::Logout));
+}
+
+fn mount(text: &str) -> Mount {
+    match line(text) {
+        Ok(Parsed::Mount(mount)) => mount,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[test]
+fn mount_is_written_as_mount_writes_it() {
+    let asked =
+        mount("mount.baton example.org /cell -v -o ro,nosuid -o rw,dev,source=192.0.2.7,_netdev,x-systemd.automount");
+    assert_eq!(
+        (asked.cell.as_str(), asked.directory.to_str()),
+        ("example.org", Some("/cell"))
+    );
+    let options = asked.options().unwrap();
+    assert_eq!(
+        (options.read_only, options.suid, options.dev),
+        (Some(false), Some(false), Some(true)),
+        "the last word counts"
+    );
+    assert_eq!(options.source, "192.0.2.7".parse().ok());
+    assert!(asked.verbose && !asked.fake);
+    let together = mount("mount.baton -sfn example.org /cell -t baton -o whatever=1");
+    assert!(together.sloppy && together.fake && together.options().is_ok());
+    let error = mount("mount.baton example.org /cell -o soft").options().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("option soft: not in this version; there are ro"),
+        "{error}"
+    );
+    let (sentence, _) = wrong("mount.baton example.org /cell -o source=here");
+    assert!(
+        sentence.ends_with(
+            "source 'here': not an address of this machine; write it in numbers, for example source=192.0.2.7"
+        ),
+        "{sentence}"
+    );
+    assert!(wrong("mount.baton example.org").0.contains("<DIRECTORY>"));
+    assert!(matches!(line("mount.baton --help"), Ok(Parsed::Text(text)) if text.contains("Usage: mount.baton")));
 }
 
 #[test]
@@ -305,14 +379,10 @@ fn what_is_not_in_this_version_says_so_and_names_what_is() {
     assert!(
         absent("dfsexport -aggregate /home -type ufs").contains("a partition that is no aggregate is never exported")
     );
-    assert_eq!(absent("cm"), "not in this version (this machine's cache)");
-    assert!(absent("cm whereis /:/a").starts_with("whereis: not in this version"));
+    assert!(absent("cm flushf /:/a").ends_with("; 'cm flush' of a fileset's root forgets all of it"));
+    assert_eq!(absent("acl"), "not in this version (access control lists)");
     assert!(absent("acl show /:/a").starts_with("show: not in this version"));
-    assert!(absent("baton logout").starts_with("logout: not in this version"));
-    assert_eq!(
-        absent("mount.baton example.org /mnt -o ro"),
-        "not in this version (mounting a cell)"
-    );
+    assert!(absent("baton doctor").starts_with("doctor: not in this version"));
     assert!(absent("growaggr lfs1").starts_with("not in this version ("));
     assert_eq!(
         wrong("salvage lfs1 -x").0,
@@ -348,7 +418,7 @@ fn each_leaf(command: &Command, look: &mut impl FnMut(&Command)) {
 
 #[test]
 fn every_command_has_an_example_that_parses() {
-    for program in [Program::Fts, Program::Baton] {
+    for program in [Program::Fts, Program::Baton, Program::Cm] {
         let mut served = served(program);
         served.build();
         each_leaf(&served, &mut |command| {

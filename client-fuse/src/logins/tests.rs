@@ -124,7 +124,7 @@ fn an_identity_that_is_over_says_so_and_is_not_replaced_by_less() {
     assert!(
         error
             .to_string()
-            .ends_with("; get a new one: baton login --invite CODE"),
+            .ends_with("; show the one you have now: baton login"),
         "{error}"
     );
 }
