@@ -74,6 +74,8 @@ pub trait Events: Send + Sync {
     fn reclaim(&self, fileset: FilesetId) -> Reclaim;
     /// The new owner's answer to our return: what may be relied on from now on.
     fn rejoined(&self, fileset: FilesetId, hold: Hold, serial: u64);
+    /// The lifetime at an aggregate ended: nothing that is known or held in these filesets counts any more. Join anew.
+    fn lapsed(&self, aggregate: AggregateId, filesets: &[FilesetId]);
     /// The session at an aggregate is over: holds, opens and locks in these filesets are gone, and what was not durable.
     fn lost(&self, aggregate: AggregateId, filesets: &[FilesetId]);
     /// What the servers of these filesets said may be used until `until`, by the clock that counts suspended time.

@@ -8,8 +8,8 @@
 //! | broken (= unbound, with something to say) | the next try, half a second later at most | unbound |
 //!
 //! - A connection belongs to one epoch: that of the answer to its `Bind`. With a greater one all others are closed.
-//! - Answers count only within the lifetime, which counts from when the last answered `Renew` was sent (I4). One that
-//!   comes later is dropped, and its call is sent again under the same name.
+//! - Answers count only within the lifetime, which counts from when the last answered `Renew` or `Bind` was sent (I4).
+//!   When it ends, all connections are closed and what was asked on them is asked again, under the same names.
 //! - A change that was answered is kept until it is durable. Marks count for the epoch they were told under.
 //! - A change that was not answered keeps its name (stream, sequence) until it is: the server answers it once (I6).
 //!
@@ -185,6 +185,8 @@ pub enum Action {
         /// Of the revocation.
         serial: u64,
     },
+    /// The lifetime ended: what was known and held in these filesets counts no more; the mount joins them anew.
+    Lapsed(Vec<FilesetId>),
     /// The session is over; what the mount held in these filesets is gone.
     Lost(Vec<FilesetId>),
     /// A change that had been accepted was refused when it was said again, or died with its session.
@@ -349,10 +351,14 @@ impl Client {
             return Time::MAX;
         }
         let delayed = self.delayed.first().map_or(Time::MAX, |(at, _)| *at);
-        let renew = self.renewed_at.saturating_add(RENEW_MICROS);
+        let end = match self.alive_until {
+            0 => Time::MAX,
+            end => end,
+        };
+        let renew = end.min(self.renewed_at.saturating_add(RENEW_MICROS));
         let next = match self.state {
-            State::Unbound if !self.has_calls() => self.retry_at,
-            State::Unbound => Time::MAX,
+            State::Unbound if !self.has_calls() => self.retry_at.min(end),
+            State::Unbound => end,
             State::Recovering(_) | State::Bound if self.push().is_none() => renew.min(self.push_retry_at),
             State::Recovering(_) | State::Bound => renew,
         };
@@ -521,6 +527,14 @@ impl Client {
         self.go_on(now, actions);
     }
 
+    /// The lifetime is over: whatever is on its way may be from before that, and is dropped with its connection.
+    fn lapse(&mut self, now: Time, actions: &mut Vec<Action>) {
+        self.alive_until = 0;
+        self.unbind(now, actions);
+        self.retry_at = now;
+        actions.push(Action::Lapsed(self.joined.iter().copied().collect()));
+    }
+
     fn owner(&mut self, now: Time, epoch: Epoch, actions: &mut Vec<Action>) {
         let is_old = |c: &Connection| c.stage != Stage::Dialled && c.epoch < epoch;
         if self.connections.values().any(is_old) {
@@ -575,6 +589,9 @@ impl Core for Client {
 
     fn step(&mut self, now: Time, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
+        if self.alive_until != 0 && !self.is_alive(now) {
+            self.lapse(now, &mut actions);
+        }
         match event {
             Event::Asked(asked) => self.ask(now, asked, &mut actions),
             Event::Sync { call } => self.sync(now, call, &mut actions),

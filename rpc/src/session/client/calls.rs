@@ -12,8 +12,8 @@ use bytes::Bytes;
 
 use super::kept::{Change, KEPT_BYTES_MAX, change_bytes};
 use super::{
-    AGAIN_MICROS, Action, Asked, CALL_CONNECTIONS_MAX, CallNumber, Client, ConnectionId, LIFETIME_MICROS, LOGINS_MAX,
-    Order, Outcome, Sent, Stage, State, gone,
+    AGAIN_MICROS, Action, Asked, CALL_CONNECTIONS_MAX, CallNumber, Client, ConnectionId, LOGINS_MAX, Order, Outcome,
+    Sent, Stage, State, gone,
 };
 
 /// A call that was not answered yet.
@@ -332,16 +332,12 @@ impl Client {
     ) {
         let Some(own) = self.ongoing.remove(&id) else { return };
         match answer {
-            Answer::Bound { .. } => self.bound(now, connection, answer, actions),
+            Answer::Bound { .. } => self.bound(now, (connection, own.since), answer, actions),
             Answer::Renewed { date, durable } => {
                 // Half the way is the best guess of when the server looked at its clock.
                 self.date = Some((now - (now - own.since) / 2, *date));
                 self.undurable.mark(*durable);
-                let until = own.since + LIFETIME_MICROS;
-                if until > self.alive_until {
-                    self.alive_until = until;
-                    actions.push(Action::Alive(until));
-                }
+                self.lives(own.since, actions);
             }
             Answer::Synced { durable } => self.undurable.mark(*durable),
             Answer::Done if own.request == Request::Unbind => {

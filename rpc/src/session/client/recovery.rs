@@ -2,7 +2,6 @@
 //!
 //! | step | sent | ends when |
 //! |---|---|---|
-//! | renewing | `Renew` | it is answered: what comes after it may be believed |
 //! | returning | `Join` (back) for each fileset, then its opens and locks | all are answered |
 //! | replaying | the changes that the recovered log lacks, one at a time, in the order of their places | none is left |
 //! | ending | `Reclaimed` for each fileset | all are answered: bound |
@@ -17,7 +16,7 @@ use baton_types::{Error, Fid, FilesetId, Kind, Time};
 
 use super::calls::{Ongoing, Purpose};
 use super::kept::Change;
-use super::{Action, Client, ConnectionId, RETRY_MIN_MICROS, Stage, State};
+use super::{Action, Client, ConnectionId, LIFETIME_MICROS, RETRY_MIN_MICROS, Stage, State};
 
 /// How far it is.
 #[derive(Debug)]
@@ -35,7 +34,6 @@ pub struct Recovery {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    Renewing,
     Returning,
     Replaying,
     Ending,
@@ -43,7 +41,13 @@ enum Step {
 
 impl Client {
     /// `Bind` was answered: by the same owner as before, or by a new one.
-    pub(super) fn bound(&mut self, now: Time, connection: ConnectionId, answer: &Answer, actions: &mut Vec<Action>) {
+    pub(super) fn bound(
+        &mut self,
+        now: Time,
+        (connection, asked_at): (ConnectionId, Time),
+        answer: &Answer,
+        actions: &mut Vec<Action>,
+    ) {
         let Answer::Bound {
             session,
             epoch,
@@ -73,9 +77,7 @@ impl Client {
             let streams: BTreeMap<u16, u32> = streams.iter().copied().collect();
             self.undurable.recover(&streams, *durable);
             (self.epoch, self.session) = (*epoch, *session);
-            self.date = Some((now, *date));
-            // What the old owner promised of its answers the new one waits for; it has promised nothing itself yet.
-            self.alive_until = 0;
+            self.date = Some((now - (now - asked_at) / 2, *date));
             self.state = State::Unbound;
             self.must_return = true;
         }
@@ -84,10 +86,20 @@ impl Client {
             (bound.stage, bound.epoch) = (Stage::Ready, *epoch);
         }
         self.retry_after = RETRY_MIN_MICROS;
+        self.lives(asked_at, actions);
         let is_call = self.connections.get(&connection).is_some_and(|c| c.role == Role::Call);
         if matches!(self.state, State::Unbound) && is_call {
-            self.come_back(connection);
-            self.renew(now, actions);
+            self.come_back(connection, actions);
+        }
+    }
+
+    /// What was sent at `asked_at`, and answered, says that the client lived then.
+    pub(super) fn lives(&mut self, asked_at: Time, actions: &mut Vec<Action>) {
+        let until = asked_at + LIFETIME_MICROS;
+        self.renewed_at = self.renewed_at.max(asked_at);
+        if until > self.alive_until {
+            self.alive_until = until;
+            actions.push(Action::Alive(until));
         }
     }
 
@@ -109,7 +121,7 @@ impl Client {
         }
     }
 
-    fn come_back(&mut self, connection: ConnectionId) {
+    fn come_back(&mut self, connection: ConnectionId, actions: &mut Vec<Action>) {
         if !self.must_return {
             self.state = State::Bound;
             return;
@@ -117,10 +129,11 @@ impl Client {
         self.state = State::Recovering(Recovery {
             connection,
             replaying: None,
-            step: Step::Renewing,
+            step: Step::Returning,
             awaited: None,
-            open: 0,
+            open: self.joined.len(),
         });
+        actions.extend(self.joined.iter().map(|fileset| Action::Reclaim(*fileset)));
     }
 
     /// What the mount holds in a fileset: it is said to the new owner.
@@ -165,10 +178,6 @@ impl Client {
         {
             let connection = recovery.connection;
             match recovery.step {
-                Step::Renewing => {
-                    (recovery.step, recovery.open) = (Step::Returning, self.joined.len());
-                    actions.extend(self.joined.iter().map(|fileset| Action::Reclaim(*fileset)));
-                }
                 Step::Returning => recovery.step = Step::Replaying,
                 Step::Replaying => match self.undurable.next() {
                     Some(change) => self.replay(now, connection, change, actions),

@@ -143,9 +143,10 @@ impl Rig {
         })
     }
 
-    fn dialled(&mut self) -> (ConnectionId, Role) {
+    /// The connection for calls that was dialled next.
+    fn dialled(&mut self) -> ConnectionId {
         self.next(|action| match action {
-            Action::Dial { connection, role } => Some((*connection, *role)),
+            Action::Dial { connection, role } if *role == Role::Call => Some(*connection),
             _ => None,
         })
     }
@@ -161,7 +162,7 @@ impl Rig {
 
     /// Opens the connection that is dialled next and answers its Bind.
     fn bind(&mut self, epoch: Epoch, streams: Vec<(u16, u32)>) -> ConnectionId {
-        let (connection, _) = self.dialled();
+        let connection = self.dialled();
         self.step(Event::Opened { connection, epoch });
         let bind = self.sent();
         assert!(matches!(bind.request, Request::Bind { .. }), "{bind:?}");
@@ -185,30 +186,29 @@ impl Rig {
     }
 
     fn start(&mut self) -> ConnectionId {
-        let connection = self.bind(EPOCH, Vec::new());
-        self.renewed();
-        connection
+        self.bind(EPOCH, Vec::new())
     }
 }
 
 #[test]
-fn a_call_waits_for_bind_and_renewal_and_then_goes_out() {
+fn a_call_waits_for_the_session_and_the_client_says_that_it_lives() {
     let mut rig = rig();
     rig.ask(1, Request::Getattr { fid: fid(2) }, Order::Free);
-    rig.bind(EPOCH, Vec::new());
-    let renew = rig.sent();
-    assert_eq!((renew.request.clone(), renew.session), (Request::Renew, 77));
+    rig.start();
     assert!(
-        rig.all_sent().is_empty(),
-        "nothing is believed before a renewal was answered"
+        rig.client.alive_until() > rig.now,
+        "an answered Bind is an answered Renew"
     );
-    let (date, durable) = (Timestamp(50), 0);
-    rig.answer(&renew, Ok((Answer::Renewed { date, durable }, Bytes::new())));
-    assert!(rig.client.alive_until() > rig.now);
     let getattr = rig.sent();
-    assert_eq!((getattr.sequence, getattr.caller), (0, 1));
+    assert_eq!((getattr.sequence, getattr.caller, getattr.session), (0, 1, 77));
     rig.answer(&getattr, Ok((Answer::Object(object()), Bytes::new())));
     assert!(matches!(rig.told(), (1, Ok((Answer::Object(_), _)))));
+    let before = rig.client.alive_until();
+    rig.now += RENEW_MICROS;
+    rig.step(Event::Tick);
+    rig.renewed();
+    assert!(rig.client.alive_until() >= before + RENEW_MICROS);
+    assert!(rig.client.date(rig.now).unwrap().0 >= 50);
 }
 
 #[test]
@@ -251,12 +251,11 @@ fn a_new_owner_hears_holds_then_the_changes_it_lacks_in_order_then_the_end() {
     assert_eq!(writes.iter().map(|w| w.sequence).collect::<Vec<_>>(), [1, 2, 3]);
     rig.answer(&writes[0], changed(100, 0));
     rig.answer(&writes[1], changed(101, 0));
-    rig.step(Event::Failed(old));
+    (old..old + 5).for_each(|connection| rig.step(Event::Failed(connection)));
     rig.actions.clear();
     rig.step(Event::Owner(Epoch(6)));
     // Its log has the first write and not the second.
     rig.bind(Epoch(6), vec![(0, 1)]);
-    rig.renewed();
     let fileset = rig.next(|action| match action {
         Action::Reclaim(fileset) => Some(*fileset),
         _ => None,
@@ -299,11 +298,14 @@ fn an_answer_after_the_end_of_the_lifetime_is_asked_for_again() {
     let getattr = rig.sent();
     rig.now = rig.client.alive_until();
     rig.answer(&getattr, Ok((Answer::Object(object()), Bytes::new())));
+    rig.next(|action| matches!(action, Action::Lapsed(_)).then_some(()));
     assert!(!rig.actions.iter().any(|action| matches!(action, Action::Done { .. })));
-    rig.step(Event::Tick);
-    rig.renewed();
+    assert_eq!(rig.client.alive_until(), 0);
+    rig.bind(EPOCH, Vec::new());
     let again = rig.sent();
     assert_eq!(again.request, getattr.request);
+    rig.answer(&getattr, Ok((Answer::Object(object()), Bytes::new())));
+    assert!(!rig.actions.iter().any(|action| matches!(action, Action::Done { .. })));
     rig.answer(&again, Ok((Answer::Object(object()), Bytes::new())));
     assert!(matches!(rig.told(), (1, Ok(_))));
 }
@@ -315,7 +317,7 @@ fn sync_is_answered_here_when_nothing_is_kept() {
     rig.start();
     let change = rig.sent();
     rig.answer(&change, changed(10, 9));
-    rig.told();
+    assert!(rig.told().1.is_ok());
     rig.step(Event::Sync { call: 2 });
     let sync = rig.sent();
     assert_eq!(sync.request, Request::Sync { lsn: 10 });
@@ -349,7 +351,7 @@ fn a_lost_session_ends_everything_and_begins_anew() {
     assert_eq!((call, result.unwrap_err().kind), (3, Kind::SessionLost));
     rig.next(|action| matches!(action, Action::Lost(filesets) if *filesets == [FILESET]).then_some(()));
     rig.ask(4, unlink("c"), Order::Free);
-    let (connection, _) = rig.dialled();
+    let connection = rig.dialled();
     rig.step(Event::Opened {
         connection,
         epoch: EPOCH,
