@@ -139,6 +139,11 @@ impl Recovered {
     pub fn last(&self) -> Lsn {
         self.chain.last(self.claimed.fenced.base.root.lsn)
     }
+
+    /// How many records of the log were replayed.
+    pub fn records(&self) -> u64 {
+        self.last().0 - self.claimed.fenced.base.root.lsn.0
+    }
 }
 
 impl Aggregate {

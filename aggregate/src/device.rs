@@ -14,6 +14,7 @@
 #[cfg(any(test, feature = "testing"))]
 pub mod double;
 pub mod file;
+mod lock;
 #[cfg(any(test, feature = "testing"))]
 pub mod suite;
 

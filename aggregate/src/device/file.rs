@@ -38,7 +38,7 @@ pub enum Access {
 /// A file or block device, opened for direct I/O.
 pub struct FileDevice {
     path: PathBuf,
-    file: File,
+    pub(super) file: File,
     len: u64,
     rings: Rings,
     broken: Broken,
@@ -76,6 +76,11 @@ impl FileDevice {
     /// Where it is, as it was opened.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it is a regular file: then two paths that lead to it share its locks, which device nodes need not.
+    pub fn is_file(&self) -> bool {
+        self.file.metadata().is_ok_and(|meta| meta.is_file())
     }
 
     fn failed(&self, op: &'static str, len: u64, offset: u64, errno: io::Error) -> Error {

@@ -36,7 +36,12 @@ impl Base {
     ///
     /// Never older than one before `named`: the log that such a root would need is free for reuse, and what a whole
     /// epoch did would silently be gone.
-    pub(super) fn choose(epoch: Epoch, named: RootName, found: &[Found], gone: Vec<Epoch>) -> Result<Base, Stop> {
+    pub(super) fn choose(
+        epoch: Epoch,
+        named: RootName,
+        found: &[Found],
+        gone: impl FnOnce(&Root) -> Vec<Epoch>,
+    ) -> Result<Base, Stop> {
         // Epoch 0 is born in head 0; any root in another's head was misdirected, and its own place has lost it.
         let at_home = found
             .iter()
@@ -64,7 +69,7 @@ impl Base {
         Ok(Base {
             root: root.clone(),
             named,
-            gone,
+            gone: gone(root),
         })
     }
 }

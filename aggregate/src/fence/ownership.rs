@@ -15,7 +15,7 @@
 //! The slot names the newest root that had its look, and a claim the newest that any slot named: so that the place
 //! in the ring that a claim takes does not forget it. A root counts (R4) when its look passed and the slot names it.
 
-use baton_types::{AggregateId, AggregateName, Epoch, Error, Kind, Timestamp};
+use baton_types::{AggregateId, AggregateName, Error, Kind, Timestamp};
 
 use super::base::{Base, Found};
 use super::slots::{Grant, Slots};
@@ -109,8 +109,8 @@ pub enum Action {
 #[derive(Clone, Debug)]
 enum State {
     Idle,
-    /// With the epochs that are proven gone.
-    Claiming(Vec<Epoch>),
+    /// With the slots as they were when the own one stood among them.
+    Claiming(Option<Box<Slots>>),
     /// With the places of the own head in which the base lies.
     Based(Vec<RootPlace>),
     /// With the place still to be written.
@@ -236,12 +236,12 @@ impl Ownership {
         match (why, &self.state) {
             (Why::Claim, State::Idle) => {
                 self.root = slots.named();
-                self.state = State::Claiming(Vec::new());
+                self.state = State::Claiming(None);
                 self.write_slot(SlotState::Claimed, Then::Flush)
             }
             (Why::Claimed, State::Claiming(_)) => {
                 self.root = self.root.max(slots.named());
-                self.state = State::Claiming(slots.gone(&self.grant));
+                self.state = State::Claiming(Some(Box::new(slots.clone())));
                 Action::ReadRoots
             }
             (Why::Sealed, State::Sealing(None, seal)) => {
@@ -287,10 +287,10 @@ impl Ownership {
     }
 
     fn roots(&mut self, found: &[Found]) -> Action {
-        let State::Claiming(gone) = &mut self.state else {
+        let State::Claiming(Some(slots)) = &self.state else {
             unreachable!("roots in {:?}", self.state)
         };
-        let gone = std::mem::take(gone);
+        let gone = |root: &Root| slots.gone(&self.grant, &root.quarantine);
         match Base::choose(self.grant.epoch, self.root, found, gone) {
             Ok(base) => {
                 let own = Geometry::ring_index(self.grant.epoch);

@@ -23,12 +23,14 @@ pub enum Seen {
 pub struct Slots(Box<[Seen; Geometry::RING]>);
 
 /// What is known of those who held this epoch's place in the ring, and the next one, before (R7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ring {
     /// Whoever granted the epoch has proof that none of them has a write in flight.
     Vouched,
     /// Nobody says so: the disk itself must show it.
     Shown,
+    /// The same, but of these it is known to whoever claims: their I/O ended on this very host.
+    Ended(Vec<Epoch>),
 }
 
 /// Leave to own an aggregate, as the location database gave it. A process uses an epoch once.
@@ -113,14 +115,20 @@ impl Slots {
         }
     }
 
-    /// The epochs that the disk itself proves to have nothing in flight (R5), read after the own slot was written:
-    /// those that detached, and those whose host has booted since.
-    pub fn gone(&self, grant: &Grant) -> Vec<Epoch> {
+    /// The epochs that are proven to have nothing in flight (R5), read after the own slot was written: those that
+    /// detached, those whose host has booted since, those whose end `grant` knows of; and of `quarantine` those whose
+    /// place in the ring a newer epoch has: it was given only with that proof (R7).
+    pub fn gone(&self, grant: &Grant, quarantine: &[Epoch]) -> Vec<Epoch> {
         let older = self
             .sound()
             .filter(|slot| slot.epoch != Epoch::NONE && slot.epoch < grant.epoch);
-        let gone = older.filter(|slot| slot.state == SlotState::Detached || rebooted(slot, grant));
-        gone.map(|slot| slot.epoch).collect()
+        let gone = older.filter(|slot| slot.state == SlotState::Detached || ended(slot, grant));
+        let followed = |epoch: &&Epoch| {
+            let place = &self.0[Geometry::ring_index(**epoch)];
+            matches!(place, Seen::Sound(slot) if slot.epoch > **epoch)
+        };
+        let followed = quarantine.iter().filter(followed);
+        gone.map(|slot| slot.epoch).chain(followed.copied()).collect()
     }
 
     fn unreadable(&self) -> impl Iterator<Item = usize> {
@@ -173,13 +181,19 @@ impl Slots {
             };
             // Who detached may take it back by a look, unless a newer epoch stands here already.
             let detached = slot.state == SlotState::Detached && slot.epoch < newest;
-            if slot.epoch != Epoch::NONE && !detached && !rebooted(slot, grant) {
+            if slot.epoch != Epoch::NONE && !detached && !ended(slot, grant) {
                 let holder = Some(owner(slot));
                 return Err(Stop::Ring { place, holder });
             }
         }
         Ok(())
     }
+}
+
+/// True if nothing of the epoch of `slot` is in flight, though it has not said so itself.
+fn ended(slot: &Slot, grant: &Grant) -> bool {
+    let is_known = matches!(&grant.ring, Ring::Ended(epochs) if epochs.contains(&slot.epoch));
+    is_known || rebooted(slot, grant)
 }
 
 /// True if the host that used `slot`, and is to use `grant`, was booted in between: nothing of it is in flight.

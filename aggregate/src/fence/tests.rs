@@ -87,11 +87,14 @@ fn aggregate() -> AggregateId {
     AggregateId(Uuid::from_u128(1))
 }
 
-/// `9 by b`, `9 by b, vouched`.
+/// `9 by b`, `9 by b, vouched`, `9 by b, ended 1 2`.
 fn grant(text: &str) -> Option<Grant> {
     let (text, ring) = match text.split_once(", ") {
         Some((text, "vouched")) => (text, Ring::Vouched),
-        Some(_) => return None,
+        Some((text, ended)) => {
+            let epochs = ended.strip_prefix("ended ")?.split(' ').map(epoch_of);
+            (text, Ring::Ended(epochs.collect::<Option<_>>()?))
+        }
         None => (text, Ring::Shown),
     };
     let (epoch, who) = text.split_once(" by ")?;

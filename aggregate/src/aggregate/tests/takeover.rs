@@ -72,6 +72,32 @@ fn many_takeovers_lose_nothing_and_use_up_no_root() {
 }
 
 #[test]
+fn owners_that_died_early_leave_no_quarantine_once_the_ring_has_passed_them() {
+    let mut rig = Rig::new(5);
+    rig.make_fileset(7);
+    rig.commit();
+    for round in 0..3 {
+        // None of them lives to make a checkpoint; the last one that does frees all but the ring's own.
+        for number in 0..8 {
+            let fileset = rig.next_owner(7);
+            rig.put(&fileset, name(round * 8 + number), &value(number, 300));
+            rig.commit();
+        }
+        for _ in 0..4 {
+            rig.checkpoint();
+        }
+        let one_ring = 8 * 16 * 8; // owners, blocks of a segment, segments that each began with
+        assert!(
+            rig.census().quarantined <= one_ring,
+            "round {round}: {:?}",
+            rig.census()
+        );
+    }
+    let fileset = rig.next_owner(7);
+    assert_eq!(rig.all(&fileset).len(), 24);
+}
+
+#[test]
 fn detached_owner_leaves_no_quarantine() {
     let mut rig = Rig::new(4);
     let fileset = rig.make_fileset(7);
