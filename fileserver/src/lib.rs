@@ -3,6 +3,7 @@
 //! | module | is |
 //! |---|---|
 //! | `daemon` | the process: registered, followed, ended |
+//! | `devices` | which aggregates this machine can reach |
 //! | `exports` | what it owns and serves now |
 //! | `service` | every call of every client, to its answer |
 //! | `who` | what a caller is to the files |
@@ -13,6 +14,7 @@
 //! | `grace` | what a fileset waits for after a claim |
 
 pub mod daemon;
+pub mod devices;
 pub mod exports;
 pub mod grace;
 pub mod locks;

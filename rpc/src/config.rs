@@ -32,6 +32,8 @@ const KEYS: &[&str] = &[
     "cell",
     "flserver.listen",
     "fileserver.listen",
+    "fileserver.devices",
+    "fileserver.cache",
     "limits.connections_per_address",
     "limits.connections_per_minute",
 ];
@@ -68,7 +70,7 @@ pub struct Config {
     /// Of the location database's member here.
     pub flserver: Listen,
     /// Of the file server here.
-    pub fileserver: Listen,
+    pub fileserver: Fileserver,
     /// Of connections.
     pub limits: Limits,
 }
@@ -85,6 +87,46 @@ impl Default for Listen {
     fn default() -> Listen {
         let all = Address::parse("[::]").expect("the unspecified address is an address");
         Listen { listen: vec![all] }
+    }
+}
+
+/// What the file server here listens on and works with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fileserver {
+    /// Addresses; without a port, the daemon's own.
+    pub listen: Vec<Address>,
+    /// Paths of disks that may hold aggregates; `*`, `?` and `[...]` stand for what they do in a shell.
+    pub devices: Vec<String>,
+    /// For blocks of all aggregates.
+    #[serde(with = "size")]
+    pub cache: u64,
+}
+
+impl Default for Fileserver {
+    fn default() -> Fileserver {
+        Fileserver {
+            listen: Listen::default().listen,
+            devices: Vec::new(),
+            cache: CACHE_BYTES,
+        }
+    }
+}
+
+/// A cache that fits the smallest machine that anybody makes a file server of.
+const CACHE_BYTES: u64 = 256 << 20;
+
+/// Sizes with their units.
+mod size {
+    use baton_types::units::{format_bytes, parse_bytes};
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &u64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format_bytes(*bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        parse_bytes(&String::deserialize(from)?).map_err(de::Error::custom)
     }
 }
 

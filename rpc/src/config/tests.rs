@@ -102,6 +102,19 @@ fn unknown_keys_are_refused_with_the_nearest() {
 }
 
 #[test]
+fn sizes_have_units() {
+    let config = Config::parse(
+        "x",
+        "[fileserver]\ncache = \"1GiB\"\ndevices = [\"/dev/disk/by-id/*\"]\n",
+    )
+    .unwrap();
+    assert_eq!(config.fileserver.cache, 1 << 30);
+    assert_eq!(config.fileserver.devices, ["/dev/disk/by-id/*"]);
+    let error = Config::parse("x", "[fileserver]\ncache = \"much\"\n").unwrap_err();
+    assert!(error.to_string().starts_with("x, line 2: size 'much'"), "{error}");
+}
+
+#[test]
 fn every_key_is_known_and_written_back() {
     let config = Config {
         cell: CellName::parse("example.org").ok(),
