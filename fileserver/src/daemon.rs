@@ -1,28 +1,39 @@
-//! The process: registered in the cell for as long as it runs.
+//! The process: registered in the cell, exporting what it owns, for as long as it runs.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use baton_rpc::config::{CellFile, Config, Daemon, Paths};
+use baton_rpc::config::{CellFile, Config, Daemon, PORT_FILES_CONTROL, Paths};
+use baton_rpc::control::{bind, listen_limits};
 use baton_rpc::daemon::Lock;
-use baton_rpc::{FldbClient, Identity, News, renewal};
-use baton_security::{HostTls, Place};
+use baton_rpc::{FldbClient, Identity, renewal};
+use baton_security::listen::Listener;
+use baton_security::{HostTls, Place, Wire};
 use baton_types::change::Change;
-use baton_types::record::{Key, Record, Table};
 use baton_types::{Address, BootClock, Clock, EntryName, Error, Incarnation, Kind, Result, ServerId};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
+
+use crate::claims::Claims;
+use crate::control::Control;
+use crate::devices::Devices;
+use crate::exports::Exports;
+use crate::follow::{Heard, follow};
 
 /// Between two attempts to register while the location database cannot be reached.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Who this server is, as its certificate says.
-struct Me {
-    id: ServerId,
-    name: EntryName,
-    addresses: Vec<Address>,
-    incarnation: Incarnation,
+#[derive(Clone, Debug)]
+pub struct Me {
+    /// For ever.
+    pub id: ServerId,
+    /// Of its machine.
+    pub name: EntryName,
+    /// Where clients reach it.
+    pub addresses: Vec<Address>,
+    /// This run of it.
+    pub incarnation: Incarnation,
 }
 
 /// Runs until a signal ends it.
@@ -37,30 +48,57 @@ pub async fn run(paths: &Paths, config: &Config) -> Result<()> {
     let cell = tls.with_credential(|credential| credential.anchor().cell().clone());
     let client = FldbClient::new(&CellFile::load(paths, &cell)?, Identity::Host(tls.clone()), &clock)?
         .from_source(config.source(Daemon::Fileserver));
+    let devices = Devices::new(&config.fileserver.devices)?;
+    let cache_bytes = usize::try_from(config.fileserver.cache).unwrap_or(usize::MAX);
+    let exports = Arc::new(Exports::new(cache_bytes));
+    let claims = Arc::new(Claims::new(me, client.clone(), clock.clone(), exports, devices)?);
+    let heard = Arc::new(Heard::default());
+    let control = Control::new(claims.clone(), heard.clone(), &tls);
 
-    let mut terminate = signal(SignalKind::terminate()).map_err(|e| Error::io("signals", e))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| Error::io("signals", e))?;
-    let mut hang_up = signal(SignalKind::hangup()).map_err(|e| Error::io("signals", e))?;
+    let mut listeners = Vec::new();
+    for socket in bind(config.listen(Daemon::Fileserver), PORT_FILES_CONTROL).await? {
+        let limits = listen_limits(&config.limits);
+        let (listener, accepted) = Listener::start(socket, tls.clone(), Wire::Control, limits, clock.clone());
+        listeners.push(listener);
+        tokio::spawn(control.clone().serve(accepted));
+    }
+    let socket = paths.socket(Daemon::Fileserver);
     let serve = async {
-        let registered = register(&client, &me).await?;
-        follow(&client, &me, registered, paths).await
+        let registered = register(&client, &claims.me).await?;
+        let own = |aggregate: &_| claims.heard(aggregate);
+        tokio::select! {
+            ended = follow(&client, (&claims.me, registered), &heard, paths, own) => ended,
+            ended = control.serve_locally(&socket) => ended,
+            () = claims.scan() => Ok(()),
+            () = claims.check() => Ok(()),
+        }
     };
-    let renewing = renewal::keep(&client, &tls, &clock);
-    tokio::pin!(serve, renewing);
+    let ended = tokio::select! {
+        ended = serve => ended,
+        ended = until_signalled(&tls) => ended,
+        () = renewal::keep(&client, &tls, &clock) => Ok(()),
+    };
+    tracing::info!(server = %claims.me.name, "stopping");
+    claims.drain().await;
+    ended
+}
+
+/// Until SIGTERM or SIGINT; SIGHUP reads the certificate again.
+async fn until_signalled(tls: &HostTls) -> Result<()> {
+    let no_signals = |e| Error::io("signals", e);
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(no_signals)?;
     loop {
         tokio::select! {
-            ended = &mut serve => return ended,
-            () = &mut renewing => {}
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
             _ = hang_up.recv() => match tls.reload() {
                 Ok(()) => tracing::info!("certificate read again"),
                 Err(error) => tracing::error!(%error, "certificate not read again; the old one stays in use"),
             },
         }
     }
-    tracing::info!(server = %me.name, "stopping");
-    Ok(())
 }
 
 impl Me {
@@ -110,56 +148,6 @@ async fn register(client: &FldbClient, me: &Me) -> Result<u64> {
                 sleep(RETRY).await;
             }
             Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Hears of every change of servers and aggregates. Another run of this same server ends this one; what
-/// was so before this one registered, and is heard late, does not.
-async fn follow(client: &FldbClient, me: &Me, registered: u64, paths: &Paths) -> Result<()> {
-    let mut watch = client.watch(&[Table::Member, Table::Server, Table::Aggregate], 0);
-    let mut members = BTreeMap::new();
-    loop {
-        let (index, news) = watch.next().await?;
-        let records = match news {
-            News::Put(records) => records,
-            News::Changed(changed) => {
-                members.retain(|number, _| !changed.gone.contains(&Key::Member(*number)));
-                changed.put
-            }
-            News::Complete(_) | News::Reached(_) => {
-                // A sign of life comes every second, so a file that could not be written is written soon.
-                if let Err(error) = CellFile::learn(paths, client.cell(), members.values()) {
-                    tracing::warn!(%error, "where the members are is not written down");
-                }
-                continue;
-            }
-            News::Forget => {
-                members.clear();
-                continue;
-            }
-        };
-        for record in records {
-            match record {
-                Record::Server(server)
-                    if server.id == me.id && server.incarnation != Some(me.incarnation) && index > registered =>
-                {
-                    return Err(Error::new(Kind::Stale, format!("server {}", me.name))
-                        .because("another process has registered under this identity since"));
-                }
-                Record::Aggregate(aggregate) if aggregate.attached.contains(&me.id) => {
-                    tracing::info!(index, aggregate = %aggregate.name, epoch = %aggregate.epoch, "aggregate");
-                }
-                Record::Member(member) => drop(members.insert(member.number, member)),
-                Record::Cell(_)
-                | Record::Server(_)
-                | Record::Entry(_)
-                | Record::Aggregate(_)
-                | Record::Fileset(_)
-                | Record::Principal(_)
-                | Record::Invitation(_)
-                | Record::Event(_) => {}
-            }
         }
     }
 }

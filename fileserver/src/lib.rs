@@ -2,9 +2,14 @@
 //!
 //! | module | is |
 //! |---|---|
+//! | `claims` | how this server becomes owner of an aggregate, and stops being that |
+//! | `control` | what administrators ask of it |
 //! | `daemon` | the process: registered, followed, ended |
 //! | `devices` | which aggregates this machine can reach |
 //! | `exports` | what it owns and serves now |
+//! | `filesets` | the server's half of making, deleting and renaming them |
+//! | `follow` | what it hears of the cell |
+//! | `work` | what it is at work on |
 //! | `service` | every call of every client, to its answer |
 //! | `who` | what a caller is to the files |
 //! | `state` | of one aggregate's clients: the four below, behind one call |
@@ -13,9 +18,13 @@
 //! | `locks` | byte ranges that programs keep others from |
 //! | `grace` | what a fileset waits for after a claim |
 
+pub mod claims;
+pub mod control;
 pub mod daemon;
 pub mod devices;
 pub mod exports;
+pub mod filesets;
+pub mod follow;
 pub mod grace;
 pub mod locks;
 pub mod opens;
@@ -25,3 +34,4 @@ pub mod state;
 pub(crate) mod testing;
 pub mod tokens;
 pub mod who;
+pub mod work;

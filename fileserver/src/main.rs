@@ -1,4 +1,4 @@
-//! `fileserver`: registers with its cell. It exports nothing yet.
+//! `fileserver`: exports aggregates to the clients of its cell.
 
 use std::process::ExitCode;
 
@@ -10,8 +10,9 @@ use clap::Parser;
 
 /// A file server of a Baton cell.
 ///
-/// This version registers with the location database under its machine's certificate and follows its
-/// changes; it exports no aggregate yet. SIGTERM ends it; SIGHUP reads the certificate again.
+/// It registers with the location database under its machine's certificate, looks for aggregates on the devices that
+/// baton.toml names, and exports those that are its own; dfsexport makes them that. SIGTERM ends it when everything is
+/// written; SIGHUP reads the certificate again.
 #[derive(Parser)]
 #[command(
     version,

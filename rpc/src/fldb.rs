@@ -11,6 +11,7 @@ mod change;
 mod join;
 mod members;
 mod query;
+mod server;
 mod status;
 mod trail;
 mod watch;
@@ -35,6 +36,7 @@ use members::Known;
 pub use change::Done;
 pub use join::Joined;
 pub use query::{Freshness, Listing, Location, Query, Sought, Who};
+pub use server::{ControlClient, Owner};
 pub use status::{MemberStatus, Status};
 pub use watch::Watch;
 

@@ -158,16 +158,7 @@ impl Inner {
 
     /// Makes the client's identity known on a new connection.
     pub(super) async fn enter(&self, connection: Connection, deadline: Instant) -> Result<Arc<Live>> {
-        let late = |_| Error::new(Kind::TimedOut, "login").because("it was not done in time");
-        let caller = match self.identity.initiator() {
-            None => 0,
-            Some(initiator) => {
-                timeout_at(deadline, connection.login(&initiator))
-                    .await
-                    .map_err(late)??
-                    .handle
-            }
-        };
+        let caller = self.log_in(&connection, deadline).await?;
         let live = Live { connection, caller };
         // Only an improvement: without it the client asks at the addresses it has.
         match timeout_at(deadline, members(&live)).await {
@@ -176,6 +167,20 @@ impl Inner {
             Err(_) => tracing::debug!("members not learned in time"),
         }
         Ok(Arc::new(live))
+    }
+
+    /// The client's handle on a new connection; 0 for nobody, and for a machine, whose certificate was shown.
+    pub(super) async fn log_in(&self, connection: &Connection, deadline: Instant) -> Result<u32> {
+        let late = |_| Error::new(Kind::TimedOut, "login").because("it was not done in time");
+        match self.identity.initiator() {
+            None => Ok(0),
+            Some(initiator) => {
+                let caller = timeout_at(deadline, connection.login(&initiator))
+                    .await
+                    .map_err(late)??;
+                Ok(caller.handle)
+            }
+        }
     }
 
     /// The next call dials anew, unless another has done so already.

@@ -1,0 +1,402 @@
+//! Claims: how this server becomes owner of an aggregate, and how it stops being that (I1).
+//!
+//! ```text
+//! label seen → reported → granted an epoch by the location database → lock of the epoch → slot → log replayed
+//!            → seal → threads → exported
+//! ```
+//!
+//! The grant alone gives nothing: what makes it safe is on the disk, and the store sees to that. What the database
+//! says is this server's is claimed anew when it starts, under a new epoch. An aggregate that is lost, to a newer
+//! epoch or to a failing disk, is served no more from that moment, and this server stays attached to it.
+
+mod take;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use baton_rpc::FldbClient;
+use baton_rpc::fldb::{Freshness, Query};
+use baton_types::change::Change;
+use baton_types::control::{AggregateExport, AggregateReport, DetachReport, ExportReport};
+use baton_types::record::{Aggregate, Record, Table};
+use baton_types::{AggregateId, AggregateName, Clock, Epoch, Error, Kind, Result};
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::daemon::Me;
+use crate::devices::{Devices, Found};
+use crate::exports::{Export, Exports};
+use crate::filesets;
+use crate::work::Works;
+
+/// Between two looks for disks that came or went.
+const SCAN_EVERY: Duration = Duration::from_secs(10);
+/// Between two looks whether what is exported is still written.
+const CHECK_EVERY: Duration = Duration::from_millis(200);
+/// What claims, and for whom.
+pub struct Claims {
+    /// This server.
+    pub me: Me,
+    /// As this server.
+    pub client: FldbClient,
+    /// For grace, and for dates.
+    pub clock: Arc<dyn Clock>,
+    /// Where what is claimed is served.
+    pub exports: Arc<Exports>,
+    /// Where it is found.
+    pub devices: Devices,
+    /// What is under way.
+    pub works: Works,
+    boot: Uuid,
+    /// Labels that the location database has heard of.
+    reported: Mutex<BTreeSet<AggregateId>>,
+    /// What the location database says is this server's, and is not exported yet.
+    awaited: Mutex<BTreeSet<AggregateId>>,
+}
+
+impl Claims {
+    /// Claims for `me` what is found by `devices`, and has it served by `exports`.
+    ///
+    /// # Errors
+    /// If the machine does not say which boot this is.
+    pub fn new(
+        me: Me,
+        client: FldbClient,
+        clock: Arc<dyn Clock>,
+        exports: Arc<Exports>,
+        devices: Devices,
+    ) -> Result<Claims> {
+        Ok(Claims {
+            me,
+            client,
+            works: Works::new(clock.clone()),
+            clock,
+            exports,
+            devices,
+            boot: boot_id()?,
+            reported: Mutex::default(),
+            awaited: Mutex::default(),
+        })
+    }
+
+    /// Looks for disks now and for ever after: reports labels, and claims anew what is this server's.
+    pub async fn scan(self: &Arc<Claims>) {
+        self.recall().await;
+        loop {
+            for found in self.look().await {
+                if let Err(error) = self.report(&found).await {
+                    tracing::warn!(%error, aggregate = %found.name, "its label is not reported yet");
+                }
+                self.resume(&found).await;
+            }
+            tokio::time::sleep(SCAN_EVERY).await;
+        }
+    }
+
+    /// Looks for ever whether what is exported is still written, and drops what is not.
+    pub async fn check(self: &Arc<Claims>) {
+        loop {
+            tokio::time::sleep(CHECK_EVERY).await;
+            for export in self.exports.list() {
+                if let Err(error) = export.aggregate().check()
+                    && export.accepting()
+                {
+                    self.lose(&export, &error).await;
+                }
+            }
+        }
+    }
+
+    /// Exports the aggregate called `name`.
+    ///
+    /// # Errors
+    /// `Exists` if it is exported already; `NotFound` if no disk has its label; `Busy` if another server owns it; what
+    /// the disk says.
+    pub async fn export(self: &Arc<Claims>, name: &AggregateName) -> Result<ExportReport> {
+        let _turn = self.works.begin("export", name)?;
+        if let Ok(export) = self.exports.named(name) {
+            return Err(Error::new(Kind::Exists, format!("aggregate {name}"))
+                .because(format!("exported already, under epoch {}", export.epoch)));
+        }
+        self.look().await;
+        let found = self.devices.named(name)?;
+        let exported = self.claim(&found).await;
+        match &exported {
+            Err((error, Some(epoch))) => {
+                tracing::error!(%error, aggregate = %name, %epoch, "not exported");
+                self.give_up(found.id, *epoch).await;
+            }
+            Err((_, None)) => {}
+            Ok(_) => drop(self.awaited.lock().remove(&found.id)),
+        }
+        exported.map_err(|(error, _)| error)
+    }
+
+    /// Detaches the aggregate called `name`: everything is written, and the disk says that nothing is in flight.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not exported here; what the disk or the location database says.
+    pub async fn detach(self: &Arc<Claims>, name: &AggregateName) -> Result<DetachReport> {
+        let _turn = self.works.begin("detach", name)?;
+        let Ok(export) = self.exports.named(name) else {
+            return self.detach_unserved(name).await;
+        };
+        export.stop_accepting();
+        let (detaching, date) = (export.clone(), self.clock.date());
+        let detached = blocking(move || {
+            let filesets = detaching.filesets()?.len() as u64;
+            detaching.stop();
+            detaching.aggregate().detach(date)?;
+            Ok(filesets)
+        });
+        let detached = detached.await;
+        self.exports.remove(&export);
+        let filesets = detached?;
+        self.detach_in_database(export.id, export.epoch).await?;
+        tracing::info!(aggregate = %name, epoch = %export.epoch, "detached");
+        Ok(DetachReport {
+            aggregate: name.clone(),
+            epoch: export.epoch,
+            filesets,
+        })
+    }
+
+    /// All aggregates whose labels were seen. Reads disks: not for a thread that may not wait.
+    ///
+    /// # Errors
+    /// Damage.
+    pub fn list(&self) -> Result<Vec<AggregateReport>> {
+        let report = |found: Found| {
+            let exported = match self.exports.of_aggregate(found.id) {
+                Ok(export) => {
+                    let (space, block) = (export.aggregate().space(), baton_aggregate::format::BLOCK_BYTES as u64);
+                    Some(AggregateExport {
+                        epoch: export.epoch,
+                        total_bytes: space.blocks * block,
+                        free_bytes: space.free * block,
+                        filesets: export.filesets()?.len() as u64,
+                    })
+                }
+                Err(_) => None,
+            };
+            Ok(AggregateReport {
+                id: found.id,
+                name: found.name,
+                device: found.path.display().to_string(),
+                exported,
+            })
+        };
+        self.devices.list().into_iter().map(report).collect()
+    }
+
+    /// The location database has another record of an aggregate: under a newer epoch it is somebody else's.
+    pub fn heard(self: &Arc<Claims>, aggregate: &Aggregate) {
+        let Ok(export) = self.exports.of_aggregate(aggregate.id) else {
+            return;
+        };
+        if aggregate.epoch > export.epoch && export.accepting() {
+            let error = Error::new(Kind::WrongEpoch, format!("aggregate {}", aggregate.name))
+                .because(format!("the location database has it under epoch {}", aggregate.epoch));
+            export.stop_accepting();
+            let claims = self.clone();
+            tokio::spawn(async move { claims.lose(&export, &error).await });
+        }
+    }
+
+    /// The process ends: everything is written, and stays this server's.
+    pub async fn drain(&self) {
+        let drain = |export: Arc<Export>| {
+            export.stop_accepting();
+            tokio::task::spawn_blocking(move || {
+                let aggregate = export.aggregate();
+                let written = aggregate.checkpoint().and_then(|()| aggregate.wait(aggregate.last()));
+                export.stop();
+                match written {
+                    Ok(()) => tracing::info!(aggregate = %export.name, epoch = %export.epoch, "written and closed"),
+                    Err(error) => tracing::error!(%error, aggregate = %export.name, "not all of it is written"),
+                }
+            })
+        };
+        let draining: Vec<_> = self.exports.list().into_iter().map(drain).collect();
+        for drained in draining {
+            if let Err(error) = drained.await {
+                tracing::error!(%error, "an aggregate was not closed");
+            }
+        }
+    }
+
+    /// Asks what is this server's, until it is told.
+    async fn recall(&self) {
+        let query = Query::tables(&[Table::Aggregate], Freshness::Linearizable);
+        let listing = loop {
+            match self.client.list(&query).await {
+                Ok(listing) => break listing,
+                Err(error) => {
+                    tracing::warn!(%error, "what this server owns is not known yet");
+                    tokio::time::sleep(CHECK_EVERY).await;
+                }
+            }
+        };
+        let own = listing.records.into_iter().filter_map(|record| match record {
+            Record::Aggregate(aggregate) if aggregate.owner == Some(self.me.id) => Some(aggregate.id),
+            _ => None,
+        });
+        self.awaited.lock().extend(own);
+    }
+
+    async fn look(self: &Arc<Claims>) -> Vec<Found> {
+        let claims = self.clone();
+        blocking(move || Ok(claims.devices.scan())).await.unwrap_or_default()
+    }
+
+    /// Tells the location database of a label, once.
+    async fn report(&self, found: &Found) -> Result<()> {
+        if self.reported.lock().contains(&found.id) {
+            return Ok(());
+        }
+        self.attach(found).await?;
+        tracing::info!(aggregate = %found.name, device = %found.path.display(), "its label is reported");
+        self.reported.lock().insert(found.id);
+        Ok(())
+    }
+
+    async fn attach(&self, found: &Found) -> Result<Aggregate> {
+        let change = Change::ReportAggregate {
+            server: self.me.id,
+            id: found.id,
+            name: found.name.clone(),
+        };
+        aggregate_of(self.client.change(change).await?.record)
+    }
+
+    /// Claims anew what was this server's before it ended. What may be better soon is tried again at the next look.
+    async fn resume(self: &Arc<Claims>, found: &Found) {
+        if !self.awaited.lock().contains(&found.id) {
+            return;
+        }
+        let Ok(_turn) = self.works.begin("export", &found.name) else {
+            return; // somebody does it just now
+        };
+        if let Err((error, epoch)) = self.claim(found).await {
+            tracing::error!(%error, aggregate = %found.name, "not exported again");
+            let is_passing = matches!(
+                error.kind,
+                Kind::Io | Kind::TimedOut | Kind::Unreachable | Kind::SessionLost
+            );
+            match epoch {
+                _ if is_passing => return,
+                Some(_) if error.kind == Kind::Busy => return, // an earlier run's I/O is still in flight
+                Some(epoch) => self.give_up(found.id, epoch).await,
+                None => {}
+            }
+        }
+        self.awaited.lock().remove(&found.id);
+    }
+
+    /// From the label to the export. An error comes with the epoch that was granted, if one was.
+    async fn claim(self: &Arc<Claims>, found: &Found) -> Result<ExportReport, (Error, Option<Epoch>)> {
+        let leave = self.ask(found).await.map_err(|error| (error, None))?;
+        let (epoch, begun) = (leave.epoch, self.clock.now());
+        let claims = self.clone();
+        let taken = blocking(move || claims.take(&leave)).await;
+        let (export, records) = taken.map_err(|error| (error, Some(epoch)))?;
+        let micros = self.clock.now().saturating_sub(begun);
+        filesets::make_root_cell(self, &export).await;
+        let counted = export.clone();
+        let filesets = blocking(move || counted.filesets())
+            .await
+            .map_err(|error| (error, None))?;
+        let report = ExportReport {
+            aggregate: found.name.clone(),
+            epoch,
+            records,
+            micros,
+            filesets: filesets.len() as u64,
+        };
+        tracing::info!(aggregate = %found.name, %epoch, records, micros, filesets = report.filesets, "exported");
+        Ok(report)
+    }
+
+    /// Serves an aggregate no more that this server does not own, or cannot write.
+    async fn lose(&self, export: &Arc<Export>, error: &Error) {
+        self.exports.remove(export);
+        let stopped = export.clone();
+        let ended = blocking(move || {
+            stopped.stop();
+            Ok(())
+        });
+        drop(ended.await);
+        tracing::error!(%error, aggregate = %export.name, epoch = %export.epoch,
+            "served no more; this server stays attached to it");
+        if error.kind != Kind::WrongEpoch {
+            self.give_up(export.id, export.epoch).await;
+        }
+    }
+
+    /// The location database is not to say that this server serves what it does not.
+    async fn give_up(&self, aggregate: AggregateId, epoch: Epoch) {
+        if let Err(error) = self.detach_in_database(aggregate, epoch).await {
+            tracing::warn!(%error, "the location database still says that this server owns it");
+        }
+    }
+
+    /// It is not served here; but if the location database says so, a detach that was cut short is finished.
+    async fn detach_unserved(&self, name: &AggregateName) -> Result<DetachReport> {
+        let query = Query::tables(&[Table::Aggregate], Freshness::Linearizable);
+        let own = self
+            .client
+            .list(&query)
+            .await?
+            .records
+            .into_iter()
+            .find_map(|record| match record {
+                Record::Aggregate(known) if known.name == *name && known.owner == Some(self.me.id) => Some(known),
+                _ => None,
+            });
+        let own = own.ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("aggregate {name}"))
+                .because("not exported by this server")
+                .remedy("dfsexport lists what is")
+        })?;
+        self.awaited.lock().remove(&own.id);
+        self.detach_in_database(own.id, own.epoch).await?;
+        Ok(DetachReport {
+            aggregate: own.name,
+            epoch: own.epoch,
+            filesets: 0,
+        })
+    }
+
+    async fn detach_in_database(&self, aggregate: AggregateId, epoch: Epoch) -> Result<()> {
+        let change = Change::Detach {
+            aggregate,
+            server: self.me.id,
+            epoch,
+        };
+        self.client.change(change).await.map(drop)
+    }
+}
+
+/// Runs what waits for disks where nobody else waits.
+///
+/// # Errors
+/// Its own.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::new(Kind::Io, "work on a disk").because(error.to_string())))
+}
+
+fn aggregate_of(record: Option<Record>) -> Result<Aggregate> {
+    match record {
+        Some(Record::Aggregate(aggregate)) => Ok(aggregate),
+        _ => Err(Error::new(Kind::Damaged, "aggregate").because("the location database answered something else")),
+    }
+}
+
+/// Which boot of this machine it is.
+fn boot_id() -> Result<Uuid> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
+    Uuid::parse_str(text.trim()).map_err(|error| Error::new(Kind::Invalid, path).because(error.to_string()))
+}

@@ -1,0 +1,350 @@
+//! Control: what administrators ask of this server, over its socket or its control port.
+//!
+//! | comes by | is |
+//! |---|---|
+//! | the socket | a process of this machine, with the uid that the kernel says; uid 0 may everything |
+//! | the control port | a caller of the cell, as the location database would know it, by its groups |
+//!
+//! Whoever is logged in may look; on the socket, anyone.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use baton_proto::{FromWire, into_status, v1};
+use baton_rpc::control::{self, Connection, House};
+use baton_rpc::fldb::Owner;
+use baton_security::auth::host_trust::{MayAssert, Trust};
+use baton_security::auth::{Identity, acceptors};
+use baton_security::callers::Gate;
+use baton_security::files::make_directory;
+use baton_security::listen::Accepted;
+use baton_security::{Anchor, HostTls};
+use baton_types::change::Who;
+use baton_types::control::FilesetReport;
+use baton_types::limits::FLDB_MESSAGE_BYTES_MAX;
+use baton_types::record::groups::{FILESET_ADMIN, FLDB_ADMIN};
+use baton_types::{AggregateName, EntryName, Error, FilesetId, GroupName, Kind, Result};
+use parking_lot::Mutex;
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tonic::transport::server::UdsConnectInfo;
+use tonic::{Request, Response, Status, async_trait};
+use v1::fileserver_server::{Fileserver, FileserverServer};
+
+use crate::claims::{Claims, blocking};
+use crate::filesets;
+use crate::follow::Heard;
+
+/// Filesets in one piece of a list: some 100 bytes each, well below what a message may have.
+const PIECE: usize = 500;
+/// Pieces of a list on their way to one reader.
+const PIECES: usize = 4;
+
+/// The control of this server.
+pub struct Control {
+    claims: Arc<Claims>,
+    heard: Arc<Heard>,
+    anchor: Anchor,
+    gate: Arc<Gate>,
+    /// What the gate offers.
+    offered: Mutex<Vec<String>>,
+}
+
+/// Who asks.
+enum Asker {
+    /// A process of this machine, with this uid.
+    Local(u32),
+    /// Somebody of the cell.
+    Cell(Who),
+}
+
+impl Control {
+    /// Of the server that claims by `claims`.
+    pub fn new(claims: Arc<Claims>, heard: Arc<Heard>, tls: &HostTls) -> Arc<Control> {
+        let registry = heard.registry().clone();
+        let admit = Box::new(move |identity: &Identity| registry.admit(identity));
+        Arc::new(Control {
+            gate: Arc::new(Gate::new(Vec::new(), admit, claims.clock.clone())),
+            anchor: tls.with_credential(|credential| credential.anchor().clone()),
+            offered: Mutex::default(),
+            claims,
+            heard,
+        })
+    }
+
+    /// Serves what comes through a listener, until that ends.
+    ///
+    /// # Errors
+    /// `Io` if the server itself fails.
+    pub async fn serve(self: Arc<Control>, accepted: mpsc::Receiver<Accepted>) -> Result<()> {
+        let incoming = control::incoming(accepted, self.gate.clone());
+        let served = control::server(self.clone())
+            .add_service(self.service())
+            .serve_with_incoming(incoming)
+            .await;
+        served.map_err(|error| Error::new(Kind::Io, "control port").because(error.to_string()))
+    }
+
+    /// Serves the processes of this machine, by the socket at `path`.
+    ///
+    /// # Errors
+    /// When there cannot be a socket; `Io` if the server itself fails.
+    pub async fn serve_locally(self: Arc<Control>, path: &Path) -> Result<()> {
+        let on = || path.display().to_string();
+        if let Some(directory) = path.parent() {
+            make_directory(directory)?;
+            // Anyone may look; who may more is asked of the kernel.
+            std::fs::set_permissions(directory, Permissions::from_mode(0o755)).map_err(|e| Error::io(on(), e))?;
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(on(), error)),
+            Ok(()) | Err(_) => {} // of a run before this one: the daemon's lock says that it has ended
+        }
+        let listener = UnixListener::bind(path).map_err(|e| Error::io(on(), e))?;
+        std::fs::set_permissions(path, Permissions::from_mode(0o666)).map_err(|e| Error::io(on(), e))?;
+        let served = tonic::transport::Server::builder()
+            .add_service(self.service())
+            .serve_with_incoming(UnixListenerStream::new(listener))
+            .await;
+        served.map_err(|error| Error::new(Kind::Io, on()).because(error.to_string()))
+    }
+
+    fn service(self: Arc<Control>) -> FileserverServer<Control> {
+        FileserverServer::from_arc(self)
+            .max_decoding_message_size(FLDB_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(FLDB_MESSAGE_BYTES_MAX)
+    }
+
+    fn asker<T>(&self, request: &Request<T>, caller: u32) -> Result<Asker> {
+        if let Some(local) = request.extensions().get::<UdsConnectInfo>() {
+            let uid = local.peer_cred.map(|peer| peer.uid());
+            let uid = uid.ok_or_else(|| Error::new(Kind::Denied, "caller").because("the kernel does not say who"))?;
+            return Ok(Asker::Local(uid));
+        }
+        self.who(&*Connection::of(request)?, caller).map(Asker::Cell)
+    }
+
+    /// Anyone of this machine, and whoever is logged in.
+    fn may_look<T>(&self, request: &Request<T>, caller: u32) -> Result<()> {
+        match self.asker(request, caller)? {
+            Asker::Local(_) => Ok(()),
+            Asker::Cell(Who::Nobody) => Err(Who::Nobody.denied("not logged in").remedy("log in first: baton login")),
+            Asker::Cell(_) => Ok(()),
+        }
+    }
+
+    /// Root of this machine, and administrators of filesets.
+    fn may_administrate<T>(&self, request: &Request<T>, caller: u32) -> Result<Asker> {
+        let asker = self.asker(request, caller)?;
+        match &asker {
+            Asker::Local(0) => {}
+            Asker::Local(uid) => {
+                return Err(Error::new(Kind::Denied, format!("uid {uid}"))
+                    .because("only root of this machine does this")
+                    .remedy("over the network administrators may: -server"));
+            }
+            Asker::Cell(who) => {
+                let record = who.principal().and_then(|name| self.heard.registry().find(name));
+                who.must_be_in(record.as_ref(), &[FILESET_ADMIN, FLDB_ADMIN])?;
+            }
+        }
+        Ok(asker)
+    }
+
+    /// Whoever makes a fileset without saying for whom owns it; a machine's root is uid 0.
+    fn owner(&self, asker: &Asker) -> Owner {
+        let id = match asker {
+            Asker::Cell(who) => who
+                .principal()
+                .and_then(|name| self.heard.registry().find(name))
+                .and_then(|principal| principal.id),
+            Asker::Local(_) => None,
+        };
+        let id = id.unwrap_or(0);
+        Owner { uid: id, gid: id }
+    }
+
+    async fn reports(&self, ask: &v1::ListFilesetsRequest) -> Result<Vec<FilesetReport>> {
+        let only = (ask.fileset > 0).then_some(FilesetId(ask.fileset));
+        let exports = match AggregateName::optional(&ask.aggregate)? {
+            Some(name) => vec![self.claims.exports.named(&name)?],
+            None => self.claims.exports.list(),
+        };
+        let list = move || {
+            let lists: Vec<Vec<FilesetReport>> = exports
+                .iter()
+                .map(|export| filesets::list(export, only))
+                .collect::<Result<_>>()?;
+            Ok(lists.concat())
+        };
+        blocking(list).await
+    }
+
+    async fn create(&self, request: Request<v1::CreateFilesetRequest>) -> Result<()> {
+        let asker = self.may_administrate(&request, request.get_ref().caller)?;
+        let ask = request.into_inner();
+        let owner = match ask.owner {
+            Some(v1::Owner { uid, gid }) => Owner { uid, gid },
+            None => self.owner(&asker),
+        };
+        let (claims, id) = (self.claims.clone(), FilesetId(ask.fileset));
+        to_its_end(async move { filesets::create(&claims, id, owner).await }).await
+    }
+}
+
+impl House for Control {
+    fn anchor(&self) -> &Anchor {
+        &self.anchor
+    }
+
+    fn name(&self) -> &EntryName {
+        &self.claims.me.name
+    }
+
+    fn applied(&self) -> u64 {
+        self.heard.index()
+    }
+
+    fn offer_as_set(&self) {
+        let mechanisms = self.heard.mechanisms();
+        let mut offered = self.offered.lock();
+        if *offered != mechanisms {
+            let registry = self.heard.registry().clone();
+            let trust: Trust = Arc::new(move |host| MayAssert::of(registry.find(host).as_ref()));
+            let clock = &self.claims.clock;
+            self.gate
+                .offer(acceptors(&mechanisms, (&self.anchor, self.name()), clock, &trust));
+            *offered = mechanisms;
+        }
+    }
+
+    fn who(&self, connection: &Connection, caller: u32) -> Result<Who> {
+        self.heard.check()?;
+        let who = connection.who(caller)?;
+        let record = who.principal().and_then(|name| self.heard.registry().find(name));
+        match record {
+            Some(principal) if principal.disabled => {
+                Err(Error::new(Kind::Denied, format!("principal {}", principal.name)).because("it is disabled"))
+            }
+            Some(_) | None => Ok(who),
+        }
+    }
+
+    fn groups(&self, who: &Who) -> Vec<GroupName> {
+        let record = who.principal().and_then(|name| self.heard.registry().find(name));
+        record.map(|principal| principal.groups).unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl Fileserver for Control {
+    async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::ExportReply>, Status> {
+        let export = async {
+            self.may_administrate(&request, request.get_ref().caller)?;
+            let name = AggregateName::from_wire(&request.get_ref().aggregate)?;
+            let claims = self.claims.clone();
+            to_its_end(async move { claims.export(&name).await }).await
+        };
+        answer(export.await.map(Into::into))
+    }
+
+    async fn detach(&self, request: Request<v1::DetachRequest>) -> Result<Response<v1::DetachReply>, Status> {
+        let detach = async {
+            self.may_administrate(&request, request.get_ref().caller)?;
+            let name = AggregateName::from_wire(&request.get_ref().aggregate)?;
+            let claims = self.claims.clone();
+            to_its_end(async move { claims.detach(&name).await }).await
+        };
+        answer(detach.await.map(Into::into))
+    }
+
+    async fn list_aggregates(
+        &self,
+        request: Request<v1::ListAggregatesRequest>,
+    ) -> Result<Response<v1::ListAggregatesReply>, Status> {
+        let list = async {
+            self.may_look(&request, request.get_ref().caller)?;
+            let claims = self.claims.clone();
+            blocking(move || claims.list()).await
+        };
+        answer(list.await.map(|list| v1::ListAggregatesReply {
+            aggregates: list.into_iter().map(Into::into).collect(),
+        }))
+    }
+
+    type ListFilesetsStream = ReceiverStream<Result<v1::ListFilesetsReply, Status>>;
+
+    async fn list_filesets(
+        &self,
+        request: Request<v1::ListFilesetsRequest>,
+    ) -> Result<Response<Self::ListFilesetsStream>, Status> {
+        let list = async {
+            self.may_look(&request, request.get_ref().caller)?;
+            self.reports(request.get_ref()).await
+        };
+        let reports = list.await.map_err(|error| into_status(&error))?;
+        let (send, pieces) = mpsc::channel(PIECES);
+        tokio::spawn(async move {
+            for piece in reports.chunks(PIECE) {
+                let filesets = piece.iter().cloned().map(Into::into).collect();
+                if send.send(Ok(v1::ListFilesetsReply { filesets })).await.is_err() {
+                    return; // the reader is gone
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(pieces)))
+    }
+
+    async fn create_fileset(
+        &self,
+        request: Request<v1::CreateFilesetRequest>,
+    ) -> Result<Response<v1::CreateFilesetReply>, Status> {
+        answer(self.create(request).await.map(|()| v1::CreateFilesetReply {}))
+    }
+
+    async fn delete_fileset(
+        &self,
+        request: Request<v1::DeleteFilesetRequest>,
+    ) -> Result<Response<v1::DeleteFilesetReply>, Status> {
+        let delete = async {
+            self.may_administrate(&request, request.get_ref().caller)?;
+            let (claims, id) = (self.claims.clone(), FilesetId(request.get_ref().fileset));
+            to_its_end(async move { filesets::delete(&claims, id).await }).await
+        };
+        answer(delete.await.map(|()| v1::DeleteFilesetReply {}))
+    }
+
+    async fn rename_fileset(
+        &self,
+        request: Request<v1::RenameFilesetRequest>,
+    ) -> Result<Response<v1::RenameFilesetReply>, Status> {
+        let rename = async {
+            self.may_administrate(&request, request.get_ref().caller)?;
+            let (claims, id) = (self.claims.clone(), FilesetId(request.get_ref().fileset));
+            to_its_end(async move { filesets::rename(&claims, id).await }).await
+        };
+        answer(rename.await.map(|()| v1::RenameFilesetReply {}))
+    }
+
+    async fn list_work(&self, request: Request<v1::ListWorkRequest>) -> Result<Response<v1::ListWorkReply>, Status> {
+        let list = self
+            .may_look(&request, request.get_ref().caller)
+            .map(|()| self.claims.works.list());
+        answer(list.map(|list| v1::ListWorkReply {
+            work: list.into_iter().map(Into::into).collect(),
+        }))
+    }
+}
+
+/// Goes on though whoever asked is gone: nothing here may stop half way.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|error| Err(Error::new(Kind::Io, "file server").because(error.to_string())))
+}
+
+fn answer<T>(result: Result<T>) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(|error| into_status(&error))
+}

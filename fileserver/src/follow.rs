@@ -1,0 +1,130 @@
+//! What this server hears of the cell: who is who, how callers may log in, who owns what.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use baton_rpc::config::{CellFile, Paths};
+use baton_rpc::{FldbClient, News};
+use baton_types::record::{Aggregate, Key, Record, Server, Table};
+use baton_types::{Error, Kind, Result};
+use parking_lot::Mutex;
+
+use crate::daemon::Me;
+use crate::who::Registry;
+
+/// What is known of the cell so far.
+#[derive(Default)]
+pub struct Heard {
+    registry: Arc<Registry>,
+    /// Mechanisms by which callers may log in, best first.
+    mechanisms: Mutex<Vec<String>>,
+    /// The whole state was heard, and everything up to this index since; 0 until then.
+    index: AtomicU64,
+}
+
+impl Heard {
+    /// The registry.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Mechanisms by which callers may log in, best first.
+    pub fn mechanisms(&self) -> Vec<String> {
+        self.mechanisms.lock().clone()
+    }
+
+    /// How far the location database is known here.
+    pub fn index(&self) -> u64 {
+        self.index.load(Ordering::Acquire)
+    }
+
+    /// Refuses as long as nobody is known.
+    ///
+    /// # Errors
+    /// `Unreachable`.
+    pub fn check(&self) -> Result<()> {
+        if self.index() > 0 {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Unreachable, "file server").because("it is starting, and does not know its cell yet"))
+    }
+}
+
+/// Hears of every change for as long as it lives. Another run of this same server ends this one; what was so before
+/// this one registered, and is heard late, does not. `owned` is told of every aggregate's record.
+///
+/// # Errors
+/// `Stale` if another run has registered; what a member decided.
+pub async fn follow(
+    client: &FldbClient,
+    (me, registered): (&Me, u64),
+    heard: &Heard,
+    paths: &Paths,
+    owned: impl Fn(&Aggregate),
+) -> Result<()> {
+    let tables = [
+        Table::Cell,
+        Table::Member,
+        Table::Server,
+        Table::Principal,
+        Table::Aggregate,
+    ];
+    let mut watch = client.watch(&tables, 0);
+    let mut members = BTreeMap::new();
+    loop {
+        let (index, news) = match watch.next().await {
+            // What is known goes on to count; the watch goes on by itself.
+            Err(error) if error.kind == Kind::Unreachable => {
+                tracing::warn!(%error, "nothing new is heard of the cell");
+                continue;
+            }
+            news => news?,
+        };
+        let records = match news {
+            News::Put(records) => records,
+            News::Changed(changed) => {
+                for key in &changed.gone {
+                    if let Key::Principal(name) = key {
+                        heard.registry.remove(name);
+                    }
+                }
+                members.retain(|number, _| !changed.gone.contains(&Key::Member(*number)));
+                heard.index.store(index, Ordering::Release);
+                changed.put
+            }
+            News::Complete(_) | News::Reached(_) => {
+                heard.index.store(index, Ordering::Release);
+                // A sign of life comes every second, so a file that could not be written is written soon.
+                if let Err(error) = CellFile::learn(paths, client.cell(), members.values()) {
+                    tracing::warn!(%error, "where the members are is not written down");
+                }
+                continue;
+            }
+            News::Forget => {
+                members.clear();
+                heard.registry.clear();
+                continue;
+            }
+        };
+        for record in records {
+            match record {
+                Record::Server(server) => is_me_still(&server, me, index > registered)?,
+                Record::Aggregate(aggregate) => owned(&aggregate),
+                Record::Member(member) => drop(members.insert(member.number, member)),
+                Record::Principal(principal) => heard.registry.put(principal),
+                Record::Cell(cell) => *heard.mechanisms.lock() = cell.auth,
+                Record::Entry(_) | Record::Fileset(_) | Record::Invitation(_) | Record::Event(_) => {}
+            }
+        }
+    }
+}
+
+/// Refuses to go on if another run of this server has registered, and that is no old news.
+fn is_me_still(server: &Server, me: &Me, is_new: bool) -> Result<()> {
+    if server.id == me.id && server.incarnation != Some(me.incarnation) && is_new {
+        return Err(Error::new(Kind::Stale, format!("server {}", me.name))
+            .because("another process has registered under this identity since"));
+    }
+    Ok(())
+}

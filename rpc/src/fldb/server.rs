@@ -1,0 +1,218 @@
+//! A file server's control, called as whom the location database is called.
+
+use std::path::Path;
+
+use baton_proto::v1;
+use baton_proto::v1::fileserver_client::FileserverClient;
+use baton_types::control::{AggregateReport, DetachReport, ExportReport, FilesetReport, Work};
+use baton_types::limits::FLDB_MESSAGE_BYTES_MAX;
+use baton_types::record::Server;
+use baton_types::{Address, AggregateName, Error, FilesetId, Kind, Result};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tokio::time::Instant;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status};
+
+use super::FldbClient;
+use crate::config::PORT_FILES_CONTROL;
+use crate::dial::{Dialer, Target};
+
+/// Owner and group of a new fileset's root directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// What administrates one file server.
+#[derive(Clone, Debug)]
+pub struct ControlClient {
+    client: FileserverClient<Channel>,
+    caller: u32,
+}
+
+impl FldbClient {
+    /// The control of `server`, by whichever of its addresses answers first.
+    ///
+    /// # Errors
+    /// `Unreachable` when none does; `Denied` or `Expired` when this client cannot log in there.
+    pub async fn control(&self, server: &Server) -> Result<ControlClient> {
+        let deadline = Instant::now() + self.patience;
+        let dialer = Dialer::new(self.inner.tls(), self.inner.source, PORT_FILES_CONTROL);
+        // Its addresses are those of the file service; control is on the same machine, on a port of its own.
+        let addresses = server.addresses.iter().map(|address| Address::parse(&bare(address)));
+        let targets: Vec<Target> = addresses
+            .map(|address| {
+                Ok(Target {
+                    name: Some(server.name.clone()),
+                    address: address?,
+                })
+            })
+            .collect::<Result<_>>()?;
+        let connection = dialer.first(&targets, deadline).await.map_err(|failures| {
+            let why: Vec<String> = failures.iter().map(|(_, error)| error.to_string()).collect();
+            Error::new(Kind::Unreachable, format!("server {}", server.name)).because(why.join("; "))
+        })?;
+        let caller = self.inner.log_in(&connection, deadline).await?;
+        Ok(ControlClient::over(connection.grpc(), caller))
+    }
+}
+
+impl ControlClient {
+    /// The control of the server of this machine, by its socket.
+    ///
+    /// # Errors
+    /// `Unreachable` when no server listens there; `Denied`.
+    pub async fn local(socket: &Path) -> Result<ControlClient> {
+        let path = socket.to_owned();
+        let on = || format!("file server of this machine ({})", socket.display());
+        let connected = UnixStream::connect(&path).await;
+        let stream = connected.map_err(|error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => Error::io(on(), error),
+            _ => Error::new(Kind::Unreachable, on())
+                .because("it does not run")
+                .remedy("start it: fileserver; or name another one with -server"),
+        })?;
+        let only = parking_lot::Mutex::new(Some(TokioIo::new(stream)));
+        let connector = tower::service_fn(move |_| {
+            let stream = only.lock().take();
+            async move { stream.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected)) }
+        });
+        let channel = Endpoint::from_static("http://baton.invalid")
+            .connect_with_connector(connector)
+            .await
+            .map_err(|error| Error::new(Kind::Unreachable, on()).because(error.to_string()))?;
+        Ok(ControlClient::over(channel, 0))
+    }
+
+    fn over(channel: Channel, caller: u32) -> ControlClient {
+        let client = FileserverClient::new(channel)
+            .max_decoding_message_size(FLDB_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(FLDB_MESSAGE_BYTES_MAX);
+        ControlClient { client, caller }
+    }
+
+    /// Exports an aggregate there.
+    ///
+    /// # Errors
+    /// What the server says: `Exists` if it is exported already, `Busy` if another server owns it.
+    pub async fn export(&self, aggregate: &AggregateName) -> Result<ExportReport> {
+        let request = v1::ExportRequest {
+            caller: self.caller,
+            aggregate: aggregate.to_string().into_bytes(),
+        };
+        answer(self.client.clone().export(request).await)?.try_into()
+    }
+
+    /// Detaches an aggregate from that server.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn detach(&self, aggregate: &AggregateName) -> Result<DetachReport> {
+        let request = v1::DetachRequest {
+            caller: self.caller,
+            aggregate: aggregate.to_string().into_bytes(),
+        };
+        answer(self.client.clone().detach(request).await)?.try_into()
+    }
+
+    /// The aggregates whose labels it sees, by name.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn aggregates(&self) -> Result<Vec<AggregateReport>> {
+        let request = v1::ListAggregatesRequest { caller: self.caller };
+        let reply = answer(self.client.clone().list_aggregates(request).await)?;
+        reply.aggregates.into_iter().map(AggregateReport::try_from).collect()
+    }
+
+    /// The filesets that it serves: all, those of an aggregate, or one.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn filesets(
+        &self,
+        aggregate: Option<&AggregateName>,
+        fileset: Option<FilesetId>,
+    ) -> Result<Vec<FilesetReport>> {
+        let request = v1::ListFilesetsRequest {
+            caller: self.caller,
+            aggregate: aggregate.map(|name| name.to_string().into_bytes()).unwrap_or_default(),
+            fileset: fileset.map_or(0, |id| id.0),
+        };
+        let mut pieces = answer(self.client.clone().list_filesets(request).await)?;
+        let mut filesets = Vec::new();
+        while let Some(piece) = pieces.message().await.map_err(|status| failed(&status))? {
+            for report in piece.filesets {
+                filesets.push(report.try_into()?);
+            }
+        }
+        Ok(filesets)
+    }
+
+    /// Makes the fileset that has this entry in the location database.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn create_fileset(&self, fileset: FilesetId, owner: Option<Owner>) -> Result<()> {
+        let request = v1::CreateFilesetRequest {
+            caller: self.caller,
+            fileset: fileset.0,
+            owner: owner.map(|Owner { uid, gid }| v1::Owner { uid, gid }),
+        };
+        answer(self.client.clone().create_fileset(request).await).map(drop)
+    }
+
+    /// Deletes the files of a fileset.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn delete_fileset(&self, fileset: FilesetId) -> Result<()> {
+        let request = v1::DeleteFilesetRequest {
+            caller: self.caller,
+            fileset: fileset.0,
+        };
+        answer(self.client.clone().delete_fileset(request).await).map(drop)
+    }
+
+    /// Gives a fileset the name of its entry in the location database.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn rename_fileset(&self, fileset: FilesetId) -> Result<()> {
+        let request = v1::RenameFilesetRequest {
+            caller: self.caller,
+            fileset: fileset.0,
+        };
+        answer(self.client.clone().rename_fileset(request).await).map(drop)
+    }
+
+    /// What the server is at work on for administrators.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn work(&self) -> Result<Vec<Work>> {
+        let request = v1::ListWorkRequest { caller: self.caller };
+        let reply = answer(self.client.clone().list_work(request).await)?;
+        reply.work.into_iter().map(Work::try_from).collect()
+    }
+}
+
+fn answer<T>(reply: Result<Response<T>, Status>) -> Result<T> {
+    reply.map(Response::into_inner).map_err(|status| failed(&status))
+}
+
+fn failed(status: &Status) -> Error {
+    baton_proto::failure_of(status).unwrap_or_else(|| Error {
+        on: "file server".to_owned(),
+        ..baton_proto::from_status(status)
+    })
+}
+
+/// An address without its port.
+fn bare(address: &Address) -> String {
+    address.host().to_owned()
+}
