@@ -27,12 +27,15 @@
 //!   by step. [`Action::Sweep`]: report every orphan of that fileset as `Orphaned`.
 //! - **Time.** [`Event::Wake`] at [`State::wake_at`], asked again after each step.
 //!
-//! What clients must do for this to hold: a client relies on a hold while its lifetime runs *under the epoch that
-//! granted it*; when that is over it forgets all holds and drops the answers to what it asked before. It answers each
-//! revocation, known hold or not, once every change of its own is answered and its opens and locks are registered. A
-//! grant with a lower serial than a revocation it has seen of that fileset and epoch is `Shared`. Until a `Leave` is
-//! answered it takes part. After a takeover it says `Join` (`Back`) wherever it takes part, then its opens and locks
-//! (without patience), then its changes, then `Reclaimed`; looks and waiting locks only come after that.
+//! What clients must do for this to hold: a client relies on a hold, a lock, an answer while its lifetime runs *under
+//! the epoch that granted it*. When that is over it forgets its holds and drops the answers to what it asked before;
+//! its opens, locks and changes stay its own until it hears `SessionLost`, and wait for its next lifetime. It answers
+//! each revocation, known hold or not, once every change of its own is answered and its opens and locks are registered.
+//! A grant with a lower serial than a revocation it has seen of that fileset and epoch is `Shared`. Of `Join` and
+//! `Leave` it has one under way in a fileset at a time; it takes part from the answer of the one to that of the other.
+//! After a takeover it says `Join` (`Back`) wherever it takes part, then its opens and locks (without patience), then
+//! its changes, then `Reclaimed`; looks and waiting locks come only after that. What it gave up waiting for, because
+//! a connection was lost, must not be done after what it asks next: the connections it gave up are closed first.
 
 mod event;
 #[cfg(test)]

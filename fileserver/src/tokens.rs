@@ -52,6 +52,8 @@ struct Fileset {
     joiners: BTreeMap<ClientId, Joiner>,
     /// The serial of the revocation that the holder, who is alone, was told of.
     revoking: Option<u64>,
+    /// The newest record that somebody holds nothing here any more.
+    last_drop: Option<RecordId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +105,7 @@ impl Tokens {
         for &(fileset, client) in recorded {
             tokens.lifetimes.heard(claimed_at, client);
             tokens.lifetimes.enter(client, fileset);
-            tokens.grant(fileset, client);
+            tokens.grant(fileset, client, None);
         }
         // Who was alone is the only one recorded: the record of the next is written when he has returned.
         for fileset in tokens.filesets.values_mut().filter(|fileset| fileset.holders.len() > 1) {
@@ -366,7 +368,10 @@ impl Tokens {
 
     /// The log is told; others get what the client had there once it knows, so that no next owner hears of it twice.
     fn drop_hold(&mut self, fileset: FilesetId, client: ClientId, ticket: Option<Ticket>) {
-        self.record(Note::Drop(fileset, client), Purpose::Left(fileset, client, ticket));
+        let id = self.record(Note::Drop(fileset, client), Purpose::Left(fileset, client, ticket));
+        if let Some(entry) = self.filesets.get_mut(&fileset) {
+            entry.last_drop = Some(id);
+        }
     }
 
     fn record(&mut self, note: Note, purpose: Purpose) -> RecordId {
@@ -408,18 +413,19 @@ impl Tokens {
             return self.give_up(fileset, client, &error);
         }
         let tickets = std::mem::take(&mut self.joiner(fileset, client).tickets);
-        let Holder { hold, serial } = self.grant(fileset, client);
+        let Holder { hold, serial } = self.grant(fileset, client, Some(id));
         for ticket in tickets {
             self.actions.push(Action::Joined(ticket, hold, serial));
         }
         self.advance(fileset);
     }
 
-    /// Gives a hold: alone, if nobody else is there or about to be.
-    fn grant(&mut self, fileset: FilesetId, client: ClientId) -> Holder {
+    /// Gives a hold: alone, if nobody else is there or about to be, also by what the next owner would find: who left
+    /// after `record` was asked for may stand in the log still, and would share the fileset with who is alone in it.
+    fn grant(&mut self, fileset: FilesetId, client: ClientId, record: Option<RecordId>) -> Holder {
         self.serial += 1;
         let entry = self.filesets.entry(fileset).or_default();
-        let hold = if entry.is_lone(client) {
+        let hold = if entry.is_lone(client) && entry.last_drop <= record {
             Hold::Alone
         } else {
             Hold::Shared

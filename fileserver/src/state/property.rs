@@ -1,5 +1,5 @@
-//! Random clients, silences, lost connections and takeovers: what clients rely on never contradicts, and all come to
-//! work once that ends.
+//! Random clients, silences, lost connections and takeovers: what clients rely on never contradicts, no lock is lost
+//! in a takeover, and all come to work once that ends.
 //!
 //! Each client and each owner has a clock of its own, up to 1,000 ppm wrong. Owners are taken over while they run: the
 //! old one goes on for a while, only its records and looks come to nothing. The clients do as the head of
@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use baton_types::Vnode;
 use baton_types::call::{Coming, Push};
 use baton_types::limits::{CLIENT_LIFETIME_MICROS, CLIENT_RENEW_MICROS, CLOCK_RATE_PPM};
 use uuid::Uuid;
@@ -129,6 +130,8 @@ struct Client {
     takes_part: BTreeSet<FilesetId>,
     /// Where it must come back, and whether it is.
     back: BTreeMap<FilesetId, bool>,
+    /// Where a program of it has the lock, and under which epoch that was said.
+    locks: BTreeMap<FilesetId, usize>,
     asking: BTreeSet<FilesetId>,
     revoked: BTreeMap<FilesetId, u64>,
     returns: Vec<(Time, FilesetId, u64)>,
@@ -141,6 +144,8 @@ struct Seen {
     shared: usize,
     back: usize,
     revoked: usize,
+    locked: usize,
+    locked_again: usize,
     ended: usize,
     takeovers: usize,
 }
@@ -155,6 +160,23 @@ struct World {
     clients: Vec<Client>,
     log: Log,
     seen: Seen,
+}
+
+/// One program of each client, and one file in each fileset, are enough to be in each other's way.
+fn set_lock(fileset: FilesetId, kind: LockKind, patience: Patience) -> Call {
+    let fid = Fid {
+        fileset,
+        vnode: Vnode::ROOT,
+        unique: 0,
+    };
+    let lock = Lock {
+        owner: 1,
+        first: 0,
+        last: u64::MAX,
+        kind,
+        pid: 1,
+    };
+    Call::Lock(fid, lock, patience)
 }
 
 fn id(client: usize) -> ClientId {
@@ -177,6 +199,7 @@ impl World {
             holds: BTreeMap::new(),
             takes_part: BTreeSet::new(),
             back: BTreeMap::new(),
+            locks: BTreeMap::new(),
             asking: BTreeSet::new(),
             revoked: BTreeMap::new(),
             returns: Vec::new(),
@@ -253,6 +276,12 @@ impl World {
             assert!(
                 beliefs.len() < 2 || !is_any_alone,
                 "fileset {fileset} at {}: {beliefs:?}",
+                self.now
+            );
+            let locked = self.clients.iter().filter(|entry| entry.is_locked(fileset, self.now));
+            assert!(
+                locked.count() < 2,
+                "two have the lock in fileset {fileset} at {}",
                 self.now
             );
         }
@@ -484,20 +513,37 @@ impl World {
     fn work(&mut self, client: usize, epoch: usize) {
         let fileset = FILESETS[self.seed.below(FILESETS.len() as u64) as usize];
         let is_leaving = self.is_storm() && self.seed.chance(10);
+        let is_locking = self.is_storm() && self.seed.chance(20);
+        let patience = if self.seed.chance(50) {
+            Patience::None
+        } else {
+            Patience::Wait
+        };
         let is_waiting = self.is_storm() && self.seed.chance(50);
         let entry = &mut self.clients[client];
         if entry.asking.contains(&fileset) {
             return;
         }
+        let said = entry.locks.get(&fileset);
         let call = match (entry.back.get(&fileset), entry.holds.get(&fileset)) {
             (Some(false), _) => Call::Join(fileset, Coming::Back),
+            (Some(true), _) if said.is_some_and(|said| *said != epoch) => {
+                set_lock(fileset, LockKind::Write, Patience::None)
+            }
             (Some(true), _) => Call::Reclaimed(fileset),
             (None, Some(_)) if is_leaving => Call::Leave(fileset),
+            (None, Some(_)) if is_locking && said.is_some() => set_lock(fileset, LockKind::Unlock, patience),
+            (None, Some(_)) if is_locking => set_lock(fileset, LockKind::Write, patience),
             (None, Some(belief)) if belief.hold == Hold::Alone || is_waiting => return,
             (None, Some(_) | None) => Call::Join(fileset, Coming::Fresh),
         };
-        if let Call::Leave(_) = call {
-            entry.holds.remove(&fileset);
+        match call {
+            Call::Leave(_) => {
+                entry.holds.remove(&fileset);
+                entry.locks.remove(&fileset);
+            }
+            Call::Lock(_, lock, _) if lock.kind == LockKind::Unlock => drop(entry.locks.remove(&fileset)),
+            _ => {}
         }
         entry.asking.insert(fileset);
         self.send(client, epoch, call);
@@ -540,6 +586,19 @@ impl World {
                     self.seen.back += usize::from(coming == Coming::Back);
                 }
             }
+            (Call::Lock(fid, lock, _), told) => {
+                entry.asking.remove(&fid.fileset);
+                let is_again = entry.back.contains_key(&fid.fileset);
+                match told {
+                    Ok(Told::Done) if lock.kind == LockKind::Write => {
+                        entry.locks.insert(fid.fileset, sent.epoch);
+                        self.seen.locked += 1;
+                        self.seen.locked_again += usize::from(is_again);
+                    }
+                    Ok(Told::InTheWay(_)) => assert!(!is_again, "a lock was lost in a takeover"),
+                    Ok(_) | Err(_) => {}
+                }
+            }
             (Call::Leave(fileset), told) => {
                 entry.asking.remove(&fileset);
                 if told.is_ok() {
@@ -564,6 +623,11 @@ impl Client {
         (*self.until.get(&belief.epoch)? > self.clock.at(now)).then_some(*belief)
     }
 
+    fn is_locked(&self, fileset: FilesetId, now: Time) -> bool {
+        let until = self.locks.get(&fileset).and_then(|epoch| self.until.get(epoch));
+        until.is_some_and(|until| *until > self.clock.at(now))
+    }
+
     /// What it relied on ends with the lifetime it had there.
     fn expire(&mut self, now: Time) {
         let local = self.clock.at(now);
@@ -575,8 +639,6 @@ impl Client {
         {
             self.until.remove(&epoch);
             self.life += 1;
-            self.takes_part.clear();
-            self.back.clear();
             self.reconnect();
         }
     }
@@ -597,6 +659,7 @@ impl Client {
         self.holds.clear();
         self.takes_part.clear();
         self.back.clear();
+        self.locks.clear();
         self.returns.clear();
         self.revoked.clear();
     }
@@ -672,12 +735,15 @@ fn prop_who_relies_on_being_alone_is() {
         all.shared += seen.shared;
         all.back += seen.back;
         all.revoked += seen.revoked;
+        all.locked += seen.locked;
+        all.locked_again += seen.locked_again;
         all.ended += seen.ended;
         all.takeovers += seen.takeovers;
     }
     // Worlds in which nothing happens would show nothing: once a world of each, at least.
-    let least = [all.alone, all.shared, all.back, all.revoked, all.ended, all.takeovers]
+    let holds = [all.alone, all.shared, all.back, all.revoked];
+    let counts = holds
         .into_iter()
-        .min();
-    assert!(least.is_some_and(|least| least >= WORLDS as usize), "{all:?}");
+        .chain([all.locked, all.locked_again, all.ended, all.takeovers]);
+    assert!(counts.min().is_some_and(|least| least >= WORLDS as usize), "{all:?}");
 }
