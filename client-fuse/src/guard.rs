@@ -6,7 +6,7 @@
 //! that runs out (I4), or the daemon dies:
 //!
 //! 1. it aborts the connection: what waits in it fails, and nothing new comes into the kernel;
-//! 2. it makes a new epoch of names, or takes the mount out of the tree where the kernel knows no epochs;
+//! 2. it makes a new epoch of names; the daemon lets no kernel keep names that does not know epochs;
 //! 3. it invalidates every inode that the daemon said the kernel knows. These notices pass an aborted connection,
 //!    for as long as somebody has the device open, which is the guard's copy.
 //!
@@ -159,8 +159,7 @@ impl Watch {
     /// Makes the kernel forget all that it holds of this mount; says of how many inodes.
     fn forget(&self) -> usize {
         if let Err(error) = self.notify(NOTIFY_NEW_EPOCH, &[]) {
-            tracing::debug!(%error, "no epochs in this kernel: the mount is taken away");
-            self.unmount();
+            tracing::debug!(%error, "names are not kept by this kernel");
         }
         let mut count = 0;
         for node in self.table.nodes() {

@@ -4,19 +4,25 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use baton_client_fuse::attach::{self, InUse, Options};
+use baton_client_fuse::control::Control;
 use baton_client_fuse::guard::{self, Guardian};
 use baton_client_fuse::mounts::{Begun, Mounts, Plan};
 use baton_client_fuse::proof::Proof;
 use baton_client_fuse::served::Served;
+use baton_proto::v1::client_request::What;
+use baton_proto::v1::{self, client_reply};
 use baton_rpc::Locator;
+use baton_rpc::config::Paths;
+use baton_rpc::local::Line;
 use baton_rpc::sessions::Who;
 use baton_types::file::MountPoint;
 use baton_types::{BootClock, CellName, Clock, Error, FileName, FilesetId, Kind, Result, Time};
@@ -108,11 +114,19 @@ impl Served for NoServers {
     }
 
     fn flush(&self, node: u64) -> Result<()> {
-        self.fileset_of(node).map(drop)
+        match node {
+            _ if node == FILE.0 => Ok(()),
+            _ => self.fileset_of(node).map(drop),
+        }
     }
 
-    fn mount_point(&self, _: &Arc<Who>, directory: u64, _: &FileName) -> Result<Option<MountPoint>> {
-        self.fileset_of(directory).map(|_| None)
+    fn mount_point(&self, who: &Arc<Who>, directory: u64, _: &FileName) -> Result<Option<MountPoint>> {
+        assert_eq!(
+            (who.uid, directory),
+            (0, 1),
+            "the caller and the directory that he opened"
+        );
+        Ok(None)
     }
 
     fn create_mount_point(&self, _: &Arc<Who>, directory: u64, _: &FileName, _: MountPoint) -> Result<()> {
@@ -176,6 +190,13 @@ async fn daemon() {
         options: Options::default(),
         source: None,
     };
+    let control = Control {
+        mounts: mounts.clone(),
+        registered: Arc::default(),
+        paths: Paths::under(directory.with_extension("root")),
+        identity: Box::new(|uid| Ok(Some((format!("uid{uid}@test.example"), "host-trust")))),
+    };
+    control.listen(&directory.with_extension("sock")).unwrap();
     mounts.mount(plan.clone()).unwrap();
     assert_eq!(mounts.mount(plan).unwrap_err().kind, Kind::Busy);
     fs::write(directory.with_extension("pid"), std::process::id().to_string()).unwrap();
@@ -229,6 +250,15 @@ impl Guarded {
                 .contains(&self.home.path().join("mount"))
         );
         self.home
+    }
+
+    /// Asks the daemon, as a program of this machine.
+    fn ask(&self, what: What, about: &[&File]) -> Result<Option<client_reply::What>> {
+        let mut line = Line::connect(&self.home.path().join("mount.sock"))?;
+        let descriptors: Vec<_> = about.iter().map(|file| file.as_fd()).collect();
+        line.send(&v1::ClientRequest { what: Some(what) }, &descriptors)?;
+        let (reply, _) = line.receive::<v1::ClientReply>()?.expect("an answer");
+        reply.failure.map_or(Ok(reply.what), |failure| Err(failure.into()))
     }
 
     fn is_mounted(&self) -> bool {
@@ -295,6 +325,77 @@ async fn ended_daemon_leaves_nothing_to_those_who_still_use_its_mount() {
     assert_eq!(sees(&open, &directory), [Ok(()), Ok(()), NO_FILE]);
     let _home = guarded.end().await;
     assert_eq!(sees(&open, &directory), [CUT_OFF, NO_FILE, NO_FILE]);
+}
+
+fn opened(path: &Path) -> File {
+    let flags = rustix::fs::OFlags::PATH.bits().cast_signed();
+    File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .expect("it is there")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_ask_about_files_that_they_have_come_to() {
+    let guarded = Guarded::start().await;
+    let directory = guarded.directory();
+    let flush = || What::Flush(v1::ClientFlush {});
+    let file = opened(&directory.join("file"));
+    assert_eq!(guarded.ask(flush(), &[&file]).unwrap(), None);
+    let root = opened(&directory);
+    assert_eq!(guarded.ask(flush(), &[&root]).unwrap_err().kind, Kind::Stale);
+    let elsewhere = opened(guarded.home.path());
+    let error = guarded.ask(flush(), &[&elsewhere]).unwrap_err();
+    assert!(
+        error.to_string().contains("not in a cell that is mounted here"),
+        "{error}"
+    );
+    assert_eq!(guarded.ask(flush(), &[]).unwrap_err().kind, Kind::Invalid);
+    let name = |name: &[u8]| What::LsMount(v1::ClientLsMount { name: name.to_vec() });
+    match guarded.ask(name(b"file"), &[&root]).unwrap() {
+        Some(client_reply::What::MountPoint(point)) => assert_eq!(point.fileset, 0),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(guarded.ask(name(b"a/b"), &[&root]).unwrap_err().kind, Kind::Invalid);
+    drop((file, root));
+    guarded.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_are_told_what_is_mounted_and_may_unmount_it() {
+    let guarded = Guarded::start().await;
+    let mounts = || match guarded.ask(What::Mounts(v1::ClientMounts {}), &[]).unwrap() {
+        Some(client_reply::What::Mounts(list)) => list.mounts,
+        other => panic!("{other:?}"),
+    };
+    let directory = guarded.directory().into_os_string().into_vec();
+    let expected = v1::ClientMount {
+        cell: b"test.example".to_vec(),
+        directory: directory.clone(),
+        ..Default::default()
+    };
+    assert_eq!(mounts(), [expected.clone()]);
+    // A cell that this machine does not know is refused at once.
+    let error = guarded.ask(What::Mount(expected), &[]).unwrap_err();
+    assert!(error.to_string().contains("this machine knows none"), "{error}");
+    let unmount = || {
+        What::Unmount(v1::ClientUnmount {
+            directory: directory.clone(),
+            force: false,
+        })
+    };
+    let open = File::open(guarded.directory().join("file")).unwrap();
+    assert_eq!(guarded.ask(unmount(), &[]).unwrap_err().kind, Kind::Busy);
+    drop(open);
+    assert_eq!(guarded.ask(unmount(), &[]).unwrap(), None);
+    assert!(!guarded.is_mounted() && mounts().is_empty());
+    assert_eq!(guarded.ask(unmount(), &[]).unwrap_err().kind, Kind::NotFound);
+    match guarded.ask(What::WhoAmI(v1::ClientWhoAmI {}), &[]).unwrap() {
+        Some(client_reply::What::Identity(identity)) => assert_eq!(identity.principal, b"uid0@test.example"),
+        other => panic!("{other:?}"),
+    }
+    guarded.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

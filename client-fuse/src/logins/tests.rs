@@ -122,9 +122,7 @@ fn an_identity_that_is_over_says_so_and_is_not_replaced_by_less() {
         "{error}"
     );
     assert!(
-        error
-            .to_string()
-            .ends_with("; show the one you have now: baton login"),
+        error.to_string().ends_with("; show the one you have now: baton login"),
         "{error}"
     );
 }
