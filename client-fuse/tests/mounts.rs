@@ -375,7 +375,7 @@ async fn programs_are_told_what_is_mounted_and_may_unmount_it() {
         directory: directory.clone(),
         ..Default::default()
     };
-    assert_eq!(mounts(), [expected.clone()]);
+    assert_eq!(mounts(), std::slice::from_ref(&expected));
     // A cell that this machine does not know is refused at once.
     let error = guarded.ask(What::Mount(expected), &[]).unwrap_err();
     assert!(error.to_string().contains("this machine knows none"), "{error}");

@@ -1,3 +1,5 @@
+//! What is checked before anything is asked of a mount.
+
 use super::about::groups_of;
 use super::*;
 

@@ -1,3 +1,5 @@
+//! Who users are, with and without an identity of their own.
+
 use baton_security::{Authority, Request, Subject, write_certificate};
 use baton_types::{CellId, EntryName, ManualClock, Timestamp};
 
