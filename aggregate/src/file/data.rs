@@ -24,17 +24,26 @@ pub(super) struct Data {
 impl Data {
     /// A copy of `bytes`, which go to `offset`. There is at least one.
     pub fn new(offset: u64, bytes: &[u8]) -> Data {
-        let before = (offset % BLOCK) as usize;
+        let mut before = (offset % BLOCK) as usize;
         let mut blocks = Buffer::scratch((before + bytes.len()).next_multiple_of(BLOCK_BYTES));
-        blocks[..before].fill(0);
-        blocks[before..before + bytes.len()].copy_from_slice(bytes);
-        blocks[before + bytes.len()..].fill(0);
+        let (mut left, mut checksums) = (bytes, Vec::with_capacity(blocks.len() / BLOCK_BYTES));
+        // Each is hashed while the processor still has it at hand.
+        for block in blocks.chunks_mut(BLOCK_BYTES) {
+            let (own, after) = left.split_at(left.len().min(BLOCK_BYTES - before));
+            let (head, rest) = block.split_at_mut(before);
+            let (middle, tail) = rest.split_at_mut(own.len());
+            head.fill(0);
+            middle.copy_from_slice(own);
+            tail.fill(0);
+            checksums.push(Checksum::of(block));
+            (left, before) = (after, 0);
+        }
         Data {
             offset,
             len: bytes.len(),
-            count: blocks.len() / BLOCK_BYTES,
-            checksums: blocks.chunks(BLOCK_BYTES).map(Checksum::of).collect(),
+            count: checksums.len(),
             blocks,
+            checksums,
         }
     }
 
