@@ -10,6 +10,8 @@
 //! | `filesets` | the server's half of making, deleting and renaming them |
 //! | `follow` | what it hears of the cell |
 //! | `work` | what it is at work on |
+//! | `serve` | connections in, calls to the service, answers out |
+//! | `pushes` | what clients are told unasked |
 //! | `service` | every call of every client, to its answer |
 //! | `who` | what a caller is to the files |
 //! | `state` | of one aggregate's clients: the four below, behind one call |
@@ -28,6 +30,8 @@ pub mod follow;
 pub mod grace;
 pub mod locks;
 pub mod opens;
+pub mod pushes;
+pub mod serve;
 pub mod service;
 pub mod state;
 #[cfg(test)]

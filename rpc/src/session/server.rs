@@ -64,6 +64,16 @@ impl Connection {
         self.bytes -= cost;
     }
 
+    /// Bytes that calls under way and their answers may take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// No call is under way.
+    pub fn is_idle(&self) -> bool {
+        self.calls == 0
+    }
+
     /// Whether one more frame may be read. One call is always let in, whatever it takes.
     pub fn may_read(&self) -> bool {
         self.calls == 0 || (self.calls < CALLS_MAX && self.bytes < BYTES_MAX)
