@@ -43,6 +43,7 @@ fn mount(command: &Mount) -> Result<String> {
         read_only: options.read_only == Some(true),
         suid: options.suid == Some(true),
         dev: options.dev == Some(true),
+        no_exec: options.exec == Some(false),
         source: options
             .source
             .map(|source| source.to_string())

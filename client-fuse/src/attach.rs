@@ -53,6 +53,8 @@ pub struct Options {
     pub suid: Honour,
     /// Device files: `dev`, `nodev`.
     pub dev: Honour,
+    /// Execute bits: `exec`, `noexec`.
+    pub exec: Honour,
 }
 
 impl Default for Options {
@@ -61,6 +63,7 @@ impl Default for Options {
             access: Access::ReadWrite,
             suid: Honour::No,
             dev: Honour::No,
+            exec: Honour::Yes,
         }
     }
 }
@@ -93,6 +96,7 @@ pub fn attach(source: &str, directory: &Path, options: Options) -> Result<Attach
     flags.set(MountFlags::RDONLY, options.access == Access::ReadOnly);
     flags.set(MountFlags::NOSUID, options.suid == Honour::No);
     flags.set(MountFlags::NODEV, options.dev == Honour::No);
+    flags.set(MountFlags::NOEXEC, options.exec == Honour::No);
     mount(source, directory, FILE_SYSTEM, flags, words.as_c_str()).map_err(|e| failed(directory, e.into()))?;
     let minor = minor_of(directory).inspect_err(|_| {
         let _ = unmount(directory, UnmountFlags::DETACH); // the first failure is the one to tell

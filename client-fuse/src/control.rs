@@ -127,6 +127,7 @@ impl Control {
                 },
                 suid: honour(mount.suid),
                 dev: honour(mount.dev),
+                exec: honour(!mount.no_exec),
             },
             source,
         })?;
@@ -147,6 +148,7 @@ impl Control {
             read_only: plan.options.access == Access::ReadOnly,
             suid: plan.options.suid == Honour::Yes,
             dev: plan.options.dev == Honour::Yes,
+            no_exec: plan.options.exec == Honour::No,
             source: plan
                 .source
                 .map(|source| source.to_string())

@@ -24,7 +24,7 @@ pub struct Mount {
     /// Where: a directory that is there
     #[arg(value_name = "DIRECTORY")]
     pub directory: PathBuf,
-    /// Words with commas between them: ro, rw, suid, nosuid, dev, nodev, hard, source=ADDRESS
+    /// Words with commas between them: ro, rw, suid, nosuid, dev, nodev, exec, noexec, hard, source=ADDRESS
     #[arg(short, value_name = "OPTIONS", action = ArgAction::Append, value_parser = MountOptions::parse)]
     options: Vec<MountOptions>,
     /// Pass over words of -o that are not known
@@ -56,6 +56,8 @@ pub struct MountOptions {
     pub suid: Option<bool>,
     /// `dev`, `nodev`.
     pub dev: Option<bool>,
+    /// `exec`, `noexec`.
+    pub exec: Option<bool>,
     /// `source=ADDRESS`.
     pub source: Option<IpAddr>,
     unknown: Vec<String>,
@@ -64,7 +66,7 @@ pub struct MountOptions {
 impl MountOptions {
     /// Words for `mount(8)` or the service manager, which say nothing to us; and what is always so.
     const OF_OTHERS: [&'static str; 10] = [
-        "defaults", "auto", "noauto", "nofail", "_netdev", "hard", "exec", "async", "nouser", "relatime",
+        "defaults", "auto", "noauto", "nofail", "_netdev", "hard", "noatime", "async", "nouser", "relatime",
     ];
 
     fn parse(text: &str) -> Result<MountOptions> {
@@ -77,6 +79,8 @@ impl MountOptions {
                 ("nosuid", "") => options.suid = Some(false),
                 ("dev", "") => options.dev = Some(true),
                 ("nodev", "") => options.dev = Some(false),
+                ("exec", "") => options.exec = Some(true),
+                ("noexec", "") => options.exec = Some(false),
                 ("source", address) => options.source = Some(parse_source(address)?),
                 (other, "") if MountOptions::OF_OTHERS.contains(&other) => {}
                 (other, _) if other.starts_with("x-") || other == "comment" => {}
@@ -91,6 +95,7 @@ impl MountOptions {
             read_only: later.read_only.or(self.read_only),
             suid: later.suid.or(self.suid),
             dev: later.dev.or(self.dev),
+            exec: later.exec.or(self.exec),
             source: later.source.or(self.source),
             unknown: [self.unknown, later.unknown.clone()].concat(),
         }
@@ -115,7 +120,7 @@ impl Mount {
         match options.unknown.first() {
             Some(word) if !self.sloppy => Err(Error::new(Kind::Unsupported, format!("option {word}"))
                 .because("not in this version")
-                .remedy("there are ro, rw, suid, nosuid, dev, nodev, hard and source=ADDRESS")),
+                .remedy("there are ro, rw, suid, nosuid, dev, nodev, exec, noexec, hard and source=ADDRESS")),
             _ => Ok(options),
         }
     }
