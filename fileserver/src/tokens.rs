@@ -24,6 +24,7 @@ mod records;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use baton_types::call::Hold;
 use baton_types::limits::{CLIENTS_MAX, HOLDS_PER_CLIENT_MAX, PARKED_PER_CLIENT_MAX};
@@ -39,6 +40,8 @@ pub use records::{Note, RecordId};
 pub struct Tokens {
     lifetimes: Lifetimes,
     filesets: BTreeMap<FilesetId, Fileset>,
+    /// Revocations that holders were told of and have not followed, with their serials.
+    revocations: BTreeMap<(ClientId, FilesetId), u64>,
     records: Records,
     /// The last one given: rising over the whole aggregate, it rises in each fileset.
     serial: u64,
@@ -50,8 +53,6 @@ struct Fileset {
     holders: BTreeMap<ClientId, Holder>,
     /// Who waits to be told what it holds: in no holder's way, they are recorded at once, together.
     joiners: BTreeMap<ClientId, Joiner>,
-    /// The serial of the revocation that the holder, who is alone, was told of.
-    revoking: Option<u64>,
     /// The newest record that somebody holds nothing here any more.
     last_drop: Option<RecordId>,
 }
@@ -98,6 +99,7 @@ impl Tokens {
         let mut tokens = Tokens {
             lifetimes: Lifetimes::default(),
             filesets: BTreeMap::new(),
+            revocations: BTreeMap::new(),
             records: Records::default(),
             serial: 0,
             actions: Vec::new(),
@@ -184,14 +186,10 @@ impl Tokens {
 
     /// A push may have been lost with its connection: whoever renews is told again.
     fn revoke_again(&mut self, client: ClientId) {
-        for fileset in self.lifetimes.filesets(client) {
-            let Some(entry) = self.filesets.get(&fileset) else {
-                continue;
-            };
-            if let Some(serial) = entry.revoking.filter(|_| entry.holders.contains_key(&client)) {
-                self.actions.push(Action::Revoke(client, fileset, serial));
-            }
-        }
+        let all = (client, FilesetId(0))..=(client, FilesetId(u64::MAX));
+        let again = self.revocations.range(all);
+        let again = again.map(|(&(client, fileset), serial)| Action::Revoke(client, fileset, *serial));
+        self.actions.extend(again);
     }
 
     fn join(&mut self, client: ClientId, fileset: FilesetId, ticket: Ticket) {
@@ -227,8 +225,8 @@ impl Tokens {
             self.filesets.remove(&fileset);
             return;
         }
-        let alone = entry.holders.iter().find(|(_, holder)| holder.hold == Hold::Alone);
-        let Some((&client, _)) = alone else {
+        let alone = entry.holders.first_key_value();
+        let Some((&client, _)) = alone.filter(|(_, holder)| holder.hold == Hold::Alone) else {
             let waiting = entry.joiners.iter().filter(|(_, joiner)| joiner.record.is_none());
             for client in waiting.map(|(client, _)| *client).collect::<Vec<_>>() {
                 let id = self.record(Note::Hold(fileset, client), Purpose::Join(fileset, client));
@@ -241,11 +239,10 @@ impl Tokens {
         }
         if !self.lifetimes.is_live(client) {
             self.end(client, None);
-        } else if entry.revoking.is_none() {
+        } else if let Entry::Vacant(revocation) = self.revocations.entry((client, fileset)) {
             self.serial += 1;
-            let serial = self.serial;
-            entry.revoking = Some(serial);
-            self.actions.push(Action::Revoke(client, fileset, serial));
+            revocation.insert(self.serial);
+            self.actions.push(Action::Revoke(client, fileset, self.serial));
         }
     }
 
@@ -255,18 +252,16 @@ impl Tokens {
     }
 
     fn returned(&mut self, client: ClientId, fileset: FilesetId, serial: u64) {
-        let Some(entry) = self.filesets.get_mut(&fileset) else {
-            return;
-        };
-        if entry.revoking != Some(serial) {
+        if self.revocations.get(&(client, fileset)) != Some(&serial) {
             return; // an old one, sent again
         }
-        if let Some(holder) = entry.holders.get_mut(&client) {
+        self.revocations.remove(&(client, fileset));
+        let holders = self.filesets.get_mut(&fileset).map(|entry| &mut entry.holders);
+        if let Some(holder) = holders.and_then(|holders| holders.get_mut(&client)) {
             let hold = Hold::Shared;
             *holder = Holder { hold, serial };
-            entry.revoking = None;
-            self.advance(fileset);
         }
+        self.advance(fileset);
     }
 
     fn leave(&mut self, client: ClientId, fileset: FilesetId, ticket: Option<Ticket>) {
@@ -303,9 +298,7 @@ impl Tokens {
             return false;
         };
         let holder = entry.holders.remove(&client);
-        if holder.is_some_and(|holder| holder.hold == Hold::Alone) {
-            entry.revoking = None;
-        }
+        self.revocations.remove(&(client, fileset));
         let joiner = entry.joiners.remove(&client).unwrap_or_default();
         self.lifetimes.exit(client, fileset);
         for ticket in joiner.tickets {
