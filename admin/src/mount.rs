@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use baton_proto::v1;
 use baton_proto::v1::client_request::What as Question;
 use baton_rpc::config::{Daemon, Paths, env};
+use baton_rpc::daemon::Lock;
 use baton_security::files;
 use baton_types::{Error, Kind, Result};
 
@@ -95,19 +96,25 @@ fn connected(paths: &Paths) -> Result<Batond> {
     if let Ok(batond) = Batond::connect(paths) {
         return Ok(batond); // somebody else has started it meanwhile
     }
-    let mut started = Started::start(Daemon::Batond, paths)?;
     let begun = Instant::now();
+    let mut started = match Lock::is_held(&state) {
+        true => None, // one is just coming up
+        false => Some(Started::start(Daemon::Batond, paths)?),
+    };
     loop {
         match Batond::connect(paths) {
             Err(e) if e.kind == Kind::Unreachable && begun.elapsed() < START => {}
             Err(e) if e.kind == Kind::Unreachable => {
                 return Err(Error::new(Kind::TimedOut, "batond")
                     .because(format!("it does not answer after {} s", START.as_secs()))
-                    .remedy(format!("its log is {}", started.log.display())));
+                    .remedy("look into its log"));
             }
             result => return result,
         }
-        started.check()?;
+        // One that ended because another has the lock leaves it to that one.
+        if let Some(started) = started.as_mut().filter(|_| !Lock::is_held(&state)) {
+            started.check()?;
+        }
         std::thread::sleep(LOOK);
     }
 }

@@ -38,6 +38,12 @@ impl Lock {
             .map_err(|e| Error::io(on(), e))?;
         Ok(Lock(file))
     }
+
+    /// Whether such a daemon runs, or is just starting.
+    pub fn is_held(directory: &Path) -> bool {
+        let open = File::options().write(true).open(directory.join("lock"));
+        open.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
 }
 
 /// Logs to standard error: what `BATON_LOG` says, or else `usual`.
@@ -69,7 +75,9 @@ mod tests {
         let first = Lock::take(directory.path()).unwrap();
         let error = Lock::take(directory.path()).unwrap_err();
         assert_eq!(error.kind, Kind::Busy);
+        assert!(Lock::is_held(directory.path()));
         drop(first);
+        assert!(!Lock::is_held(directory.path()));
         Lock::take(directory.path()).unwrap();
     }
 }
