@@ -1,0 +1,391 @@
+//! Inodes: what the kernel knows by number, and what we know of it.
+//!
+//! The kernel counts how often it was told of an inode and gives the count back when it forgets it; until then its
+//! number means one FID. Some that it forgot are remembered for a while: a handle of `open_by_handle_at` has the
+//! number alone.
+//!
+//! Attributes are believed only while the client is alone in the fileset, and only from an answer that no change of
+//! ours crossed on its way: [`Inode::look`] before the question, [`Inode::learn`] with the answer.
+//!
+//! Lock order: the table before an inode. An inode's lock is never held over a call or an answer to the kernel.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use baton_types::file::{Attributes, FileKind, Object};
+use baton_types::{Error, Fid, FileName, FilesetId, Kind, Result, Timestamp};
+use parking_lot::{Mutex, RwLock};
+
+use crate::proof::{Proof, Seat};
+use crate::resolve::Instance;
+
+/// Inodes remembered after the kernel forgot them: as many handles a backup program or an NFS server may have in use.
+const FORGOTTEN_MAX: usize = 65_536;
+
+/// All inodes of one mount.
+pub struct Inodes {
+    proof: Arc<Proof>,
+    table: RwLock<Table>,
+    forgotten: Mutex<Forgotten>,
+}
+
+#[derive(Default)]
+struct Table {
+    inodes: HashMap<u64, Arc<Inode>>,
+    /// What the kernel was told by which name.
+    names: HashMap<(u64, FileName), Fid>,
+    /// How many inodes of an instance the kernel knows.
+    instances: HashMap<Instance, usize>,
+}
+
+#[derive(Default)]
+struct Forgotten {
+    by_number: HashMap<u64, (Fid, FileKind)>,
+    order: VecDeque<u64>,
+}
+
+/// One file, as seen in one instance.
+#[derive(Debug)]
+pub struct Inode {
+    /// The kernel's number for it.
+    pub number: u64,
+    /// Where it is seen.
+    pub instance: Instance,
+    /// Which file it is.
+    pub fid: Fid,
+    /// What it is.
+    pub kind: FileKind,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// How often the kernel was told of it.
+    lookups: u64,
+    seat: Option<Seat>,
+    names: Vec<(u64, FileName)>,
+    /// Changes of ours that are under way.
+    changing: u32,
+    /// Counts the beginnings and ends of changes.
+    moments: u64,
+    believed: Option<Believed>,
+    told: Option<Told>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Believed {
+    /// The stay alone in the fileset that it is true in.
+    stay: u64,
+    /// Of the change it comes from; 0 if it was looked up.
+    lsn: u64,
+    attributes: Attributes,
+}
+
+/// What the kernel was told last of a file's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    modified: Timestamp,
+    size: u64,
+    data_version: u64,
+}
+
+/// A moment in the life of an inode.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    moment: u64,
+    is_quiet: bool,
+}
+
+/// What the kernel makes of the pages that it holds when it is told attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// It sees by itself whether they are good.
+    Known,
+    /// They are of other bytes, but size and time are as before: it would keep them.
+    Misjudged,
+}
+
+impl Inodes {
+    /// The kernel knows nothing yet.
+    pub fn new(proof: Arc<Proof>) -> Inodes {
+        Inodes {
+            proof,
+            table: RwLock::default(),
+            forgotten: Mutex::default(),
+        }
+    }
+
+    /// What a number of the kernel's means.
+    ///
+    /// # Errors
+    /// `Stale` for one that it was not told, or has given back.
+    pub fn get(&self, number: u64) -> Result<Arc<Inode>> {
+        let found = self.table.read().inodes.get(&number).cloned();
+        found.ok_or_else(|| Error::new(Kind::Stale, format!("inode {number}")))
+    }
+
+    /// What a number means that the kernel may have given back.
+    ///
+    /// # Errors
+    /// `Stale` when nobody remembers.
+    pub fn remember(&self, number: u64) -> Result<(Fid, Instance)> {
+        if let Ok(inode) = self.get(number) {
+            return Ok((inode.fid, inode.instance));
+        }
+        let (instance, _) = Instance::of_node(number)?;
+        let fid = self.forgotten.lock().by_number.get(&number).map(|(fid, _)| *fid);
+        let stale = || Error::new(Kind::Stale, format!("inode {number}")).because("it was forgotten long ago");
+        Ok((fid.ok_or_else(stale)?, instance))
+    }
+
+    /// The inode of `object` as seen in `instance`, which the kernel is about to be told of.
+    ///
+    /// # Errors
+    /// `Limit` when it knows too many.
+    pub fn tell(&self, instance: Instance, object: &Object, name: Option<(u64, &FileName)>) -> Result<Arc<Inode>> {
+        let number = instance.node(object.fid.vnode);
+        let mut table = self.table.write();
+        let inode = match table.inodes.get(&number) {
+            Some(inode) if inode.fid == object.fid => inode.clone(),
+            Some(_) => return Err(Error::new(Kind::Stale, format!("inode {number}")).because("it was another file")),
+            None => {
+                let seat = self.proof.remember(number)?;
+                *table.instances.entry(instance).or_default() += 1;
+                let inode = Arc::new(Inode::new(number, instance, object, seat));
+                table.inodes.insert(number, inode.clone());
+                inode
+            }
+        };
+        inode.state.lock().lookups += 1;
+        if let Some((directory, name)) = name {
+            table.name(&inode, directory, name);
+        }
+        Ok(inode)
+    }
+
+    /// The kernel gives `count` back. Says whether it knows nothing of the instance any more.
+    pub fn forget(&self, number: u64, count: u64) -> Option<Instance> {
+        let mut table = self.table.write();
+        let inode = table.inodes.get(&number)?.clone();
+        let (seat, names) = {
+            let mut state = inode.state.lock();
+            state.lookups = state.lookups.saturating_sub(count);
+            if state.lookups > 0 {
+                return None;
+            }
+            (state.seat.take(), std::mem::take(&mut state.names))
+        };
+        table.inodes.remove(&number);
+        for key in names {
+            table.names.remove(&key);
+        }
+        self.forgotten.lock().keep(&inode);
+        if let Some(seat) = seat {
+            self.proof.forget(seat);
+        }
+        let left = table.instances.get_mut(&inode.instance)?;
+        *left -= 1;
+        let is_last = *left == 0;
+        if is_last {
+            table.instances.remove(&inode.instance);
+        }
+        is_last.then_some(inode.instance)
+    }
+
+    /// All inodes of a fileset, in whichever instance.
+    pub fn of(&self, fileset: FilesetId) -> Vec<Arc<Inode>> {
+        let table = self.table.read();
+        let inodes = table.inodes.values().filter(|inode| inode.fid.fileset == fileset);
+        inodes.cloned().collect()
+    }
+
+    /// What the kernel was told that a name leads to.
+    pub fn named(&self, directory: u64, name: &FileName) -> Option<Fid> {
+        self.table.read().names.get(&(directory, name.clone())).copied()
+    }
+
+    /// A name leads nowhere any more.
+    pub fn unname(&self, directory: u64, name: &FileName) {
+        let mut table = self.table.write();
+        let key = (directory, name.clone());
+        if let Some(fid) = table.names.remove(&key) {
+            table.drop_name(fid, &key);
+        }
+    }
+
+    /// A name was moved, or two were exchanged.
+    pub fn rename(&self, source: (u64, &FileName), target: (u64, &FileName), exchange: Exchange) {
+        let mut table = self.table.write();
+        let keys = [source, target].map(|(directory, name)| (directory, name.clone()));
+        let [from, onto] = keys.each_ref().map(|key| table.names.remove(key));
+        for (key, fid) in keys.iter().zip([from, onto]) {
+            if let Some(fid) = fid {
+                table.drop_name(fid, key);
+            }
+        }
+        let [source, target] = keys;
+        if let Some(fid) = from {
+            table.add_name(fid, target);
+        }
+        if let (Some(fid), Exchange::Yes) = (onto, exchange) {
+            table.add_name(fid, source);
+        }
+    }
+}
+
+/// Whether a rename gave the old place to what stood at the new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// It did.
+    Yes,
+    /// It did not.
+    No,
+}
+
+impl Table {
+    fn name(&mut self, inode: &Arc<Inode>, directory: u64, name: &FileName) {
+        let key = (directory, name.clone());
+        match self.names.insert(key.clone(), inode.fid) {
+            Some(fid) if fid == inode.fid => return,
+            Some(fid) => self.drop_name(fid, &key),
+            None => {}
+        }
+        inode.state.lock().names.push(key);
+    }
+
+    /// The inode in the instance of `directory`: a name and what it leads to are seen in one, but for mount points.
+    fn beside(&self, fid: Fid, directory: u64) -> Option<&Arc<Inode>> {
+        let (instance, _) = Instance::of_node(directory).ok()?;
+        self.inodes.get(&instance.node(fid.vnode)).filter(|inode| inode.fid == fid)
+    }
+
+    fn drop_name(&self, fid: Fid, key: &(u64, FileName)) {
+        if let Some(inode) = self.beside(fid, key.0) {
+            inode.state.lock().names.retain(|name| name != key);
+        }
+    }
+
+    fn add_name(&mut self, fid: Fid, key: (u64, FileName)) {
+        if let Some(inode) = self.beside(fid, key.0) {
+            inode.state.lock().names.push(key.clone());
+            self.names.insert(key, fid);
+        }
+    }
+}
+
+impl Forgotten {
+    fn keep(&mut self, inode: &Inode) {
+        if self.by_number.insert(inode.number, (inode.fid, inode.kind)).is_none() {
+            self.order.push_back(inode.number);
+        }
+        while self.order.len() > FORGOTTEN_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.by_number.remove(&oldest);
+            }
+        }
+    }
+}
+
+impl Inode {
+    fn new(number: u64, instance: Instance, object: &Object, seat: Seat) -> Inode {
+        Inode {
+            number,
+            instance,
+            fid: object.fid,
+            kind: object.attributes.kind,
+            state: Mutex::new(State {
+                seat: Some(seat),
+                ..State::default()
+            }),
+        }
+    }
+
+    /// A moment to compare with, before something is asked.
+    pub fn look(&self) -> Look {
+        let state = self.state.lock();
+        Look {
+            moment: state.moments,
+            is_quiet: state.changing == 0,
+        }
+    }
+
+    /// Whether nothing of ours changed it since.
+    pub fn is_as_at(&self, look: Look) -> bool {
+        look.is_quiet && self.state.lock().moments == look.moment
+    }
+
+    /// What was asked at `look` is known during `stay`.
+    pub fn learn(&self, look: Look, stay: u64, attributes: &Attributes) {
+        let mut state = self.state.lock();
+        if look.is_quiet && state.moments == look.moment {
+            let attributes = *attributes;
+            state.believed = Some(Believed {
+                stay,
+                lsn: 0,
+                attributes,
+            });
+        }
+    }
+
+    /// A change of ours begins.
+    pub fn begin(&self) {
+        let mut state = self.state.lock();
+        state.changing += 1;
+        state.moments += 1;
+        if state.changing == 1 {
+            state.believed = None;
+        }
+    }
+
+    /// A change of ours ended; after it the file was so, if it is known, and known during `stay`.
+    pub fn end(&self, outcome: Option<(u64, Attributes)>, stay: Option<u64>) {
+        let mut state = self.state.lock();
+        state.changing = state.changing.saturating_sub(1);
+        state.moments += 1;
+        let later = |lsn: u64| state.believed.is_none_or(|believed| believed.lsn < lsn);
+        match (outcome, stay) {
+            (Some((lsn, attributes)), Some(stay)) if later(lsn) => {
+                state.believed = Some(Believed { stay, lsn, attributes });
+            }
+            (Some(_), Some(_)) => {}
+            _ => state.believed = None,
+        }
+    }
+
+    /// Something about it changed that nobody told: the entries of a directory, the links of a file.
+    pub fn outdate(&self) {
+        let mut state = self.state.lock();
+        state.moments += 1;
+        state.believed = None;
+    }
+
+    /// Its attributes, as far as they are known during `stay` and nothing of ours is changing them.
+    pub fn believed(&self, stay: u64) -> Option<Attributes> {
+        let state = self.state.lock();
+        let believed = state.believed.filter(|believed| believed.stay == stay && state.changing == 0);
+        believed.map(|believed| believed.attributes)
+    }
+
+    /// The kernel is about to be told `attributes`.
+    pub fn telling(&self, attributes: &Attributes) -> Pages {
+        let now = Told {
+            modified: attributes.modified,
+            size: attributes.size,
+            data_version: attributes.data_version,
+        };
+        let before = self.state.lock().told.replace(now);
+        match before {
+            Some(before)
+                if self.kind == FileKind::Regular
+                    && before.data_version != now.data_version
+                    && (before.modified, before.size) == (now.modified, now.size) =>
+            {
+                Pages::Misjudged
+            }
+            _ => Pages::Known,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

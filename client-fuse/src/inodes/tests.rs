@@ -1,0 +1,127 @@
+use baton_types::Vnode;
+
+use super::*;
+
+fn object(vnode: u64, kind: FileKind) -> Object {
+    Object {
+        fid: Fid {
+            fileset: FilesetId(12),
+            vnode: Vnode::new(vnode).unwrap(),
+            unique: 7,
+        },
+        attributes: attributes(kind, 1),
+    }
+}
+
+fn attributes(kind: FileKind, data_version: u64) -> Attributes {
+    Attributes {
+        kind,
+        mode: 0o644,
+        uid: 1,
+        gid: 1,
+        links: 1,
+        size: 10,
+        blocks: 1,
+        data_version,
+        accessed: Timestamp(1),
+        modified: Timestamp(1),
+        changed: Timestamp(1),
+        created: Timestamp(1),
+        parent: None,
+        device: 0,
+        acl: 0,
+    }
+}
+
+fn inodes() -> Inodes {
+    Inodes::new(Arc::new(Proof::new().unwrap()))
+}
+
+fn name(text: &str) -> FileName {
+    FileName::parse(text.as_bytes()).unwrap()
+}
+
+#[test]
+fn an_inode_lives_until_the_kernel_has_given_all_back() {
+    let inodes = inodes();
+    let file = object(5, FileKind::Regular);
+    let number = inodes.tell(Instance::ROOT, &file, Some((1, &name("a")))).unwrap().number;
+    inodes.tell(Instance::ROOT, &file, Some((1, &name("b")))).unwrap();
+    assert_eq!(inodes.forget(number, 1), None);
+    assert_eq!(inodes.get(number).unwrap().fid, file.fid);
+    assert_eq!(inodes.named(1, &name("b")), Some(file.fid));
+    assert_eq!(inodes.forget(number, 1), Some(Instance::ROOT));
+    assert_eq!(inodes.get(number).unwrap_err().kind, Kind::Stale);
+    assert_eq!((inodes.named(1, &name("a")), inodes.named(1, &name("b"))), (None, None));
+    assert_eq!(inodes.remember(number).unwrap(), (file.fid, Instance::ROOT));
+    assert_eq!(inodes.remember(number + 1).unwrap_err().kind, Kind::Stale);
+}
+
+#[test]
+fn names_move_with_what_they_lead_to() {
+    let inodes = inodes();
+    let (one, two) = (object(5, FileKind::Regular), object(6, FileKind::Regular));
+    inodes.tell(Instance::ROOT, &one, Some((1, &name("a")))).unwrap();
+    inodes.tell(Instance::ROOT, &two, Some((1, &name("b")))).unwrap();
+    inodes.rename((1, &name("a")), (1, &name("b")), Exchange::Yes);
+    assert_eq!(inodes.named(1, &name("a")), Some(two.fid));
+    assert_eq!(inodes.named(1, &name("b")), Some(one.fid));
+    inodes.rename((1, &name("a")), (1, &name("b")), Exchange::No);
+    assert_eq!(inodes.named(1, &name("a")), None);
+    assert_eq!(inodes.named(1, &name("b")), Some(two.fid));
+    inodes.unname(1, &name("b"));
+    assert_eq!(inodes.named(1, &name("b")), None);
+    inodes.forget(Instance::ROOT.node(one.fid.vnode), 1);
+    assert_eq!(inodes.forget(Instance::ROOT.node(two.fid.vnode), 1), Some(Instance::ROOT));
+}
+
+#[test]
+fn attributes_that_a_change_crossed_are_not_believed() {
+    let inodes = inodes();
+    let inode = inodes.tell(Instance::ROOT, &object(5, FileKind::Regular), None).unwrap();
+    let old = attributes(FileKind::Regular, 1);
+    let look = inode.look();
+    inode.learn(look, 3, &old);
+    assert_eq!(inode.believed(3), Some(old));
+    assert_eq!(inode.believed(4), None, "another stay");
+
+    let look = inode.look();
+    inode.begin();
+    assert_eq!(inode.believed(3), None, "it is changing");
+    inode.learn(look, 3, &old);
+    assert_eq!(inode.believed(3), None);
+    let new = attributes(FileKind::Regular, 2);
+    inode.end(Some((20, new)), Some(3));
+    inode.learn(look, 3, &old);
+    assert_eq!(inode.believed(3), Some(new));
+}
+
+#[test]
+fn of_two_changes_the_later_one_is_believed_in_whichever_order_they_are_told() {
+    let inodes = inodes();
+    let inode = inodes.tell(Instance::ROOT, &object(5, FileKind::Regular), None).unwrap();
+    let (first, second) = (attributes(FileKind::Regular, 1), attributes(FileKind::Regular, 2));
+    inode.begin();
+    inode.begin();
+    inode.end(Some((21, second)), Some(3));
+    assert_eq!(inode.believed(3), None, "one is under way");
+    inode.end(Some((20, first)), Some(3));
+    assert_eq!(inode.believed(3), Some(second));
+    inode.begin();
+    inode.end(None, Some(3));
+    assert_eq!(inode.believed(3), None, "it failed, and nobody knows how far");
+}
+
+#[test]
+fn other_bytes_under_the_same_time_and_size_are_noticed() {
+    let inodes = inodes();
+    let inode = inodes.tell(Instance::ROOT, &object(5, FileKind::Regular), None).unwrap();
+    assert_eq!(inode.telling(&attributes(FileKind::Regular, 1)), Pages::Known);
+    assert_eq!(inode.telling(&attributes(FileKind::Regular, 1)), Pages::Known);
+    assert_eq!(inode.telling(&attributes(FileKind::Regular, 2)), Pages::Misjudged);
+    let longer = Attributes {
+        size: 11,
+        ..attributes(FileKind::Regular, 3)
+    };
+    assert_eq!(inode.telling(&longer), Pages::Known);
+}

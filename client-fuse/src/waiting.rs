@@ -1,0 +1,264 @@
+//! Requests of the kernel that are not answered yet, and the programs that wait for them.
+//!
+//! A program that is killed must not wait for a server that is gone. The library hands on no interrupts, so a request
+//! that has waited for a while is looked after: when the thread that waits has a signal that ends it (for a lock: one
+//! that it would act on at all), the request is answered EINTR, and its own answer, should it come, is dropped.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use baton_types::{Clock, Result, Time};
+use parking_lot::{Condvar, Mutex};
+
+/// How an answer goes to the kernel: what it asked for, or an errno.
+pub type Reply<T> = Box<dyn FnOnce(Result<T, i32>) + Send>;
+
+/// So long a request waits before anybody looks at who waits for it, in microseconds.
+const PATIENCE: Time = 100_000;
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+/// Signal 9, as a bit of `/proc/TID/status`. Every thread that is to die gets it, whichever signal kills it.
+const SIGKILL: u64 = 1 << 8;
+
+/// What makes a waiting program give up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivesUp {
+    /// A signal that ends it: as for a local disk.
+    WhenKilled,
+    /// Any that it does not block or ignore: as for a lock.
+    WhenSignalled,
+}
+
+/// One request of the kernel; copies are the same one.
+pub struct Ask<T>(Arc<Inner<T>>);
+
+struct Inner<T> {
+    reply: Mutex<Option<Reply<T>>>,
+    thread: u32,
+    gives_up: GivesUp,
+}
+
+impl<T> Clone for Ask<T> {
+    fn clone(&self) -> Ask<T> {
+        Ask(self.0.clone())
+    }
+}
+
+impl<T: Send + 'static> Ask<T> {
+    /// A request that `thread` waits for.
+    pub fn new(thread: u32, gives_up: GivesUp, reply: Reply<T>) -> Ask<T> {
+        Ask(Arc::new(Inner {
+            reply: Mutex::new(Some(reply)),
+            thread,
+            gives_up,
+        }))
+    }
+
+    /// Answers it, unless it was answered. `make` runs only then, so that it may count what the kernel is told.
+    pub fn answer_with(&self, make: impl FnOnce() -> Result<T>) {
+        if let Some(reply) = self.take() {
+            reply(make().map_err(|error| error.kind.errno()));
+        }
+    }
+
+    /// Answers it, unless it was answered.
+    pub fn answer(&self, result: Result<T>) {
+        self.answer_with(|| result);
+    }
+
+    /// Answers it with an errno that no kind of ours has.
+    pub fn refuse(&self, errno: i32) {
+        if let Some(reply) = self.take() {
+            reply(Err(errno));
+        }
+    }
+
+    /// Nobody waits for it any more.
+    pub fn is_over(&self) -> bool {
+        self.0.reply.lock().is_none()
+    }
+
+    /// The right to answer, once.
+    fn take(&self) -> Option<Reply<T>> {
+        self.0.reply.lock().take()
+    }
+}
+
+/// What may be given up, whatever it is.
+trait Given: Send + Sync {
+    fn is_over(&self) -> bool;
+    fn waits(&self) -> (u32, GivesUp);
+    fn give_up(&self);
+}
+
+impl<T: Send + 'static> Given for Inner<T> {
+    fn is_over(&self) -> bool {
+        self.reply.lock().is_none()
+    }
+
+    fn waits(&self) -> (u32, GivesUp) {
+        (self.thread, self.gives_up)
+    }
+
+    fn give_up(&self) {
+        let reply = self.reply.lock().take();
+        if let Some(reply) = reply {
+            reply(Err(libc::EINTR));
+        }
+    }
+}
+
+/// All that wait, of one mount.
+pub struct Waiting {
+    clock: Arc<dyn Clock>,
+    list: Mutex<List>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct List {
+    asks: Vec<(Time, Arc<dyn Given>)>,
+    is_closed: bool,
+}
+
+impl Waiting {
+    /// Nobody waits.
+    pub fn new(clock: Arc<dyn Clock>) -> Waiting {
+        Waiting {
+            clock,
+            list: Mutex::default(),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// To be told of each request that its thread could not answer at once.
+    pub fn watch<T: Send + 'static>(&self, ask: &Ask<T>) {
+        if ask.is_over() {
+            return;
+        }
+        let mut list = self.list.lock();
+        list.asks.push((self.clock.now(), ask.0.clone()));
+        self.wake.notify_one();
+    }
+
+    /// Looks after them until [`Waiting::close`]: the body of a thread.
+    pub fn run(&self) {
+        loop {
+            let due = {
+                let mut list = self.list.lock();
+                while list.asks.is_empty() && !list.is_closed {
+                    self.wake.wait(&mut list);
+                }
+                if list.is_closed {
+                    return;
+                }
+                list.asks.retain(|(_, ask)| !ask.is_over());
+                let before = self.clock.now().saturating_sub(PATIENCE);
+                let due = list.asks.iter().filter(|(since, _)| *since <= before);
+                due.map(|(_, ask)| ask.clone()).collect::<Vec<_>>()
+            };
+            for ask in due {
+                let (thread, gives_up) = ask.waits();
+                if ends(thread, gives_up) {
+                    ask.give_up();
+                }
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Ends [`Waiting::run`].
+    pub fn close(&self) {
+        self.list.lock().is_closed = true;
+        self.wake.notify_all();
+    }
+}
+
+/// Whether a thread has a signal that makes it give up. One that is gone does not wait.
+fn ends(thread: u32, gives_up: GivesUp) -> bool {
+    match fs::read_to_string(format!("/proc/{thread}/status")) {
+        Ok(status) => has_signal(&status, gives_up),
+        Err(_) => false,
+    }
+}
+
+/// `status` is the text of `/proc/TID/status`.
+fn has_signal(status: &str, gives_up: GivesUp) -> bool {
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+    };
+    let own = mask("SigPnd:");
+    let all = own | mask("ShdPnd:");
+    match gives_up {
+        GivesUp::WhenKilled => all & SIGKILL != 0,
+        GivesUp::WhenSignalled => all & SIGKILL != 0 || all & !mask("SigBlk:") & !mask("SigIgn:") != 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use baton_types::ManualClock;
+
+    use super::*;
+
+    fn status(pending: &str, shared: &str, blocked: &str, ignored: &str) -> String {
+        format!("Name:\tcat\nThreads:\t1\nSigPnd:\t{pending}\nShdPnd:\t{shared}\nSigBlk:\t{blocked}\nSigIgn:\t{ignored}\n")
+    }
+
+    #[test]
+    fn a_killed_program_gives_up_and_a_signalled_one_only_its_lock() {
+        let killed = status("0000000000000100", "0", "0", "0");
+        assert!(has_signal(&killed, GivesUp::WhenKilled));
+        assert!(has_signal(&killed, GivesUp::WhenSignalled));
+        let alarm = status("0", "0000000000002000", "0", "0");
+        assert!(!has_signal(&alarm, GivesUp::WhenKilled));
+        assert!(has_signal(&alarm, GivesUp::WhenSignalled));
+    }
+
+    #[test]
+    fn a_blocked_or_ignored_signal_moves_nobody() {
+        for quiet in [
+            status("0", "0000000000002000", "0000000000002000", "0"),
+            status("0", "0000000000010000", "0", "0000000000010000"),
+            String::new(),
+        ] {
+            assert!(!has_signal(&quiet, GivesUp::WhenSignalled));
+        }
+    }
+
+    #[test]
+    fn the_first_answer_is_the_only_one() {
+        let (tell, hear) = mpsc::channel();
+        let ask = Ask::new(0, GivesUp::WhenKilled, Box::new(move |r: Result<u32, i32>| tell.send(r).unwrap()));
+        ask.answer(Ok(7));
+        ask.refuse(libc::EIO);
+        ask.answer_with(|| unreachable!("nobody waits"));
+        assert_eq!(hear.try_iter().collect::<Vec<_>>(), [Ok(7)]);
+        assert!(ask.is_over());
+    }
+
+    #[test]
+    fn a_thread_that_is_being_killed_is_answered_and_a_healthy_one_is_not() {
+        let clock = ManualClock::default();
+        let waiting = Arc::new(Waiting::new(Arc::new(clock.clone())));
+        let (tell, hear) = mpsc::channel();
+        // This very thread: it lives, nobody signals it.
+        let ask = Ask::new(std::process::id(), GivesUp::WhenSignalled, Box::new(move |r: Result<(), i32>| {
+            tell.send(r).unwrap();
+        }));
+        waiting.watch(&ask);
+        clock.advance(PATIENCE);
+        let looker = {
+            let waiting = waiting.clone();
+            std::thread::spawn(move || waiting.run())
+        };
+        ask.answer(Ok(()));
+        waiting.close();
+        looker.join().unwrap();
+        assert_eq!(hear.try_iter().collect::<Vec<_>>(), [Ok(())]);
+    }
+}
