@@ -34,7 +34,7 @@ struct Table {
     inodes: HashMap<u64, Arc<Inode>>,
     /// What the kernel was told by which name.
     names: HashMap<(u64, FileName), Fid>,
-    /// How many inodes of an instance the kernel knows.
+    /// How many inodes of an instance the kernel knows, and who keeps it known.
     instances: HashMap<Instance, usize>,
 }
 
@@ -183,13 +183,22 @@ impl Inodes {
         if let Some(seat) = seat {
             self.proof.forget(seat);
         }
-        let left = table.instances.get_mut(&inode.instance)?;
-        *left -= 1;
-        let is_last = *left == 0;
-        if is_last {
-            table.instances.remove(&inode.instance);
-        }
-        is_last.then_some(inode.instance)
+        table.unpin(inode.instance).then_some(inode.instance)
+    }
+
+    /// Keeps an instance known while the kernel is about to be told of its first inode.
+    pub fn pin(&self, instance: Instance) {
+        *self.table.write().instances.entry(instance).or_default() += 1;
+    }
+
+    /// Gives [`Inodes::pin`] back. Says whether the kernel knows nothing of the instance.
+    pub fn unpin(&self, instance: Instance) -> bool {
+        self.table.write().unpin(instance)
+    }
+
+    /// Whether the kernel knows something of an instance, or is about to.
+    pub fn is_known(&self, instance: Instance) -> bool {
+        self.table.read().instances.contains_key(&instance)
     }
 
     /// All inodes of a fileset, in whichever instance.
@@ -243,6 +252,18 @@ pub enum Exchange {
 }
 
 impl Table {
+    fn unpin(&mut self, instance: Instance) -> bool {
+        let Some(count) = self.instances.get_mut(&instance) else {
+            return false;
+        };
+        *count -= 1;
+        let is_last = *count == 0;
+        if is_last {
+            self.instances.remove(&instance);
+        }
+        is_last
+    }
+
     fn name(&mut self, inode: &Arc<Inode>, directory: u64, name: &FileName) {
         let key = (directory, name.clone());
         match self.names.insert(key.clone(), inode.fid) {

@@ -111,7 +111,19 @@ impl Kernel {
     /// # Errors
     /// What the system says.
     pub fn forget_inode(&self, node: u64) -> Result<Forgotten> {
-        let body = [node.to_ne_bytes(), 0_i64.to_ne_bytes(), (-1_i64).to_ne_bytes()].concat();
+        self.invalidate(node, 0)
+    }
+
+    /// Attributes of an inode are asked for again. Waits for nobody; pages are kept, and shown only after attributes.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn forget_attributes(&self, node: u64) -> Result<Forgotten> {
+        self.invalidate(node, -1)
+    }
+
+    fn invalidate(&self, node: u64, first: i64) -> Result<Forgotten> {
+        let body = [node.to_ne_bytes(), first.to_ne_bytes(), (-1_i64).to_ne_bytes()].concat();
         match self.notify(NOTIFY_INVALIDATE_INODE, &body) {
             Ok(()) => Ok(Forgotten::Yes),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Forgotten::Unknown),

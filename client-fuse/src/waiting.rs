@@ -119,7 +119,14 @@ pub struct Waiting {
 #[derive(Default)]
 struct List {
     asks: Vec<(Time, Arc<dyn Given>)>,
+    late: Vec<(Time, Box<dyn FnOnce() + Send>)>,
     is_closed: bool,
+}
+
+/// What one look finds.
+struct Found {
+    waiting: Vec<Arc<dyn Given>>,
+    late: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Waiting {
@@ -142,30 +149,41 @@ impl Waiting {
         self.wake.notify_one();
     }
 
+    /// Does something after `micros`: what has an answer by then sees to it that this does nothing.
+    pub fn later(&self, micros: Time, late: impl FnOnce() + Send + 'static) {
+        let mut list = self.list.lock();
+        list.late.push((self.clock.now() + micros, Box::new(late)));
+        self.wake.notify_one();
+    }
+
     /// Looks after them until [`Waiting::close`]: the body of a thread.
     pub fn run(&self) {
-        loop {
-            let due = {
-                let mut list = self.list.lock();
-                while list.asks.is_empty() && !list.is_closed {
-                    self.wake.wait(&mut list);
-                }
-                if list.is_closed {
-                    return;
-                }
-                list.asks.retain(|(_, ask)| !ask.is_over());
-                let before = self.clock.now().saturating_sub(PATIENCE);
-                let due = list.asks.iter().filter(|(since, _)| *since <= before);
-                due.map(|(_, ask)| ask.clone()).collect::<Vec<_>>()
-            };
-            for ask in due {
+        while let Some(found) = self.look() {
+            for ask in found.waiting {
                 let (thread, gives_up) = ask.waits();
                 if ends(thread, gives_up) {
                     ask.give_up();
                 }
             }
+            found.late.into_iter().for_each(|late| late());
             std::thread::sleep(LOOK);
         }
+    }
+
+    fn look(&self) -> Option<Found> {
+        let mut list = self.list.lock();
+        while list.asks.is_empty() && list.late.is_empty() && !list.is_closed {
+            self.wake.wait(&mut list);
+        }
+        if list.is_closed {
+            return None;
+        }
+        let now = self.clock.now();
+        list.asks.retain(|(_, ask)| !ask.is_over());
+        let due = list.asks.iter().filter(|(since, _)| since + PATIENCE <= now);
+        let waiting = due.map(|(_, ask)| ask.clone()).collect();
+        let late = list.late.extract_if(.., |(at, _)| *at <= now).map(|(_, late)| late).collect();
+        Some(Found { waiting, late })
     }
 
     /// Ends [`Waiting::run`].
@@ -242,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_being_killed_is_answered_and_a_healthy_one_is_not() {
+    fn a_healthy_thread_waits_and_what_is_late_is_done() {
         let clock = ManualClock::default();
         let waiting = Arc::new(Waiting::new(Arc::new(clock.clone())));
         let (tell, hear) = mpsc::channel();
@@ -251,11 +269,14 @@ mod tests {
             tell.send(r).unwrap();
         }));
         waiting.watch(&ask);
+        let (tell, late) = mpsc::channel();
+        waiting.later(PATIENCE, move || tell.send(()).unwrap());
         clock.advance(PATIENCE);
         let looker = {
             let waiting = waiting.clone();
             std::thread::spawn(move || waiting.run())
         };
+        late.recv().unwrap();
         ask.answer(Ok(()));
         waiting.close();
         looker.join().unwrap();

@@ -1,0 +1,39 @@
+//! `fsync`, `fsyncdir`: what was accepted becomes durable.
+//!
+//! Everything that this client changed in the fileset so far, not the one file alone: the log is one, and what comes
+//! before a change in it is durable before that change is.
+
+use baton_types::Result;
+
+use crate::filesets::Pass;
+use crate::mount::Mount;
+use crate::waiting::Ask;
+
+/// When a write is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// When the server has taken it.
+    Accepted,
+    /// When no crash can take it back (`O_SYNC`, `O_DSYNC`).
+    Durable,
+}
+
+impl Mount {
+    /// Answers when all changes in the fileset of this inode are durable.
+    pub fn fsync(&self, number: u64, ask: &Ask<()>) {
+        let asked = ask.clone();
+        self.with(number, ask, move |mount, _, pass| {
+            mount.make_durable(&pass, move |durable| asked.answer(durable));
+        });
+    }
+
+    pub(super) fn make_durable(&self, pass: &Pass, then: impl FnOnce(Result<()>) + Send + 'static) {
+        match pass.fileset.lsn() {
+            0 => then(Ok(())), // nothing was changed
+            lsn => {
+                let done = move |answer: Result<_>| then(answer.map(|_| ()));
+                self.sessions().sync(pass.fileset.id, lsn, Box::new(done));
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `getattr`: from memory while alone in the fileset, else from the server.
+
+use std::sync::Arc;
+
+use baton_rpc::sessions::Who;
+use baton_types::call::Request;
+use bytes::Bytes;
+
+use super::lookup::object;
+use super::{Keeps, Stat};
+use crate::filesets::Pass;
+use crate::inodes::Inode;
+use crate::mount::{Mount, ROOT};
+use crate::waiting::Ask;
+
+impl Mount {
+    /// The attributes of the inode with this number.
+    pub fn getattr(&self, who: &Arc<Who>, number: u64, ask: &Ask<Stat>) {
+        if number == ROOT {
+            self.answer_root_late(ask);
+        }
+        let (who, asked) = (who.clone(), ask.clone());
+        self.with(number, ask, move |mount, inode, pass| {
+            if !remembered(&inode, &pass, &asked) {
+                mount.ask_attributes(&who, inode, pass, asked);
+            }
+        });
+    }
+
+    fn ask_attributes(&self, who: &Arc<Who>, inode: Arc<Inode>, pass: Pass, ask: Ask<Stat>) {
+        let (mount, look) = (self.this(), inode.look());
+        self.call(who, Request::Getattr { fid: inode.fid }, Bytes::new(), move |answer| {
+            let object = match object(answer) {
+                Ok(object) => object,
+                Err(error) => return ask.answer(Err(error)),
+            };
+            let pages = inode.telling(&object.attributes);
+            mount.judge(&inode.clone(), pages, move || {
+                pass.answer(&ask, |belief| {
+                    if let Some(stay) = belief.stay() {
+                        inode.learn(look, stay, &object.attributes);
+                    }
+                    Ok(Stat {
+                        number: inode.number,
+                        attributes: object.attributes,
+                        keeps: Keeps::of(belief),
+                    })
+                });
+            });
+        });
+    }
+}
+
+/// Answers from memory, if it can.
+fn remembered(inode: &Arc<Inode>, pass: &Pass, ask: &Ask<Stat>) -> bool {
+    pass.believe(|belief| {
+        let attributes = belief.stay().and_then(|stay| inode.believed(stay));
+        if let Some(attributes) = attributes {
+            inode.telling(&attributes);
+            ask.answer(Ok(Stat {
+                number: inode.number,
+                attributes,
+                keeps: Keeps::On,
+            }));
+        }
+        attributes.is_some()
+    })
+}

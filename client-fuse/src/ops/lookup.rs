@@ -1,0 +1,204 @@
+//! `lookup`: what a name leads to. A mount point leads to the root of another fileset, seen in an instance of its own.
+
+use std::sync::Arc;
+
+use baton_rpc::sessions::Who;
+use baton_types::call::{Answer, Request};
+use baton_types::file::{FileKind, MountPoint, Object};
+use baton_types::{Error, Fid, FileName, FilesetId, Kind, Result, Vnode};
+use bytes::Bytes;
+
+use super::{Entry, Found, Keeps, place};
+use crate::filesets::{Belief, Pass};
+use crate::inodes::Inode;
+use crate::mount::{Mount, unexpected};
+use crate::resolve::Instance;
+use crate::waiting::Ask;
+
+impl Mount {
+    /// What `name` leads to in the directory with this number.
+    pub fn lookup(&self, who: &Arc<Who>, directory: u64, name: &[u8], ask: &Ask<Entry>) {
+        match name {
+            b"." => return self.lookup_again(who, directory, ask),
+            b".." => return self.lookup_above(who, directory, ask),
+            _ => {}
+        }
+        let (who, asked, name) = (who.clone(), ask.clone(), name.to_vec());
+        self.with(directory, ask, move |mount, directory, pass| {
+            let place = match place(&directory, &name) {
+                Ok(place) => place,
+                Err(error) => return asked.answer(Err(error)),
+            };
+            let (mount, name) = (mount.clone(), place.name.clone());
+            let calling = mount.clone();
+            calling.call(&who.clone(), Request::Lookup { place }, Bytes::new(), move |answer| {
+                let object = match object(answer) {
+                    Ok(object) => object,
+                    Err(error) if error.kind == Kind::NotFound => return mount.found_nothing(&pass, &asked, error),
+                    Err(error) => return asked.answer(Err(error)),
+                };
+                if object.attributes.kind == FileKind::MountPoint {
+                    return mount.lookup_beyond(&who, Beyond { directory, name, pass, point: object.fid }, &asked);
+                }
+                mount.tell_entry(pass, directory, name, object, &asked);
+            });
+        });
+    }
+
+    fn tell_entry(&self, pass: Pass, directory: Arc<Inode>, name: FileName, object: Object, ask: &Ask<Entry>) {
+        let (mount, ask) = (self.this(), ask.clone());
+        let known = self.inodes.get(directory.instance.node(object.fid.vnode)).ok();
+        let tell = move || {
+            pass.answer(&ask, |belief| {
+                Ok(Entry::Found(mount.found(belief, &directory, Some(&name), &object)?))
+            });
+        };
+        match known {
+            Some(inode) => self.judge(&inode.clone(), inode.telling(&object.attributes), tell),
+            None => tell(),
+        }
+    }
+
+    fn found_nothing(&self, pass: &Pass, ask: &Ask<Entry>, error: Error) {
+        pass.answer(ask, |belief| match self.keeps_names(belief) {
+            Keeps::On => Ok(Entry::Nothing),
+            Keeps::Not => Err(error),
+        });
+    }
+
+    /// The kernel has a number from a handle and wants to know the file again.
+    fn lookup_again(&self, who: &Arc<Who>, number: u64, ask: &Ask<Entry>) {
+        let (fid, instance) = match self.inodes.remember(number) {
+            Ok(known) => known,
+            Err(error) => return ask.answer(Err(error)),
+        };
+        self.look_at(who, instance, fid, ask);
+    }
+
+    /// Tells of a file that is known by its FID. Its attributes are not kept: its name has no belief to go with.
+    fn look_at(&self, who: &Arc<Who>, instance: Instance, fid: Fid, ask: &Ask<Entry>) {
+        let (who, ask) = (who.clone(), ask.clone());
+        self.enter(fid.fileset, move |mount, pass| {
+            if let Err(error) = pass {
+                return ask.answer(Err(error));
+            }
+            let calling = mount.clone();
+            let mount = mount.clone();
+            calling.call(&who, Request::Getattr { fid }, Bytes::new(), move |answer| {
+                ask.answer_with(|| Ok(Entry::Found(mount.unnamed(instance, &object(answer)?)?)));
+            });
+        });
+    }
+
+    fn unnamed(&self, instance: Instance, object: &Object) -> Result<Found> {
+        let inode = self.inodes.tell(instance, object, None)?;
+        inode.telling(&object.attributes);
+        Ok(Found {
+            number: inode.number,
+            generation: object.fid.unique,
+            attributes: object.attributes,
+            name: Keeps::Not,
+            keeps: Keeps::Not,
+        })
+    }
+
+    /// The directory above one that the kernel has from a handle.
+    fn lookup_above(&self, who: &Arc<Who>, directory: u64, ask: &Ask<Entry>) {
+        let (who, asked) = (who.clone(), ask.clone());
+        self.with(directory, ask, move |mount, directory, _| {
+            let through = mount.through(directory.instance);
+            let (instance, below) = match (directory.fid.vnode, through) {
+                (Vnode::ROOT, None) => return mount.look_at(&who, directory.instance, directory.fid, &asked),
+                (Vnode::ROOT, Some((above, point))) => (above, point),
+                _ => (directory.instance, directory.fid),
+            };
+            let calling = mount.clone();
+            let mount = mount.clone();
+            mount.clone().enter(below.fileset, move |_, pass| {
+                if let Err(error) = pass {
+                    return asked.answer(Err(error));
+                }
+                calling.call(&who, Request::LookupParent { fid: below }, Bytes::new(), move |answer| {
+                    asked.answer_with(|| Ok(Entry::Found(mount.unnamed(instance, &object(answer)?)?)));
+                });
+            });
+        });
+    }
+
+    /// What is behind a mount point.
+    fn lookup_beyond(&self, who: &Arc<Who>, beyond: Beyond, ask: &Ask<Entry>) {
+        if let Some(leads_to) = self.points.get(beyond.point) {
+            return self.lookup_there(who, beyond, leads_to, ask);
+        }
+        let (mount, calling, ask) = (self.this(), who.clone(), ask.clone());
+        let request = Request::ReadMountPoint { fid: beyond.point };
+        self.call(&calling.clone(), request, Bytes::new(), move |answer| match answer {
+            Ok((Answer::MountPoint(leads_to), _)) => {
+                mount.points.learn(beyond.point, leads_to);
+                mount.lookup_there(&calling, beyond, leads_to, &ask);
+            }
+            Ok((other, _)) => ask.answer(Err(unexpected(&other))),
+            Err(error) => ask.answer(Err(error)),
+        });
+    }
+
+    fn lookup_there(&self, who: &Arc<Who>, beyond: Beyond, leads_to: MountPoint, ask: &Ask<Entry>) {
+        let (who, ask) = (who.clone(), ask.clone());
+        let above = beyond.directory.instance;
+        self.cross(above, beyond.point, leads_to, move |mount, crossed| match crossed {
+            Ok((instance, fileset)) => mount.lookup_root(&who, beyond, instance, fileset, &ask),
+            Err(error) => ask.answer(Err(error)),
+        });
+    }
+
+    /// The name is believed as its own fileset is; the root behind it has a fileset of its own.
+    fn lookup_root(&self, who: &Arc<Who>, beyond: Beyond, instance: Instance, fileset: FilesetId, ask: &Ask<Entry>) {
+        let (who, ask) = (who.clone(), ask.clone());
+        self.enter(fileset, move |mount, there| {
+            let refused = |mount: &Mount, error| {
+                ask.answer(Err(error));
+                mount.unpin(instance);
+            };
+            let fid = match there.and_then(|there| there.fileset.root()) {
+                Ok(root) => root.fid,
+                Err(error) => return refused(mount, error),
+            };
+            let calling = mount.clone();
+            let mount = mount.clone();
+            let asked = ask.clone();
+            calling.call(&who, Request::Getattr { fid }, Bytes::new(), move |answer| {
+                beyond.pass.answer(&asked, |belief| mount.root_entry(belief, &beyond, instance, &object(answer)?));
+                mount.unpin(instance);
+            });
+        });
+    }
+
+    fn root_entry(&self, belief: Belief, beyond: &Beyond, instance: Instance, root: &Object) -> Result<Entry> {
+        let name = (beyond.directory.number, &beyond.name);
+        let inode = self.inodes.tell(instance, root, Some(name))?;
+        inode.telling(&root.attributes);
+        Ok(Entry::Found(Found {
+            number: inode.number,
+            generation: root.fid.unique,
+            attributes: root.attributes,
+            name: self.keeps_names(belief),
+            keeps: Keeps::Not,
+        }))
+    }
+}
+
+/// A mount point that was found under a name.
+struct Beyond {
+    directory: Arc<Inode>,
+    name: FileName,
+    pass: Pass,
+    point: Fid,
+}
+
+/// The file that an answer is about.
+pub(super) fn object(answer: Result<(Answer, Bytes)>) -> Result<Object> {
+    match answer? {
+        (Answer::Object(object), _) => Ok(object),
+        (other, _) => Err(unexpected(&other)),
+    }
+}

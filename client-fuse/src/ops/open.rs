@@ -1,0 +1,129 @@
+//! `open` and `opendir`. Whether the caller may was judged by the kernel, from the mode bits it was told; the server
+//! judges each read and write.
+//!
+//! Alone in the fileset, nobody else hears of an open file. Among others its server does: somebody may take its last
+//! name away.
+
+use std::sync::Arc;
+
+use baton_rpc::sessions::Who;
+use baton_types::Fid;
+use baton_types::call::Request;
+use baton_types::file::SetAttributes;
+use bytes::Bytes;
+
+use super::{Keeps, Opened};
+use crate::filesets::{Belief, Pass};
+use crate::inodes::Inode;
+use crate::mount::{Change, Mount};
+use crate::opens::{Next, Tell};
+use crate::waiting::Ask;
+
+/// What becomes of the bytes of a file that is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// They stay.
+    AsIs,
+    /// They go (`O_TRUNC`).
+    Empty,
+}
+
+impl Mount {
+    /// Opens the file with this number.
+    pub fn open(&self, who: &Arc<Who>, number: u64, start: Start, ask: &Ask<Opened>) {
+        let (who, asked) = (who.clone(), ask.clone());
+        self.with(number, ask, move |mount, inode, pass| match start {
+            Start::AsIs => mount.open_known(who, inode, pass, asked),
+            Start::Empty => {
+                let change = Change {
+                    who: who.clone(),
+                    pass,
+                    about: Some(inode.clone()),
+                    others: Vec::new(),
+                    request: Request::Setattr {
+                        fid: inode.fid,
+                        set: SetAttributes {
+                            size: Some(0),
+                            ..SetAttributes::default()
+                        },
+                        time: mount.sessions().date(inode.fid.fileset),
+                    },
+                    payload: Bytes::new(),
+                };
+                mount.change(change, move |mount, pass, object| match object {
+                    Ok(_) => mount.open_known(who, inode, pass, asked),
+                    Err(error) => asked.answer(Err(error)),
+                });
+            }
+        });
+    }
+
+    fn open_known(&self, who: Arc<Who>, inode: Arc<Inode>, pass: Pass, ask: Ask<Opened>) {
+        let (mount, fid) = (self.this(), inode.fid);
+        let again = {
+            let (who, inode, pass, ask) = (who.clone(), inode.clone(), pass.clone(), ask.clone());
+            move || mount.open_known(who, inode, pass, ask)
+        };
+        match pass.believe(|belief| self.opens.open(fid, tell(belief), again)) {
+            Next::Done => self.opened(&who, &inode, &pass, &ask),
+            Next::Later => {}
+            Next::Tell => {
+                let mount = self.this();
+                self.call(&self.own, Request::Open { fid }, Bytes::new(), move |answer| match answer {
+                    Ok(_) => {
+                        mount.opened_at_server(fid, Ok(()));
+                        mount.opened(&who, &inode, &pass, &ask);
+                    }
+                    Err(error) => {
+                        mount.opens.close(fid);
+                        mount.opened_at_server(fid, Err(error.clone()));
+                        ask.answer(Err(error));
+                    }
+                });
+            }
+        }
+    }
+
+    /// Tells the kernel, or closes it again if nobody waits any more.
+    fn opened(&self, who: &Arc<Who>, inode: &Arc<Inode>, pass: &Pass, ask: &Ask<Opened>) {
+        let mut is_told = false;
+        pass.answer(ask, |belief| {
+            is_told = true;
+            Ok(Opened {
+                handle: self.handles.insert(inode.clone(), who.clone()),
+                keeps: Keeps::of(belief),
+            })
+        });
+        if !is_told {
+            self.closed(inode.fid);
+        }
+    }
+
+    /// A program closed a file.
+    pub(super) fn closed(&self, fid: Fid) {
+        if self.opens.close(fid) == Next::Tell {
+            self.close_at_server(fid);
+        }
+    }
+
+    /// Opens the directory with this number. Its server does not hear of it: it may be removed when it is empty.
+    pub fn opendir(&self, who: &Arc<Who>, number: u64, ask: &Ask<Opened>) {
+        let (who, asked) = (who.clone(), ask.clone());
+        self.with(number, ask, move |mount, inode, pass| {
+            pass.answer(&asked, |belief| {
+                Ok(Opened {
+                    handle: mount.handles.insert(inode, who),
+                    keeps: Keeps::of(belief),
+                })
+            });
+        });
+    }
+}
+
+/// Alone, the server is told when it asks.
+pub(super) fn tell(belief: Belief) -> Tell {
+    match belief {
+        Belief::Keep(_) => Tell::IfAsked,
+        Belief::Once => Tell::AtOnce,
+    }
+}

@@ -1,0 +1,208 @@
+//! `readdir`: names of a directory, with the attributes of what they lead to if the kernel wants them.
+//!
+//! The server lists more than one answer to the kernel holds; the rest is kept with the handle, for as long as it is
+//! true. What the kernel was told once it does not ask again while it may keep it.
+
+use std::sync::Arc;
+
+use baton_types::call::{Answer, Request};
+use baton_types::file::{FileKind, Listed, Object};
+use baton_types::{Kind, Result, Vnode};
+use bytes::Bytes;
+
+use super::{Found, Keeps};
+use crate::filesets::{Belief, Pass};
+use crate::handles::{Handle, Page};
+use crate::mount::{Mount, unexpected};
+use crate::waiting::Ask;
+
+/// What a server is asked for at once: as much as fits beside a frame's header, in round numbers.
+const PAGE_BYTES: u32 = 48 << 10;
+/// Where a listing goes on after `.` and after `..`; a server's own cookies begin at 16.
+const AFTER_SELF: u64 = 1;
+const AFTER_PARENT: u64 = 2;
+
+/// Whether attributes are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum With {
+    /// Names alone.
+    Names,
+    /// Attributes, too; each of them counts as a lookup.
+    Attributes,
+}
+
+/// One name, as the kernel is told it.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The number that is shown.
+    pub number: u64,
+    /// What it leads to.
+    pub kind: FileKind,
+    /// Itself.
+    pub name: Vec<u8>,
+    /// The listing goes on after it from here.
+    pub cookie: u64,
+    /// What it leads to, when attributes are wanted; `.` and `..` are not told of.
+    pub object: Option<Object>,
+}
+
+/// What can be told; as much of it as there is room for is.
+pub struct Listing {
+    mount: Arc<Mount>,
+    handle: Arc<Handle>,
+    belief: Belief,
+    /// Whether this is what the server just said.
+    freshness: Freshness,
+    /// In order.
+    pub rows: Vec<Row>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Freshness {
+    Fresh,
+    Kept,
+}
+
+impl Mount {
+    /// Names from `cookie` on.
+    pub fn readdir(&self, handle: u64, cookie: u64, with: With, ask: &Ask<Listing>) {
+        let handle = match self.handles.get(handle) {
+            Ok(handle) => handle,
+            Err(error) => return ask.answer(Err(error)),
+        };
+        let ask = ask.clone();
+        self.enter(handle.inode.fid.fileset, move |mount, pass| match pass {
+            Ok(pass) => mount.list(handle, pass, cookie, with, ask),
+            Err(error) => ask.answer(Err(error)),
+        });
+    }
+
+    fn list(&self, handle: Arc<Handle>, pass: Pass, cookie: u64, with: With, ask: Ask<Listing>) {
+        let dots = self.dots(&handle, cookie);
+        // A listing of the server begins at 0; ours has two names before that.
+        let from = if cookie <= AFTER_PARENT { 0 } else { cookie };
+        if let Some(page) = handle.kept(&pass, from, with) {
+            return self.tell_listing(&handle, &pass, (from, dots), &page, Freshness::Kept, &ask);
+        }
+        let look = handle.inode.look();
+        let request = Request::Readdir {
+            fid: handle.inode.fid,
+            cookie: from,
+            bytes: PAGE_BYTES,
+            plus: with == With::Attributes,
+        };
+        let mount = self.this();
+        self.call(&handle.who.clone(), request, Bytes::new(), move |answer| {
+            let (names, is_end) = match listing(answer) {
+                Ok(listing) => listing,
+                Err(error) => return ask.answer(Err(error)),
+            };
+            let page = Arc::new(Page {
+                names,
+                is_end,
+                look,
+                stay: pass.believe(Belief::stay),
+            });
+            *handle.listed.lock() = Some(page.clone());
+            mount.tell_listing(&handle, &pass, (from, dots), &page, Freshness::Fresh, &ask);
+        });
+    }
+
+    fn tell_listing(
+        &self,
+        handle: &Arc<Handle>,
+        pass: &Pass,
+        (from, mut rows): (u64, Vec<Row>),
+        page: &Page,
+        freshness: Freshness,
+        ask: &Ask<Listing>,
+    ) {
+        let instance = handle.inode.instance;
+        let after = page.names.iter().skip_while(|listed| from != 0 && listed.cookie <= from);
+        rows.extend(after.map(|listed| Row {
+            number: instance.node(listed.fid.vnode),
+            kind: listed.kind,
+            name: listed.name.clone(),
+            cookie: listed.cookie,
+            object: listed.attributes.map(|attributes| Object {
+                fid: listed.fid,
+                attributes,
+            }),
+        }));
+        pass.answer(ask, |belief| {
+            Ok(Listing {
+                mount: self.this(),
+                handle: handle.clone(),
+                belief,
+                freshness,
+                rows,
+            })
+        });
+    }
+
+    /// `.` and `..`, as far as they come after `cookie`.
+    fn dots(&self, handle: &Handle, cookie: u64) -> Vec<Row> {
+        let inode = &handle.inode;
+        let above = match (inode.fid.vnode, self.through(inode.instance)) {
+            (Vnode::ROOT, Some((above, point))) => above.node(point.vnode),
+            // Programs know the root by this, and look up no more about a directory in between.
+            _ => inode.number,
+        };
+        let row = |number, name: &[u8], cookie| Row {
+            number,
+            kind: FileKind::Directory,
+            name: name.to_vec(),
+            cookie,
+            object: None,
+        };
+        let all = [
+            row(inode.number, b".", AFTER_SELF),
+            row(above, b"..", AFTER_PARENT),
+        ];
+        all.into_iter().filter(|row| row.cookie > cookie).collect()
+    }
+}
+
+fn listing(answer: Result<(Answer, Bytes)>) -> Result<(Vec<Listed>, bool)> {
+    match answer {
+        Ok((Answer::Listing { names, is_end }, _)) => Ok((names, is_end)),
+        Ok((other, _)) => Err(unexpected(&other)),
+        // A directory that was removed has no names.
+        Err(error) if matches!(error.kind, Kind::NotFound | Kind::Stale) => Ok((Vec::new(), true)),
+        Err(error) => Err(error),
+    }
+}
+
+impl Handle {
+    /// What was listed before and is still true, if something of it comes after `from`.
+    fn kept(&self, pass: &Pass, from: u64, with: With) -> Option<Arc<Page>> {
+        let page = self.listed.lock().clone()?;
+        let stay = pass.believe(Belief::stay)?;
+        let is_true = page.stay == Some(stay) && self.inode.is_as_at(page.look);
+        let has_what = with == With::Names || page.names.iter().all(|listed| listed.attributes.is_some());
+        let is_there = from != 0 && page.names.iter().any(|listed| listed.cookie == from);
+        let is_left = page.is_end || page.names.last().is_some_and(|last| last.cookie != from);
+        (is_true && has_what && is_there && is_left).then_some(page)
+    }
+}
+
+impl Listing {
+    /// The kernel is about to be told of a row, with what it leads to. `None`: with its name alone.
+    pub fn tell(&self, row: &Row) -> Option<Found> {
+        let object = row.object.as_ref()?;
+        let name = baton_types::FileName::parse(&row.name).ok()?;
+        if object.attributes.kind == FileKind::MountPoint {
+            return None;
+        }
+        let mut found = self.mount.found(self.belief, &self.handle.inode, Some(&name), object).ok()?;
+        if self.freshness == Freshness::Kept {
+            found.keeps = Keeps::Not; // it may have changed since it was listed
+        }
+        Some(found)
+    }
+
+    /// There was no room for it.
+    pub fn untell(&self, found: &Found) {
+        self.mount.forget(found.number, 1);
+    }
+}
