@@ -17,8 +17,8 @@ use baton_types::file::{Object, Usage};
 use baton_types::{Core, Error, Fid, FilesetId, Kind, Result, Time};
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use crate::locks::Locks;
 use crate::holds::{Action, Event, Holds, State};
+use crate::locks::Locks;
 use crate::resolve::Instance;
 use crate::waiting::Ask;
 
@@ -196,7 +196,9 @@ impl Fileset {
             let mut control = self.control.lock();
             let actions = control.core.step(now, event);
             // Before the doubt begins: in between nobody may think that the kernel holds nothing.
-            let runs = actions.iter().filter(|action| matches!(action, Action::Forget(_) | Action::Settle(_)));
+            let runs = actions
+                .iter()
+                .filter(|action| matches!(action, Action::Forget(_) | Action::Settle(_)));
             self.forgetting.fetch_add(runs.count() as u64, Ordering::SeqCst);
             for action in actions {
                 match action {
@@ -212,7 +214,9 @@ impl Fileset {
                         self.admit();
                         released.extend(control.entering.drain(..).map(|entering| self.admitted(entering)));
                     }
-                    Action::Refuse => released.extend(control.entering.drain(..).map(|entering| self.refused(entering))),
+                    Action::Refuse => {
+                        released.extend(control.entering.drain(..).map(|entering| self.refused(entering)))
+                    }
                     Action::Join(_) | Action::Forget(_) | Action::Settle(_) | Action::Return(_) | Action::Leave => {
                         outside.push(action);
                     }
@@ -306,6 +310,11 @@ impl Fileset {
     pub fn is_alone_in_vain(&self) -> bool {
         let control = self.control.lock();
         control.core.state() == State::Alone && control.views.len() <= 1 && !self.is_believed()
+    }
+
+    /// Whether the client takes part in it or wants to.
+    pub fn is_wanted(&self) -> bool {
+        self.state() != State::Out
     }
 
     /// When a call last came.

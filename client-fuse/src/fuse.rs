@@ -114,7 +114,9 @@ impl Filesystem for Fuse {
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let who = self.who(request);
-        self.ask(request, reply::entry(reply), |mount, ask| mount.lookup(&who, parent.0, name.as_bytes(), ask));
+        self.ask(request, reply::entry(reply), |mount, ask| {
+            mount.lookup(&who, parent.0, name.as_bytes(), ask)
+        });
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
@@ -123,7 +125,9 @@ impl Filesystem for Fuse {
 
     fn getattr(&self, request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         let who = self.who(request);
-        self.ask(request, reply::attributes(reply), |mount, ask| mount.getattr(&who, ino.0, ask));
+        self.ask(request, reply::attributes(reply), |mount, ask| {
+            mount.getattr(&who, ino.0, ask)
+        });
     }
 
     fn setattr(
@@ -153,12 +157,16 @@ impl Filesystem for Fuse {
             modified: mtime.map(time),
         };
         let (who, handle) = (self.who(request), fh.map(|fh| fh.0));
-        self.ask(request, reply::attributes(reply), |mount, ask| mount.setattr(&who, ino.0, handle, set, ask));
+        self.ask(request, reply::attributes(reply), |mount, ask| {
+            mount.setattr(&who, ino.0, handle, set, ask)
+        });
     }
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
         let who = self.who(request);
-        self.ask(request, reply::data(reply), |mount, ask| mount.readlink(&who, ino.0, ask));
+        self.ask(request, reply::data(reply), |mount, ask| {
+            mount.readlink(&who, ino.0, ask)
+        });
     }
 
     fn mknod(
@@ -181,7 +189,9 @@ impl Filesystem for Fuse {
         };
         let (who, new) = (self.who(request), new(parent, name, mode, umask));
         let device = reply::device_from_kernel(rdev);
-        self.ask(request, reply::entry(reply), |mount, ask| mount.mknod(&who, new, kind, device, ask));
+        self.ask(request, reply::entry(reply), |mount, ask| {
+            mount.mknod(&who, new, kind, device, ask)
+        });
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
@@ -191,18 +201,24 @@ impl Filesystem for Fuse {
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let who = self.who(request);
-        self.ask(request, reply::done(reply), |mount, ask| mount.unlink(&who, parent.0, name.as_bytes(), ask));
+        self.ask(request, reply::done(reply), |mount, ask| {
+            mount.unlink(&who, parent.0, name.as_bytes(), ask)
+        });
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let who = self.who(request);
-        self.ask(request, reply::done(reply), |mount, ask| mount.rmdir(&who, parent.0, name.as_bytes(), ask));
+        self.ask(request, reply::done(reply), |mount, ask| {
+            mount.rmdir(&who, parent.0, name.as_bytes(), ask)
+        });
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let (who, new) = (self.who(request), new(parent, name, SYMLINK_MODE, 0));
         let target = target.as_os_str().as_bytes().to_vec();
-        self.ask(request, reply::entry(reply), |mount, ask| mount.symlink(&who, new, target, ask));
+        self.ask(request, reply::entry(reply), |mount, ask| {
+            mount.symlink(&who, new, target, ask)
+        });
     }
 
     fn rename(
@@ -223,18 +239,28 @@ impl Filesystem for Fuse {
         };
         let who = self.who(request);
         let (source, target) = ((parent.0, name.as_bytes()), (newparent.0, newname.as_bytes()));
-        self.ask(request, reply::done(reply), |mount, ask| mount.rename(&who, source, target, meets, ask));
+        self.ask(request, reply::done(reply), |mount, ask| {
+            mount.rename(&who, source, target, meets, ask)
+        });
     }
 
     fn link(&self, request: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (who, new) = (self.who(request), new(parent, name, 0, 0));
-        self.ask(request, reply::entry(reply), |mount, ask| mount.link(&who, ino.0, new, ask));
+        self.ask(request, reply::entry(reply), |mount, ask| {
+            mount.link(&who, ino.0, new, ask)
+        });
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let start = if flags.0 & libc::O_TRUNC == 0 { Start::AsIs } else { Start::Empty };
+        let start = if flags.0 & libc::O_TRUNC == 0 {
+            Start::AsIs
+        } else {
+            Start::Empty
+        };
         let who = self.who(request);
-        self.ask(request, reply::opened(reply), |mount, ask| mount.open(&who, ino.0, start, ask));
+        self.ask(request, reply::opened(reply), |mount, ask| {
+            mount.open(&who, ino.0, start, ask)
+        });
     }
 
     fn create(
@@ -247,9 +273,15 @@ impl Filesystem for Fuse {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let there = if flags & libc::O_EXCL == 0 { There::Maybe } else { There::No };
+        let there = if flags & libc::O_EXCL == 0 {
+            There::Maybe
+        } else {
+            There::No
+        };
         let (who, new) = (self.who(request), new(parent, name, mode, umask));
-        self.ask(request, reply::created(reply), |mount, ask| mount.create(&who, new, there, ask));
+        self.ask(request, reply::created(reply), |mount, ask| {
+            mount.create(&who, new, there, ask)
+        });
     }
 
     fn read(
@@ -263,7 +295,9 @@ impl Filesystem for Fuse {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.ask(request, reply::data(reply), |mount, ask| mount.read(fh.0, offset, size, ask));
+        self.ask(request, reply::data(reply), |mount, ask| {
+            mount.read(fh.0, offset, size, ask)
+        });
     }
 
     fn write(
@@ -285,11 +319,15 @@ impl Filesystem for Fuse {
         let is_durable = flags.0 & libc::O_DIRECT != 0 && flags.0 & libc::O_DSYNC != 0;
         let when = if is_durable { When::Durable } else { When::Accepted };
         let bytes = Bytes::copy_from_slice(data);
-        self.ask(request, reply::written(reply), |mount, ask| mount.write(fh.0, at, bytes, when, ask));
+        self.ask(request, reply::written(reply), |mount, ask| {
+            mount.write(fh.0, at, bytes, when, ask)
+        });
     }
 
     fn flush(&self, request: &Request, _: INodeNo, fh: FileHandle, owner: LockOwner, reply: ReplyEmpty) {
-        self.ask(request, reply::done(reply), |mount, ask| mount.flush(fh.0, owner.0, ask));
+        self.ask(request, reply::done(reply), |mount, ask| {
+            mount.flush(fh.0, owner.0, ask)
+        });
     }
 
     fn release(
@@ -312,11 +350,15 @@ impl Filesystem for Fuse {
 
     fn opendir(&self, request: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         let who = self.who(request);
-        self.ask(request, reply::directory_opened(reply), |mount, ask| mount.opendir(&who, ino.0, ask));
+        self.ask(request, reply::directory_opened(reply), |mount, ask| {
+            mount.opendir(&who, ino.0, ask)
+        });
     }
 
     fn readdir(&self, request: &Request, _: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
-        self.ask(request, reply::names(reply), |mount, ask| mount.readdir(fh.0, offset, With::Names, ask));
+        self.ask(request, reply::names(reply), |mount, ask| {
+            mount.readdir(fh.0, offset, With::Names, ask)
+        });
     }
 
     fn readdirplus(&self, request: &Request, _: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
@@ -336,7 +378,9 @@ impl Filesystem for Fuse {
 
     fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {
         let who = self.who(request);
-        self.ask(request, reply::usage(reply), |mount, ask| mount.statfs(&who, ino.0, ask));
+        self.ask(request, reply::usage(reply), |mount, ask| {
+            mount.statfs(&who, ino.0, ask)
+        });
     }
 
     fn setxattr(
@@ -363,17 +407,23 @@ impl Filesystem for Fuse {
 
     fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let who = self.who(request);
-        self.ask(request, reply::sized(reply), |mount, ask| mount.getxattr(&who, ino.0, name.as_bytes(), size, ask));
+        self.ask(request, reply::sized(reply), |mount, ask| {
+            mount.getxattr(&who, ino.0, name.as_bytes(), size, ask)
+        });
     }
 
     fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let who = self.who(request);
-        self.ask(request, reply::sized(reply), |mount, ask| mount.listxattr(&who, ino.0, size, ask));
+        self.ask(request, reply::sized(reply), |mount, ask| {
+            mount.listxattr(&who, ino.0, size, ask)
+        });
     }
 
     fn removexattr(&self, request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let who = self.who(request);
-        self.ask(request, reply::done(reply), |mount, ask| mount.removexattr(&who, ino.0, name.as_bytes(), ask));
+        self.ask(request, reply::done(reply), |mount, ask| {
+            mount.removexattr(&who, ino.0, name.as_bytes(), ask)
+        });
     }
 
     /// The kernel judges by itself from the mode bits (`default_permissions`), and does not ask.
@@ -397,7 +447,9 @@ impl Filesystem for Fuse {
             return reply.error(Errno::EINVAL);
         };
         let who = self.who(request);
-        self.ask(request, reply::in_the_way(reply, lock), |mount, ask| mount.getlk(&who, ino.0, lock, ask));
+        self.ask(request, reply::in_the_way(reply, lock), |mount, ask| {
+            mount.getlk(&who, ino.0, lock, ask)
+        });
     }
 
     fn setlk(
@@ -439,7 +491,9 @@ impl Filesystem for Fuse {
         let Some(how) = allocate(mode) else {
             return reply.error(Errno::EOPNOTSUPP);
         };
-        self.ask(request, reply::done(reply), |mount, ask| mount.fallocate(fh.0, offset, length, how, ask));
+        self.ask(request, reply::done(reply), |mount, ask| {
+            mount.fallocate(fh.0, offset, length, how, ask)
+        });
     }
 
     fn lseek(&self, request: &Request, _: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
@@ -451,7 +505,9 @@ impl Filesystem for Fuse {
         let Ok(offset) = u64::try_from(offset) else {
             return reply.error(Errno::ENXIO);
         };
-        self.ask(request, reply::place(reply), |mount, ask| mount.lseek(fh.0, offset, sought, ask));
+        self.ask(request, reply::place(reply), |mount, ask| {
+            mount.lseek(fh.0, offset, sought, ask)
+        });
     }
 
     fn copy_file_range(
@@ -469,6 +525,8 @@ impl Filesystem for Fuse {
     ) {
         let piece = |fh: FileHandle, offset| Piece { handle: fh.0, offset };
         let (source, target) = (piece(fh_in, offset_in), piece(fh_out, offset_out));
-        self.ask(request, reply::written(reply), |mount, ask| mount.copy_file_range(source, target, len, ask));
+        self.ask(request, reply::written(reply), |mount, ask| {
+            mount.copy_file_range(source, target, len, ask)
+        });
     }
 }

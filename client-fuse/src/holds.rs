@@ -39,6 +39,15 @@ pub enum State {
     Leaving,
 }
 
+impl State {
+    fn lets_in(self) -> bool {
+        match self {
+            State::Alone | State::Settling(_) | State::Shared => true,
+            State::Out | State::Joining | State::Leaving => false,
+        }
+    }
+}
+
 /// Whether programs have something of the fileset in hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
@@ -303,8 +312,7 @@ impl Core for Holds {
             Event::Views(views) => self.views(views, &mut out),
             Event::Tick(used) => self.tick(now, used, &mut out),
         }
-        let may_go = matches!(self.state, State::Alone | State::Settling(_) | State::Shared);
-        if may_go && before != self.state {
+        if before.lets_in() < self.state.lets_in() {
             out.push(Action::Admit);
         }
         out

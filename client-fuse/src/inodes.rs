@@ -277,7 +277,9 @@ impl Table {
     /// The inode in the instance of `directory`: a name and what it leads to are seen in one, but for mount points.
     fn beside(&self, fid: Fid, directory: u64) -> Option<&Arc<Inode>> {
         let (instance, _) = Instance::of_node(directory).ok()?;
-        self.inodes.get(&instance.node(fid.vnode)).filter(|inode| inode.fid == fid)
+        self.inodes
+            .get(&instance.node(fid.vnode))
+            .filter(|inode| inode.fid == fid)
     }
 
     fn drop_name(&self, fid: Fid, key: &(u64, FileName)) {
@@ -383,7 +385,9 @@ impl Inode {
     /// Its attributes, as far as they are known during `stay` and nothing of ours is changing them.
     pub fn believed(&self, stay: u64) -> Option<Attributes> {
         let state = self.state.lock();
-        let believed = state.believed.filter(|believed| believed.stay == stay && state.changing == 0);
+        let believed = state
+            .believed
+            .filter(|believed| believed.stay == stay && state.changing == 0);
         believed.map(|believed| believed.attributes)
     }
 

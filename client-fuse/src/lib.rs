@@ -19,6 +19,7 @@ pub mod ops;
 mod points;
 pub mod proof;
 pub mod resolve;
+pub mod serve;
 pub mod served;
 pub mod table;
 pub mod told;

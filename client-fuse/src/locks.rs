@@ -45,13 +45,17 @@ impl Locks {
 
     /// Whether `owner` has a lock on `fid`.
     pub fn has(&self, fid: Fid, owner: u64) -> bool {
-        self.files.get(&fid).is_some_and(|held| held.iter().any(|lock| lock.owner == owner))
+        self.files
+            .get(&fid)
+            .is_some_and(|held| held.iter().any(|lock| lock.owner == owner))
     }
 
     /// All of them.
     pub fn all(&self) -> Vec<(Fid, Lock)> {
         let files = self.files.iter();
-        files.flat_map(|(fid, held)| held.iter().map(|lock| (*fid, *lock))).collect()
+        files
+            .flat_map(|(fid, held)| held.iter().map(|lock| (*fid, *lock)))
+            .collect()
     }
 
     /// Whether there is none.
@@ -88,7 +92,11 @@ mod tests {
     }
 
     fn ranges(locks: &Locks) -> Vec<(u64, u64, u64, LockKind)> {
-        let mut all: Vec<_> = locks.all().iter().map(|(_, l)| (l.owner, l.first, l.last, l.kind)).collect();
+        let mut all: Vec<_> = locks
+            .all()
+            .iter()
+            .map(|(_, l)| (l.owner, l.first, l.last, l.kind))
+            .collect();
         all.sort_by_key(|(owner, first, ..)| (*owner, *first));
         all
     }

@@ -4,7 +4,6 @@
 //! pass it was given. None of that waits: what cannot go on is kept with what is to be done then.
 
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
 
 use baton_rpc::sessions::{Order, Sessions, Setup, Who};
 use baton_types::call::{Answer, Request};
@@ -30,8 +29,6 @@ use crate::who::Threads;
 const FIRST_FILESET: &str = "root.cell";
 /// The kernel's number for the root of a mount.
 pub const ROOT: u64 = 1;
-/// When a session ends, so long is waited for what was not said yet.
-const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// One mounted cell.
 pub struct Mount {
@@ -98,12 +95,6 @@ impl Mount {
     pub fn attached(&self, kernel: Kernel) {
         let is_first = self.kernel.set(kernel).is_ok();
         assert!(is_first, "a mount has one kernel");
-    }
-
-    /// Says what was not said, gives back what is held.
-    pub fn stop(&self) {
-        self.waiting.close();
-        self.sessions().stop(STOP_WITHIN);
     }
 
     /// The way to the servers.
@@ -189,7 +180,9 @@ impl Mount {
     /// Where the mount starts; the first who finds out says it for all.
     fn first(&self, target: Target) -> Target {
         let mut instances = self.instances.lock();
-        let first = instances.get_or_insert_with(|| Instances::new(target)).get(Instance::ROOT);
+        let first = instances
+            .get_or_insert_with(|| Instances::new(target))
+            .get(Instance::ROOT);
         first.map_or(target, |seen| seen.target)
     }
 
@@ -200,7 +193,8 @@ impl Mount {
         }
         let root = pass.fileset.root()?;
         let inode = self.inodes.tell(Instance::ROOT, &root, None)?;
-        pass.fileset.view(self.clock.now(), self, Instance::ROOT, Box::new(|| {}));
+        pass.fileset
+            .view(self.clock.now(), self, Instance::ROOT, Box::new(|| {}));
         Ok(inode)
     }
 
@@ -217,7 +211,9 @@ impl Mount {
         let located = move |mount: &Arc<Mount>, record: Result<_>| {
             let entered = record.and_then(|record| {
                 let mut instances = mount.instances.lock();
-                let instances = instances.as_mut().ok_or_else(|| Error::new(Kind::Stale, "mount point"))?;
+                let instances = instances
+                    .as_mut()
+                    .ok_or_else(|| Error::new(Kind::Stale, "mount point"))?;
                 let gone = || Error::new(Kind::Stale, "mount point");
                 let version = instances.get(above).ok_or_else(gone)?.target.version;
                 let target = Target::enter(version, leads_to, &record)?;
@@ -318,7 +314,7 @@ impl Mount {
                 if let Some((_, lsn)) = after {
                     pass.fileset.changed(*lsn);
                 }
-                for inode in &about {
+                if let Some(inode) = &about {
                     let known = after.filter(|(object, _)| object.fid == inode.fid);
                     inode.end(known.map(|(object, lsn)| (*lsn, object.attributes)), belief.stay());
                 }

@@ -205,7 +205,10 @@ impl Opens {
     pub fn known(&self, fileset: FilesetId) -> Vec<Fid> {
         let files = self.files.lock();
         let of_it = files.iter().filter(|(fid, _)| fid.fileset == fileset);
-        of_it.filter(|(_, file)| file.server != Server::Unaware).map(|(fid, _)| *fid).collect()
+        of_it
+            .filter(|(_, file)| file.server != Server::Unaware)
+            .map(|(fid, _)| *fid)
+            .collect()
     }
 
     /// The server has forgotten all that it knew of a fileset.
@@ -281,7 +284,10 @@ mod tests {
         let (tell, hear) = mpsc::channel();
         assert_eq!(opens.open(FILE, Tell::AtOnce, never), Next::Tell);
         assert_eq!(opens.close(FILE), Next::Done, "the server is being told of the open");
-        assert_eq!(opens.open(FILE, Tell::AtOnce, move || tell.send(()).unwrap()), Next::Later);
+        assert_eq!(
+            opens.open(FILE, Tell::AtOnce, move || tell.send(()).unwrap()),
+            Next::Later
+        );
         assert_eq!(opens.told(FILE, Outcome::Known), Next::Tell, "of the close");
         assert!(hear.try_recv().is_err());
         assert_eq!(opens.told(FILE, Outcome::Unknown), Next::Done);
@@ -303,7 +309,10 @@ mod tests {
         let opens = Opens::default();
         let (tell, hear) = mpsc::channel();
         assert_eq!(opens.keep(FILE), Keep::Closed);
-        assert_eq!(opens.open(FILE, Tell::IfAsked, move || tell.send(()).unwrap()), Next::Later);
+        assert_eq!(
+            opens.open(FILE, Tell::IfAsked, move || tell.send(()).unwrap()),
+            Next::Later
+        );
         opens.kept(FILE, Keep::Closed);
         assert!(hear.try_recv().is_ok());
         assert!(opens.is_kept_for_nobody(FILE));

@@ -192,7 +192,9 @@ impl Mount {
                         request: request(place, newborn, time),
                         payload: bytes::Bytes::new(),
                     };
-                    mount.change(change, move |mount, pass, object| made(mount, pass, directory, name, object));
+                    mount.change(change, move |mount, pass, object| {
+                        made(mount, pass, directory, name, object)
+                    });
                 }),
             );
         });

@@ -129,9 +129,8 @@ impl Mount {
             if is_silent || fileset.is_alone_in_vain() {
                 fileset.step(now, self, Event::Lapsed);
             }
-            let is_busy = fileset.used() + IN_USE > now
-                || self.opens.any(fileset.id)
-                || !fileset.locks.lock().is_empty();
+            let is_busy =
+                fileset.used() + IN_USE > now || self.opens.any(fileset.id) || !fileset.locks.lock().is_empty();
             fileset.step(now, self, Event::Tick(if is_busy { Use::Busy } else { Use::Idle }));
         }
         self.prove(None);
@@ -224,7 +223,10 @@ impl Mount {
         }
         let inodes = self.inodes.of(fileset.id);
         // Attributes first, all of them: that waits for nobody, and no page is shown without them.
-        let mut learning: Vec<_> = inodes.iter().filter(|inode| !forget_attributes(kernel, inode)).collect();
+        let mut learning: Vec<_> = inodes
+            .iter()
+            .filter(|inode| !forget_attributes(kernel, inode))
+            .collect();
         for _ in 0..TRIES_MAX {
             if learning.is_empty() {
                 break;

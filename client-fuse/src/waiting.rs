@@ -182,7 +182,11 @@ impl Waiting {
         list.asks.retain(|(_, ask)| !ask.is_over());
         let due = list.asks.iter().filter(|(since, _)| since + PATIENCE <= now);
         let waiting = due.map(|(_, ask)| ask.clone()).collect();
-        let late = list.late.extract_if(.., |(at, _)| *at <= now).map(|(_, late)| late).collect();
+        let late = list
+            .late
+            .extract_if(.., |(at, _)| *at <= now)
+            .map(|(_, late)| late)
+            .collect();
         Some(Found { waiting, late })
     }
 
@@ -205,7 +209,8 @@ fn ends(thread: u32, gives_up: GivesUp) -> bool {
 fn has_signal(status: &str, gives_up: GivesUp) -> bool {
     let mask = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+        line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+            .unwrap_or(0)
     };
     let own = mask("SigPnd:");
     let all = own | mask("ShdPnd:");
@@ -224,7 +229,9 @@ mod tests {
     use super::*;
 
     fn status(pending: &str, shared: &str, blocked: &str, ignored: &str) -> String {
-        format!("Name:\tcat\nThreads:\t1\nSigPnd:\t{pending}\nShdPnd:\t{shared}\nSigBlk:\t{blocked}\nSigIgn:\t{ignored}\n")
+        format!(
+            "Name:\tcat\nThreads:\t1\nSigPnd:\t{pending}\nShdPnd:\t{shared}\nSigBlk:\t{blocked}\nSigIgn:\t{ignored}\n"
+        )
     }
 
     #[test]
@@ -251,7 +258,11 @@ mod tests {
     #[test]
     fn the_first_answer_is_the_only_one() {
         let (tell, hear) = mpsc::channel();
-        let ask = Ask::new(0, GivesUp::WhenKilled, Box::new(move |r: Result<u32, i32>| tell.send(r).unwrap()));
+        let ask = Ask::new(
+            0,
+            GivesUp::WhenKilled,
+            Box::new(move |r: Result<u32, i32>| tell.send(r).unwrap()),
+        );
         ask.answer(Ok(7));
         ask.refuse(libc::EIO);
         ask.answer_with(|| unreachable!("nobody waits"));
@@ -265,9 +276,13 @@ mod tests {
         let waiting = Arc::new(Waiting::new(Arc::new(clock.clone())));
         let (tell, hear) = mpsc::channel();
         // This very thread: it lives, nobody signals it.
-        let ask = Ask::new(std::process::id(), GivesUp::WhenSignalled, Box::new(move |r: Result<(), i32>| {
-            tell.send(r).unwrap();
-        }));
+        let ask = Ask::new(
+            std::process::id(),
+            GivesUp::WhenSignalled,
+            Box::new(move |r: Result<(), i32>| {
+                tell.send(r).unwrap();
+            }),
+        );
         waiting.watch(&ask);
         let (tell, late) = mpsc::channel();
         waiting.later(PATIENCE, move || tell.send(()).unwrap());

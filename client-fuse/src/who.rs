@@ -58,7 +58,9 @@ fn read(file: &File, text: &mut [u8]) -> Option<usize> {
 }
 
 fn parse(status: &[u8]) -> Vec<u32> {
-    let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"Groups:"));
+    let line = status
+        .split(|b| *b == b'\n')
+        .find_map(|line| line.strip_prefix(b"Groups:"));
     let words = line.and_then(|line| std::str::from_utf8(line).ok()).unwrap_or("");
     let mut groups: Vec<u32> = words.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     groups.sort_unstable();

@@ -45,7 +45,10 @@ fn name(text: &str) -> FileName {
 fn an_inode_lives_until_the_kernel_has_given_all_back() {
     let inodes = inodes();
     let file = object(5, FileKind::Regular);
-    let number = inodes.tell(Instance::ROOT, &file, Some((1, &name("a")))).unwrap().number;
+    let number = inodes
+        .tell(Instance::ROOT, &file, Some((1, &name("a"))))
+        .unwrap()
+        .number;
     inodes.tell(Instance::ROOT, &file, Some((1, &name("b")))).unwrap();
     assert_eq!(inodes.forget(number, 1), None);
     assert_eq!(inodes.get(number).unwrap().fid, file.fid);
@@ -72,13 +75,18 @@ fn names_move_with_what_they_lead_to() {
     inodes.unname(1, &name("b"));
     assert_eq!(inodes.named(1, &name("b")), None);
     inodes.forget(Instance::ROOT.node(one.fid.vnode), 1);
-    assert_eq!(inodes.forget(Instance::ROOT.node(two.fid.vnode), 1), Some(Instance::ROOT));
+    assert_eq!(
+        inodes.forget(Instance::ROOT.node(two.fid.vnode), 1),
+        Some(Instance::ROOT)
+    );
 }
 
 #[test]
 fn attributes_that_a_change_crossed_are_not_believed() {
     let inodes = inodes();
-    let inode = inodes.tell(Instance::ROOT, &object(5, FileKind::Regular), None).unwrap();
+    let inode = inodes
+        .tell(Instance::ROOT, &object(5, FileKind::Regular), None)
+        .unwrap();
     let old = attributes(FileKind::Regular, 1);
     let look = inode.look();
     inode.learn(look, 3, &old);
@@ -99,7 +107,9 @@ fn attributes_that_a_change_crossed_are_not_believed() {
 #[test]
 fn of_two_changes_the_later_one_is_believed_in_whichever_order_they_are_told() {
     let inodes = inodes();
-    let inode = inodes.tell(Instance::ROOT, &object(5, FileKind::Regular), None).unwrap();
+    let inode = inodes
+        .tell(Instance::ROOT, &object(5, FileKind::Regular), None)
+        .unwrap();
     let (first, second) = (attributes(FileKind::Regular, 1), attributes(FileKind::Regular, 2));
     inode.begin();
     inode.begin();
@@ -115,7 +125,9 @@ fn of_two_changes_the_later_one_is_believed_in_whichever_order_they_are_told() {
 #[test]
 fn other_bytes_under_the_same_time_and_size_are_noticed() {
     let inodes = inodes();
-    let inode = inodes.tell(Instance::ROOT, &object(5, FileKind::Regular), None).unwrap();
+    let inode = inodes
+        .tell(Instance::ROOT, &object(5, FileKind::Regular), None)
+        .unwrap();
     assert_eq!(inode.telling(&attributes(FileKind::Regular, 1)), Pages::Known);
     assert_eq!(inode.telling(&attributes(FileKind::Regular, 1)), Pages::Known);
     assert_eq!(inode.telling(&attributes(FileKind::Regular, 2)), Pages::Misjudged);

@@ -39,7 +39,11 @@ struct Copy {
 impl Mount {
     /// Copies up to `len` bytes; the answer says how many.
     pub fn copy_file_range(&self, source: Piece, target: Piece, len: u64, ask: &Ask<u32>) {
-        let usable = |piece: Piece| self.handles.get(piece.handle).and_then(|handle| handle.usable().map(|()| handle));
+        let usable = |piece: Piece| {
+            self.handles
+                .get(piece.handle)
+                .and_then(|handle| handle.usable().map(|()| handle))
+        };
         let handles = usable(source).and_then(|from| Ok((from, usable(target)?)));
         let (from, to) = match handles {
             Ok(handles) => handles,
@@ -78,11 +82,16 @@ impl Mount {
             len: left.min(PIECE) as u32,
         };
         let mount = self.this();
-        self.call(&copy.source.who.clone(), request, Bytes::new(), move |answer| match answer {
-            Ok((_, bytes)) if bytes.is_empty() => copy.ask.answer(Ok(copy.done as u32)),
-            Ok((_, bytes)) => mount.copy_piece(copy, bytes),
-            Err(error) => copy.stop(error),
-        });
+        self.call(
+            &copy.source.who.clone(),
+            request,
+            Bytes::new(),
+            move |answer| match answer {
+                Ok((_, bytes)) if bytes.is_empty() => copy.ask.answer(Ok(copy.done as u32)),
+                Ok((_, bytes)) => mount.copy_piece(copy, bytes),
+                Err(error) => copy.stop(error),
+            },
+        );
     }
 
     fn copy_piece(&self, mut copy: Copy, bytes: Bytes) {

@@ -9,7 +9,11 @@ use crate::waiting::Ask;
 impl Mount {
     /// Does `how` to `len` bytes from `offset` on.
     pub fn fallocate(&self, handle: u64, offset: u64, len: u64, how: Allocate, ask: &Ask<()>) {
-        let handle = match self.handles.get(handle).and_then(|handle| handle.usable().map(|()| handle)) {
+        let handle = match self
+            .handles
+            .get(handle)
+            .and_then(|handle| handle.usable().map(|()| handle))
+        {
             Ok(handle) => handle,
             Err(error) => return ask.answer(Err(error)),
         };

@@ -30,9 +30,9 @@ impl Mount {
     pub(super) fn make_durable(&self, pass: &Pass, then: impl FnOnce(Result<()>) + Send + 'static) {
         match pass.fileset.lsn() {
             0 => then(Ok(())), // nothing was changed
-            lsn => {
+            _ => {
                 let done = move |answer: Result<_>| then(answer.map(|_| ()));
-                self.sessions().sync(pass.fileset.id, lsn, Box::new(done));
+                self.sessions().sync(pass.fileset.id, Box::new(done));
             }
         }
     }

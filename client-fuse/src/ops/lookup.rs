@@ -38,7 +38,16 @@ impl Mount {
                     Err(error) => return asked.answer(Err(error)),
                 };
                 if object.attributes.kind == FileKind::MountPoint {
-                    return mount.lookup_beyond(&who, Beyond { directory, name, pass, point: object.fid }, &asked);
+                    return mount.lookup_beyond(
+                        &who,
+                        Beyond {
+                            directory,
+                            name,
+                            pass,
+                            point: object.fid,
+                        },
+                        &asked,
+                    );
                 }
                 mount.tell_entry(pass, directory, name, object, &asked);
             });
@@ -118,9 +127,14 @@ impl Mount {
                 if let Err(error) = pass {
                     return asked.answer(Err(error));
                 }
-                calling.call(&who, Request::LookupParent { fid: below }, Bytes::new(), move |answer| {
-                    asked.answer_with(|| Ok(Entry::Found(mount.unnamed(instance, &object(answer)?)?)));
-                });
+                calling.call(
+                    &who,
+                    Request::LookupParent { fid: below },
+                    Bytes::new(),
+                    move |answer| {
+                        asked.answer_with(|| Ok(Entry::Found(mount.unnamed(instance, &object(answer)?)?)));
+                    },
+                );
             });
         });
     }
@@ -167,7 +181,9 @@ impl Mount {
             let mount = mount.clone();
             let asked = ask.clone();
             calling.call(&who, Request::Getattr { fid }, Bytes::new(), move |answer| {
-                beyond.pass.answer(&asked, |belief| mount.root_entry(belief, &beyond, instance, &object(answer)?));
+                beyond.pass.answer(&asked, |belief| {
+                    mount.root_entry(belief, &beyond, instance, &object(answer)?)
+                });
                 mount.unpin(instance);
             });
         });

@@ -9,7 +9,11 @@ use crate::waiting::Ask;
 impl Mount {
     /// Where `sought` begins, from `offset` on.
     pub fn lseek(&self, handle: u64, offset: u64, sought: Sought, ask: &Ask<u64>) {
-        let handle = match self.handles.get(handle).and_then(|handle| handle.usable().map(|()| handle)) {
+        let handle = match self
+            .handles
+            .get(handle)
+            .and_then(|handle| handle.usable().map(|()| handle))
+        {
             Ok(handle) => handle,
             Err(error) => return ask.answer(Err(error)),
         };

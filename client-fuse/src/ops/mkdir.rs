@@ -12,6 +12,10 @@ use crate::waiting::Ask;
 impl Mount {
     /// Makes a directory.
     pub fn mkdir(&self, who: &Arc<Who>, new: New, ask: &Ask<Entry>) {
-        self.make_entry(who, new, ask, |place, newborn, time| Request::Mkdir { place, newborn, time });
+        self.make_entry(who, new, ask, |place, newborn, time| Request::Mkdir {
+            place,
+            newborn,
+            time,
+        });
     }
 }

@@ -69,17 +69,22 @@ impl Mount {
             Next::Later => {}
             Next::Tell => {
                 let mount = self.this();
-                self.call(&self.own, Request::Open { fid }, Bytes::new(), move |answer| match answer {
-                    Ok(_) => {
-                        mount.opened_at_server(fid, Ok(()));
-                        mount.opened(&who, &inode, &pass, &ask);
-                    }
-                    Err(error) => {
-                        mount.opens.close(fid);
-                        mount.opened_at_server(fid, Err(error.clone()));
-                        ask.answer(Err(error));
-                    }
-                });
+                self.call(
+                    &self.own,
+                    Request::Open { fid },
+                    Bytes::new(),
+                    move |answer| match answer {
+                        Ok(_) => {
+                            mount.opened_at_server(fid, Ok(()));
+                            mount.opened(&who, &inode, &pass, &ask);
+                        }
+                        Err(error) => {
+                            mount.opens.close(fid);
+                            mount.opened_at_server(fid, Err(error.clone()));
+                            ask.answer(Err(error));
+                        }
+                    },
+                );
             }
         }
     }

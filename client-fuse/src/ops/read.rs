@@ -9,7 +9,11 @@ use crate::waiting::Ask;
 impl Mount {
     /// At most `len` bytes from `offset` on; fewer at the end of the file only.
     pub fn read(&self, handle: u64, offset: u64, len: u32, ask: &Ask<Bytes>) {
-        let handle = match self.handles.get(handle).and_then(|handle| handle.usable().map(|()| handle)) {
+        let handle = match self
+            .handles
+            .get(handle)
+            .and_then(|handle| handle.usable().map(|()| handle))
+        {
             Ok(handle) => handle,
             Err(error) => return ask.answer(Err(error)),
         };

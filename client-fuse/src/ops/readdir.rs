@@ -118,7 +118,10 @@ impl Mount {
         ask: &Ask<Listing>,
     ) {
         let instance = handle.inode.instance;
-        let after = page.names.iter().skip_while(|listed| from != 0 && listed.cookie <= from);
+        let after = page
+            .names
+            .iter()
+            .skip_while(|listed| from != 0 && listed.cookie <= from);
         rows.extend(after.map(|listed| Row {
             number: instance.node(listed.fid.vnode),
             kind: listed.kind,
@@ -155,10 +158,7 @@ impl Mount {
             cookie,
             object: None,
         };
-        let all = [
-            row(inode.number, b".", AFTER_SELF),
-            row(above, b"..", AFTER_PARENT),
-        ];
+        let all = [row(inode.number, b".", AFTER_SELF), row(above, b"..", AFTER_PARENT)];
         all.into_iter().filter(|row| row.cookie > cookie).collect()
     }
 }
@@ -194,7 +194,10 @@ impl Listing {
         if object.attributes.kind == FileKind::MountPoint {
             return None;
         }
-        let mut found = self.mount.found(self.belief, &self.handle.inode, Some(&name), object).ok()?;
+        let mut found = self
+            .mount
+            .found(self.belief, &self.handle.inode, Some(&name), object)
+            .ok()?;
         if self.freshness == Freshness::Kept {
             found.keeps = Keeps::Not; // it may have changed since it was listed
         }

@@ -59,7 +59,10 @@ impl Mount {
                 who,
                 pass,
                 about: moved,
-                others: [Some(from.clone()), Some(into.clone()), met].into_iter().flatten().collect(),
+                others: [Some(from.clone()), Some(into.clone()), met]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
                 request: Request::Rename {
                     source,
                     target,
@@ -78,7 +81,9 @@ impl Mount {
                         Meets::Anything | Meets::Nothing => Exchange::No,
                     };
                     let [source, target] = &names;
-                    mount.inodes.rename((from.number, source), (into.number, target), exchange);
+                    mount
+                        .inodes
+                        .rename((from.number, source), (into.number, target), exchange);
                 }
                 asked.answer(object.map(|_| ()));
             });

@@ -14,7 +14,9 @@ use crate::waiting::Ask;
 impl Mount {
     /// Sets attributes of the inode with this number; of an open file as whoever opened it.
     pub fn setattr(&self, who: &Arc<Who>, number: u64, handle: Option<u64>, set: SetAttributes, ask: &Ask<Stat>) {
-        let opener = handle.and_then(|handle| self.handles.get(handle).ok()).map(|handle| handle.who.clone());
+        let opener = handle
+            .and_then(|handle| self.handles.get(handle).ok())
+            .map(|handle| handle.who.clone());
         // Cutting a file is what it was opened for; the rest its owner alone may.
         let who = opener.filter(|_| set.size.is_some()).unwrap_or_else(|| who.clone());
         let asked = ask.clone();

@@ -18,7 +18,10 @@ const LATE: u64 = 1_000_000;
 impl Mount {
     /// What the fileset of this inode takes and may take.
     pub fn statfs(&self, who: &Arc<Who>, number: u64, ask: &Ask<Usage>) {
-        let fileset = self.inodes.get(number).map(|inode| self.filesets.get(inode.fid.fileset));
+        let fileset = self
+            .inodes
+            .get(number)
+            .map(|inode| self.filesets.get(inode.fid.fileset));
         let late = ask.clone();
         self.waiting.later(LATE, move || {
             let last = fileset.map_or_else(|_| Usage::default(), |fileset| *fileset.usage.lock());
@@ -43,7 +46,10 @@ impl Mount {
     pub(super) fn answer_root_late(&self, ask: &Ask<Stat>) {
         let (mount, ask) = (self.this(), ask.clone());
         self.waiting.later(LATE, move || {
-            let root = mount.inodes.get(ROOT).and_then(|inode| mount.filesets.get(inode.fid.fileset).root());
+            let root = mount
+                .inodes
+                .get(ROOT)
+                .and_then(|inode| mount.filesets.get(inode.fid.fileset).root());
             let attributes = root.map_or_else(|_| unknown_root(), |root| root.attributes);
             ask.answer(Ok(Stat {
                 number: ROOT,

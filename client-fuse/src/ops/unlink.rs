@@ -87,6 +87,9 @@ impl Mount {
     /// The inode that a name leads to, as far as the kernel was told.
     pub(super) fn known(&self, directory: &Inode, name: &FileName) -> Option<Arc<Inode>> {
         let fid = self.inodes.named(directory.number, name)?;
-        self.inodes.get(directory.instance.node(fid.vnode)).ok().filter(|inode| inode.fid == fid)
+        self.inodes
+            .get(directory.instance.node(fid.vnode))
+            .ok()
+            .filter(|inode| inode.fid == fid)
     }
 }

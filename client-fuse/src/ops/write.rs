@@ -10,7 +10,11 @@ use crate::waiting::Ask;
 impl Mount {
     /// Writes `bytes`; the answer says how many.
     pub fn write(&self, handle: u64, at: At, bytes: Bytes, when: When, ask: &Ask<u32>) {
-        let handle = match self.handles.get(handle).and_then(|handle| handle.usable().map(|()| handle)) {
+        let handle = match self
+            .handles
+            .get(handle)
+            .and_then(|handle| handle.usable().map(|()| handle))
+        {
             Ok(handle) => handle,
             Err(error) => return ask.answer(Err(error)),
         };

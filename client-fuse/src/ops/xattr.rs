@@ -73,7 +73,12 @@ impl Mount {
             return ask.answer(Err(unsupported()));
         }
         let name = name.to_vec();
-        self.change_xattr(who, number, value, ask, move |fid, time| Request::SetXattr { fid, name, how, time });
+        self.change_xattr(who, number, value, ask, move |fid, time| Request::SetXattr {
+            fid,
+            name,
+            how,
+            time,
+        });
     }
 
     /// Removes one.
@@ -82,7 +87,11 @@ impl Mount {
             return ask.answer(Err(unsupported()));
         }
         let name = name.to_vec();
-        self.change_xattr(who, number, Bytes::new(), ask, move |fid, time| Request::RemoveXattr { fid, name, time });
+        self.change_xattr(who, number, Bytes::new(), ask, move |fid, time| Request::RemoveXattr {
+            fid,
+            name,
+            time,
+        });
     }
 
     fn change_xattr(
