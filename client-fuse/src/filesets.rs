@@ -215,7 +215,7 @@ impl Fileset {
                         released.extend(control.entering.drain(..).map(|entering| self.admitted(entering)));
                     }
                     Action::Refuse => {
-                        released.extend(control.entering.drain(..).map(|entering| self.refused(entering)))
+                        released.extend(control.entering.drain(..).map(|entering| self.refused(entering)));
                     }
                     Action::Join(_) | Action::Forget(_) | Action::Settle(_) | Action::Return(_) | Action::Leave => {
                         outside.push(action);

@@ -115,7 +115,7 @@ impl Filesystem for Fuse {
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let who = self.who(request);
         self.ask(request, reply::entry(reply), |mount, ask| {
-            mount.lookup(&who, parent.0, name.as_bytes(), ask)
+            mount.lookup(&who, parent.0, name.as_bytes(), ask);
         });
     }
 
@@ -126,7 +126,7 @@ impl Filesystem for Fuse {
     fn getattr(&self, request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         let who = self.who(request);
         self.ask(request, reply::attributes(reply), |mount, ask| {
-            mount.getattr(&who, ino.0, ask)
+            mount.getattr(&who, ino.0, ask);
         });
     }
 
@@ -158,14 +158,14 @@ impl Filesystem for Fuse {
         };
         let (who, handle) = (self.who(request), fh.map(|fh| fh.0));
         self.ask(request, reply::attributes(reply), |mount, ask| {
-            mount.setattr(&who, ino.0, handle, set, ask)
+            mount.setattr(&who, ino.0, handle, set, ask);
         });
     }
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
         let who = self.who(request);
         self.ask(request, reply::data(reply), |mount, ask| {
-            mount.readlink(&who, ino.0, ask)
+            mount.readlink(&who, ino.0, ask);
         });
     }
 
@@ -190,7 +190,7 @@ impl Filesystem for Fuse {
         let (who, new) = (self.who(request), new(parent, name, mode, umask));
         let device = reply::device_from_kernel(rdev);
         self.ask(request, reply::entry(reply), |mount, ask| {
-            mount.mknod(&who, new, kind, device, ask)
+            mount.mknod(&who, new, kind, device, ask);
         });
     }
 
@@ -202,14 +202,14 @@ impl Filesystem for Fuse {
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let who = self.who(request);
         self.ask(request, reply::done(reply), |mount, ask| {
-            mount.unlink(&who, parent.0, name.as_bytes(), ask)
+            mount.unlink(&who, parent.0, name.as_bytes(), ask);
         });
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let who = self.who(request);
         self.ask(request, reply::done(reply), |mount, ask| {
-            mount.rmdir(&who, parent.0, name.as_bytes(), ask)
+            mount.rmdir(&who, parent.0, name.as_bytes(), ask);
         });
     }
 
@@ -217,7 +217,7 @@ impl Filesystem for Fuse {
         let (who, new) = (self.who(request), new(parent, name, SYMLINK_MODE, 0));
         let target = target.as_os_str().as_bytes().to_vec();
         self.ask(request, reply::entry(reply), |mount, ask| {
-            mount.symlink(&who, new, target, ask)
+            mount.symlink(&who, new, target, ask);
         });
     }
 
@@ -240,14 +240,14 @@ impl Filesystem for Fuse {
         let who = self.who(request);
         let (source, target) = ((parent.0, name.as_bytes()), (newparent.0, newname.as_bytes()));
         self.ask(request, reply::done(reply), |mount, ask| {
-            mount.rename(&who, source, target, meets, ask)
+            mount.rename(&who, source, target, meets, ask);
         });
     }
 
     fn link(&self, request: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (who, new) = (self.who(request), new(parent, name, 0, 0));
         self.ask(request, reply::entry(reply), |mount, ask| {
-            mount.link(&who, ino.0, new, ask)
+            mount.link(&who, ino.0, new, ask);
         });
     }
 
@@ -259,7 +259,7 @@ impl Filesystem for Fuse {
         };
         let who = self.who(request);
         self.ask(request, reply::opened(reply), |mount, ask| {
-            mount.open(&who, ino.0, start, ask)
+            mount.open(&who, ino.0, start, ask);
         });
     }
 
@@ -280,7 +280,7 @@ impl Filesystem for Fuse {
         };
         let (who, new) = (self.who(request), new(parent, name, mode, umask));
         self.ask(request, reply::created(reply), |mount, ask| {
-            mount.create(&who, new, there, ask)
+            mount.create(&who, new, there, ask);
         });
     }
 
@@ -296,7 +296,7 @@ impl Filesystem for Fuse {
         reply: ReplyData,
     ) {
         self.ask(request, reply::data(reply), |mount, ask| {
-            mount.read(fh.0, offset, size, ask)
+            mount.read(fh.0, offset, size, ask);
         });
     }
 
@@ -320,13 +320,13 @@ impl Filesystem for Fuse {
         let when = if is_durable { When::Durable } else { When::Accepted };
         let bytes = Bytes::copy_from_slice(data);
         self.ask(request, reply::written(reply), |mount, ask| {
-            mount.write(fh.0, at, bytes, when, ask)
+            mount.write(fh.0, at, bytes, when, ask);
         });
     }
 
     fn flush(&self, request: &Request, _: INodeNo, fh: FileHandle, owner: LockOwner, reply: ReplyEmpty) {
         self.ask(request, reply::done(reply), |mount, ask| {
-            mount.flush(fh.0, owner.0, ask)
+            mount.flush(fh.0, owner.0, ask);
         });
     }
 
@@ -351,13 +351,13 @@ impl Filesystem for Fuse {
     fn opendir(&self, request: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         let who = self.who(request);
         self.ask(request, reply::directory_opened(reply), |mount, ask| {
-            mount.opendir(&who, ino.0, ask)
+            mount.opendir(&who, ino.0, ask);
         });
     }
 
     fn readdir(&self, request: &Request, _: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
         self.ask(request, reply::names(reply), |mount, ask| {
-            mount.readdir(fh.0, offset, With::Names, ask)
+            mount.readdir(fh.0, offset, With::Names, ask);
         });
     }
 
@@ -379,7 +379,7 @@ impl Filesystem for Fuse {
     fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {
         let who = self.who(request);
         self.ask(request, reply::usage(reply), |mount, ask| {
-            mount.statfs(&who, ino.0, ask)
+            mount.statfs(&who, ino.0, ask);
         });
     }
 
@@ -401,28 +401,28 @@ impl Filesystem for Fuse {
         };
         let (who, value) = (self.who(request), Bytes::copy_from_slice(value));
         self.ask(request, reply::done(reply), |mount, ask| {
-            mount.setxattr(&who, ino.0, name.as_bytes(), value, how, ask);
+            mount.setxattr(&who, ino.0, (name.as_bytes(), how), value, ask);
         });
     }
 
     fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let who = self.who(request);
         self.ask(request, reply::sized(reply), |mount, ask| {
-            mount.getxattr(&who, ino.0, name.as_bytes(), size, ask)
+            mount.getxattr(&who, ino.0, name.as_bytes(), size, ask);
         });
     }
 
     fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let who = self.who(request);
         self.ask(request, reply::sized(reply), |mount, ask| {
-            mount.listxattr(&who, ino.0, size, ask)
+            mount.listxattr(&who, ino.0, size, ask);
         });
     }
 
     fn removexattr(&self, request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let who = self.who(request);
         self.ask(request, reply::done(reply), |mount, ask| {
-            mount.removexattr(&who, ino.0, name.as_bytes(), ask)
+            mount.removexattr(&who, ino.0, name.as_bytes(), ask);
         });
     }
 
@@ -448,7 +448,7 @@ impl Filesystem for Fuse {
         };
         let who = self.who(request);
         self.ask(request, reply::in_the_way(reply, lock), |mount, ask| {
-            mount.getlk(&who, ino.0, lock, ask)
+            mount.getlk(&who, ino.0, lock, ask);
         });
     }
 
@@ -492,7 +492,7 @@ impl Filesystem for Fuse {
             return reply.error(Errno::EOPNOTSUPP);
         };
         self.ask(request, reply::done(reply), |mount, ask| {
-            mount.fallocate(fh.0, offset, length, how, ask)
+            mount.fallocate(fh.0, offset, length, how, ask);
         });
     }
 
@@ -506,7 +506,7 @@ impl Filesystem for Fuse {
             return reply.error(Errno::ENXIO);
         };
         self.ask(request, reply::place(reply), |mount, ask| {
-            mount.lseek(fh.0, offset, sought, ask)
+            mount.lseek(fh.0, offset, sought, ask);
         });
     }
 
@@ -526,7 +526,7 @@ impl Filesystem for Fuse {
         let piece = |fh: FileHandle, offset| Piece { handle: fh.0, offset };
         let (source, target) = (piece(fh_in, offset_in), piece(fh_out, offset_out));
         self.ask(request, reply::written(reply), |mount, ask| {
-            mount.copy_file_range(source, target, len, ask)
+            mount.copy_file_range(source, target, len, ask);
         });
     }
 }

@@ -78,7 +78,7 @@ pub enum Event {
     Left,
     /// The session is over.
     Lost,
-    /// The lifetime is about to end, and was not renewed.
+    /// The lifetime is over, or about to be.
     Lapsed,
     /// It is seen under so many paths: the kernel takes each for another tree.
     Views(usize),
@@ -307,12 +307,11 @@ impl Core for Holds {
                 self.revoked = 0; // another session's serials
                 self.out(&mut out);
             }
-            Event::Lapsed if self.state == State::Alone => self.out(&mut out),
-            Event::Lapsed => {}
+            Event::Lapsed => self.out(&mut out),
             Event::Views(views) => self.views(views, &mut out),
             Event::Tick(used) => self.tick(now, used, &mut out),
         }
-        if before.lets_in() < self.state.lets_in() {
+        if !before.lets_in() && self.state.lets_in() {
             out.push(Action::Admit);
         }
         out

@@ -175,12 +175,13 @@ impl Opens {
         !self.files.lock().contains_key(&fid)
     }
 
-    /// The open files of a fileset that its server is unaware of; it is to be told of each.
+    /// The open files of a fileset: its server is to be told of each, again of those it was told of, too. It may have
+    /// forgotten.
     pub fn to_tell(&self, fileset: FilesetId) -> Vec<Fid> {
         let mut files = self.files.lock();
         let of_it = files.iter_mut().filter(|(fid, _)| fid.fileset == fileset);
-        let unaware = of_it.filter(|(_, file)| file.count > 0 && file.server == Server::Unaware);
-        unaware
+        of_it
+            .filter(|(_, file)| file.count > 0 && file.server != Server::Busy)
             .map(|(fid, file)| {
                 file.server = Server::Busy;
                 *fid
@@ -326,6 +327,8 @@ mod tests {
         assert!(opens.to_tell(FILE.fileset).is_empty());
         opens.told(FILE, Outcome::Known);
         assert_eq!(opens.known(FILE.fileset), [FILE]);
+        assert_eq!(opens.to_tell(FILE.fileset), [FILE], "another time, it is told again");
+        opens.told(FILE, Outcome::Known);
         opens.lost(FILE.fileset);
         assert_eq!(opens.to_tell(FILE.fileset), [FILE]);
     }

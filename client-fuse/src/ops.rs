@@ -193,7 +193,7 @@ impl Mount {
                         payload: bytes::Bytes::new(),
                     };
                     mount.change(change, move |mount, pass, object| {
-                        made(mount, pass, directory, name, object)
+                        made(mount, pass, directory, name, object);
                     });
                 }),
             );

@@ -72,6 +72,13 @@ impl Events for Told {
         self.step(fileset, Event::Rejoined(hold, serial));
     }
 
+    fn lapsed(&self, aggregate: AggregateId, filesets: &[FilesetId]) {
+        tracing::warn!(%aggregate, ?filesets, "the server was silent for a lifetime: nothing of before counts");
+        for id in filesets {
+            self.step(*id, Event::Lapsed);
+        }
+    }
+
     fn lost(&self, aggregate: AggregateId, filesets: &[FilesetId]) {
         tracing::error!(%aggregate, ?filesets, "the session is lost: locks are gone, and what was not yet durable");
         let Some(mount) = self.0.upgrade() else {

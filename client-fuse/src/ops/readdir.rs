@@ -63,6 +63,13 @@ enum Freshness {
     Kept,
 }
 
+/// One request for names.
+struct Reading {
+    handle: Arc<Handle>,
+    pass: Pass,
+    ask: Ask<Listing>,
+}
+
 impl Mount {
     /// Names from `cookie` on.
     pub fn readdir(&self, handle: u64, cookie: u64, with: With, ask: &Ask<Listing>) {
@@ -72,51 +79,44 @@ impl Mount {
         };
         let ask = ask.clone();
         self.enter(handle.inode.fid.fileset, move |mount, pass| match pass {
-            Ok(pass) => mount.list(handle, pass, cookie, with, ask),
+            Ok(pass) => mount.list(Reading { handle, pass, ask }, cookie, with),
             Err(error) => ask.answer(Err(error)),
         });
     }
 
-    fn list(&self, handle: Arc<Handle>, pass: Pass, cookie: u64, with: With, ask: Ask<Listing>) {
-        let dots = self.dots(&handle, cookie);
+    fn list(&self, reading: Reading, cookie: u64, with: With) {
+        let dots = self.dots(&reading.handle, cookie);
         // A listing of the server begins at 0; ours has two names before that.
         let from = if cookie <= AFTER_PARENT { 0 } else { cookie };
-        if let Some(page) = handle.kept(&pass, from, with) {
-            return self.tell_listing(&handle, &pass, (from, dots), &page, Freshness::Kept, &ask);
+        if let Some(page) = reading.handle.kept(&reading.pass, from, with) {
+            return self.tell_listing(&reading, (from, dots), &page, Freshness::Kept);
         }
-        let look = handle.inode.look();
+        let look = reading.handle.inode.look();
         let request = Request::Readdir {
-            fid: handle.inode.fid,
+            fid: reading.handle.inode.fid,
             cookie: from,
             bytes: PAGE_BYTES,
             plus: with == With::Attributes,
         };
         let mount = self.this();
-        self.call(&handle.who.clone(), request, Bytes::new(), move |answer| {
+        self.call(&reading.handle.who.clone(), request, Bytes::new(), move |answer| {
             let (names, is_end) = match listing(answer) {
                 Ok(listing) => listing,
-                Err(error) => return ask.answer(Err(error)),
+                Err(error) => return reading.ask.answer(Err(error)),
             };
             let page = Arc::new(Page {
                 names,
                 is_end,
                 look,
-                stay: pass.believe(Belief::stay),
+                stay: reading.pass.believe(Belief::stay),
             });
-            *handle.listed.lock() = Some(page.clone());
-            mount.tell_listing(&handle, &pass, (from, dots), &page, Freshness::Fresh, &ask);
+            *reading.handle.listed.lock() = Some(page.clone());
+            mount.tell_listing(&reading, (from, dots), &page, Freshness::Fresh);
         });
     }
 
-    fn tell_listing(
-        &self,
-        handle: &Arc<Handle>,
-        pass: &Pass,
-        (from, mut rows): (u64, Vec<Row>),
-        page: &Page,
-        freshness: Freshness,
-        ask: &Ask<Listing>,
-    ) {
+    fn tell_listing(&self, reading: &Reading, (from, mut rows): (u64, Vec<Row>), page: &Page, freshness: Freshness) {
+        let Reading { handle, pass, ask } = reading;
         let instance = handle.inode.instance;
         let after = page
             .names

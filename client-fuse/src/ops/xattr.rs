@@ -68,7 +68,7 @@ impl Mount {
     }
 
     /// Sets one.
-    pub fn setxattr(&self, who: &Arc<Who>, number: u64, name: &[u8], value: Bytes, how: SetXattr, ask: &Ask<()>) {
+    pub fn setxattr(&self, who: &Arc<Who>, number: u64, (name, how): (&[u8], SetXattr), value: Bytes, ask: &Ask<()>) {
         if name == CAPABILITY || ACLS.contains(&name) {
             return ask.answer(Err(unsupported()));
         }
