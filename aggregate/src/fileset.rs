@@ -35,14 +35,14 @@ mod targets;
 mod xattrs;
 
 pub use acls::{read_acl, set_acl};
-pub use attributes::{SetAttributes, getattr, setattr};
+pub use attributes::{SetAttributes, getattr, root, setattr};
 pub(crate) use attributes::{kind, load, save};
 pub use create::{Birth, create, create_mount_point, make_root, mkdir, mknod, symlink};
 pub use items::Items;
 pub use links::{Holders, link, remove_mount_point, rmdir, unlink};
 pub use names::{Names, Place, lookup, lookup_parent};
 pub use object::Object;
-pub use orphans::{Nameless, Progress, STEP_ITEMS_MAX, orphans, remove_step};
+pub use orphans::{Nameless, Progress, STEP_ITEMS_MAX, is_orphan, orphans, remove_step};
 pub use readdir::{Cookie, Listed, Listing, PageMax, readdir, readdirplus};
 pub use rename::{Onto, rename};
 pub use targets::{read_mount_point, readlink};

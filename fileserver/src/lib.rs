@@ -13,6 +13,14 @@
 //! | `serve` | connections in, calls to the service, answers out |
 //! | `pushes` | what clients are told unasked |
 //! | `service` | every call of every client, to its answer |
+//! | `driver` | of one aggregate: hands the state what happens, does what it says, brings calls to the store |
+//! | `session` | a client's session: whose it is, and what it was told |
+//! | `sharing` | what of others' changes must be durable before it is shown |
+//! | `durable` | who waits for a place in history |
+//! | `pool` | threads for what waits |
+//! | `ops` | the operations on files, one by one |
+//! | `right` | who may do them |
+//! | `shape` | the store's values as the wire knows them |
 //! | `who` | what a caller is to the files |
 //! | `state` | of one aggregate's clients: the four below, behind one call |
 //! | `tokens` | who may rely on what, and how that is taken back |
@@ -24,15 +32,23 @@ pub mod claims;
 pub mod control;
 pub mod daemon;
 pub mod devices;
+pub mod driver;
+pub mod durable;
 pub mod exports;
 pub mod filesets;
 pub mod follow;
 pub mod grace;
 pub mod locks;
 pub mod opens;
+pub mod ops;
+pub mod pool;
 pub mod pushes;
+pub mod right;
 pub mod serve;
 pub mod service;
+pub mod session;
+pub mod shape;
+pub mod sharing;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;

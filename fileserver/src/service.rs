@@ -3,14 +3,21 @@
 //! A call never holds up who brings it. What the store has in memory is answered in place; what would wait goes to
 //! the store's threads, or is parked until it may go on, and its [`Reply`] runs there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use baton_security::auth::Identity;
 use baton_types::call::{Answer, Request};
-use baton_types::{AggregateId, ClientId, Epoch, Error, Kind, PrincipalName};
+use baton_types::{AggregateId, ClientId, Clock, Epoch, Error, Kind, PrincipalName, Result};
 use bytes::Bytes;
+use parking_lot::RwLock;
 
-use crate::exports::Exports;
+use crate::driver::{Driver, House};
+use crate::exports::{Export, Exports};
+use crate::pool::Pool;
+use crate::pushes::Pushes;
+use crate::session::Session;
 use crate::who::{Cred, Registry};
 
 /// One call, decoded and known to be somebody's.
@@ -51,13 +58,14 @@ pub struct Bound {
 #[derive(Clone, Debug)]
 pub struct Refused {
     /// Why.
-    pub error: Error,
+    pub error: Box<Error>,
     /// Its place in history if it has one: a change that was refused is refused again. Else 0.
     pub lsn: u64,
 }
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Refused {
+        let error = Box::new(error);
         Refused { error, lsn: 0 }
     }
 }
@@ -68,16 +76,74 @@ pub type Outcome = Result<(Answer, Bytes), Refused>;
 /// Takes the outcome to the one who asked. It runs once, on any thread, and must not wait; dropped, it says nothing.
 pub type Reply = Box<dyn FnOnce(Outcome) + Send>;
 
+/// Calls in flight at once, of all clients: past that a call is refused, and its client asks again.
+const CALLS_MAX: usize = 16_384;
+/// Threads that wait for disks: as many reads as a disk does at once.
+const STORE_THREADS: usize = 8;
+
 /// The file service of this server.
 pub struct Service {
     exports: Arc<Exports>,
     registry: Arc<Registry>,
+    house: Arc<House>,
+    drivers: RwLock<BTreeMap<AggregateId, Arc<Driver>>>,
+    in_flight: Arc<AtomicUsize>,
 }
 
 impl Service {
-    /// Serves `exports` to those whom `registry` knows.
-    pub fn new(exports: Arc<Exports>, registry: Arc<Registry>) -> Service {
-        Service { exports, registry }
+    /// Serves what of `exports` it is told to, to those whom `registry` knows; `pushes` takes to clients what they are
+    /// told unasked.
+    ///
+    /// # Errors
+    /// If the system refuses a thread.
+    pub fn start(
+        exports: Arc<Exports>,
+        registry: Arc<Registry>,
+        pushes: Arc<Pushes>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Service> {
+        let pool = Pool::start(STORE_THREADS)?;
+        Ok(Service {
+            exports,
+            registry,
+            house: Arc::new(House { pool, pushes, clock }),
+            drivers: RwLock::default(),
+            in_flight: Arc::default(),
+        })
+    }
+
+    /// Exports an aggregate: from now on its calls are served. Reads from its log who held what: not for a thread that
+    /// may not wait.
+    ///
+    /// # Errors
+    /// Damage; `Exists` if it is exported already; a thread that the system refuses.
+    pub fn serve(&self, export: &Arc<Export>) -> Result<()> {
+        let driver = Driver::start(export.clone(), self.house.clone())?;
+        if let Err(error) = self.exports.insert(export.clone()) {
+            driver.stop();
+            return Err(error);
+        }
+        let before = self.drivers.write().insert(export.id, driver);
+        if let Some(before) = before {
+            before.stop();
+        }
+        Ok(())
+    }
+
+    /// Exports it no more: whoever waits for something of it is told so, and asks the location database. To be called
+    /// before its store is given up. May wait.
+    pub fn withdraw(&self, export: &Export) {
+        self.exports.remove(export);
+        let mut drivers = self.drivers.write();
+        let is_it = |driver: &Arc<Driver>| driver.export().epoch == export.epoch;
+        let driver = match drivers.get(&export.id).is_some_and(is_it) {
+            true => drivers.remove(&export.id),
+            false => None,
+        };
+        drop(drivers);
+        if let Some(driver) = driver {
+            driver.stop();
+        }
     }
 
     /// What somebody who logged in is to the files; `None` is one who did not.
@@ -87,16 +153,96 @@ impl Service {
 
     /// Sees to `call`; `reply` hears of it, here or later.
     pub fn call(&self, call: Call, reply: Reply) {
-        let found = match call.request.fileset() {
-            Some(fileset) => self.exports.find(fileset).map(drop),
-            None => Ok(()),
+        let Some(reply) = self.counted(reply) else { return };
+        let routed = match (&call.request, call.bound) {
+            (Request::Bind { aggregate, epoch }, _) => self.driver(*aggregate, *epoch).map(|driver| (driver, None)),
+            (_, Some(bound)) => self.route(&call, bound),
+            (_, None) => Err(Error::new(Kind::Invalid, "call").because("its connection is not bound")),
         };
-        let unsupported = || Error::new(Kind::Unsupported, "call").because("this version serves no files yet");
-        reply(Err(found.err().unwrap_or_else(unsupported).into()));
+        match routed {
+            Ok((driver, Some(session))) => driver.dispatch(&session, call, reply),
+            Ok((driver, None)) => self.house.pool.run(Box::new(move || driver.bind(call, reply))),
+            Err(error) => reply(Err(error.into())),
+        }
     }
 
     /// The last connection of `client` is closed. Nothing of it is lost: it may come back while its lifetime lasts.
     pub fn gone(&self, client: ClientId) {
         tracing::debug!(%client, "no connection any more");
+    }
+
+    /// A reply that counts as in flight until it has run or is dropped; `None`: there are too many, and it heard so.
+    fn counted(&self, reply: Reply) -> Option<Reply> {
+        let flight = Flight::begin(&self.in_flight);
+        if flight.0.load(Ordering::Relaxed) > CALLS_MAX {
+            let error = Error::new(Kind::Limit, "call").because(format!("{CALLS_MAX} calls are in flight"));
+            reply(Err(error.remedy("ask again").into()));
+            return None;
+        }
+        Some(Box::new(move |outcome| {
+            drop(flight);
+            reply(outcome);
+        }))
+    }
+
+    /// Who is to see to a call, and in which session.
+    fn route(&self, call: &Call, bound: Bound) -> Result<(Arc<Driver>, Option<Arc<Session>>)> {
+        let driver = self.driver(bound.aggregate, bound.epoch)?;
+        let on = || format!("session {}", call.session);
+        let session = driver.session(call.session).ok_or_else(|| {
+            let error = Error::new(Kind::WrongEpoch, on()).because("it was not taken up under this epoch");
+            error.remedy("bind again")
+        })?;
+        if session.client != call.client || session.host != call.host {
+            return Err(Error::new(Kind::Denied, on()).because("it is another client's"));
+        }
+        if let Some(fileset) = call.request.fileset() {
+            let found = self.exports.find(fileset)?;
+            if (found.id, found.epoch) != (bound.aggregate, bound.epoch) {
+                let error = Error::new(Kind::Moved, format!("fileset {fileset}"));
+                return Err(error.because("not of this connection's aggregate"));
+            }
+        }
+        Ok((driver, Some(session)))
+    }
+
+    /// The driver of an aggregate under an epoch.
+    fn driver(&self, aggregate: AggregateId, epoch: Epoch) -> Result<Arc<Driver>> {
+        let export = self.exports.of_aggregate(aggregate)?;
+        let on = || format!("aggregate {}", export.name);
+        if export.epoch != epoch {
+            let error = Error::new(Kind::WrongEpoch, on());
+            return Err(error.because(format!("served under epoch {}, asked under {epoch}", export.epoch)));
+        }
+        if !export.accepting() {
+            return Err(Error::new(Kind::Detached, on()));
+        }
+        let driver = self.drivers.read().get(&aggregate).cloned();
+        let driver = driver.filter(|driver| driver.export().epoch == epoch);
+        driver.ok_or_else(|| Error::new(Kind::Recovering, on()))
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        for export in self.exports.list() {
+            self.withdraw(&export);
+        }
+    }
+}
+
+/// A call in flight.
+struct Flight(Arc<AtomicUsize>);
+
+impl Flight {
+    fn begin(count: &Arc<AtomicUsize>) -> Flight {
+        count.fetch_add(1, Ordering::Relaxed);
+        Flight(count.clone())
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -70,26 +70,32 @@ impl Aggregate {
         })
     }
 
-    /// Ends a session: its streams, replies and ranges are forgotten, and its client too if it has no other.
+    /// Ends a session: its streams, replies and ranges are forgotten. Its client stays recorded until it holds nothing.
     ///
     /// # Errors
     /// Damage.
     pub fn end_session(&self, session: SessionId) -> Result<Lsn> {
         let ended = self.change_system(RecordKind::Session, &Operation::default(), |transaction| {
-            let client = match transaction.get(Key::session(session.0))? {
-                Some(bytes) => Some(SessionHeader::decode(&bytes)?.client),
-                None => None,
-            };
-            if let Some(client) = client
-                && let Some(bytes) = transaction.get(Key::client(client))?
-                && ClientState::decode(&bytes)?.session == session.0
-            {
-                transaction.delete(Key::client(client));
-            }
             forget(transaction, session)
         });
         self.engine.sessions.ended(session);
         ended.map(|(lsn, ())| lsn)
+    }
+
+    /// Forgets a client that holds nothing any more, unless it has come back with another session than `session`.
+    ///
+    /// # Errors
+    /// Damage.
+    pub fn forget_client(&self, client: ClientId, session: SessionId) -> Result<Lsn> {
+        let forgotten = self.change_system(RecordKind::Client, &Operation::default(), |transaction| {
+            if let Some(bytes) = transaction.get(Key::client(client))?
+                && ClientState::decode(&bytes)?.session == session.0
+            {
+                transaction.delete(Key::client(client));
+            }
+            Ok(())
+        });
+        forgotten.map(|(lsn, ())| lsn)
     }
 
     /// Gives `session` vnodes of `fileset` to name what it makes.

@@ -1,6 +1,6 @@
 //! Attributes: whose FID is still good, what `stat` tells, and what may be set.
 
-use baton_types::{Error, Fid, Kind, Timestamp, Vnode};
+use baton_types::{Error, Fid, FilesetId, Kind, Timestamp, Vnode};
 
 use super::items::Items;
 use super::names::{Place, fid};
@@ -48,6 +48,21 @@ pub fn getattr(items: &impl Items, fid: Fid) -> Result<Object, Stop> {
         fid,
         attributes: load(items, fid)?,
     })
+}
+
+/// The root directory of a fileset.
+///
+/// # Errors
+/// `NotFound` if the fileset was never finished.
+pub fn root(items: &impl Items, fileset: FilesetId) -> Result<Object, Stop> {
+    let missing = || Error::new(Kind::NotFound, format!("root of fileset {fileset}"));
+    let attributes = read(items, Vnode::ROOT)?.ok_or_else(missing)?;
+    let fid = Fid {
+        fileset,
+        vnode: Vnode::ROOT,
+        unique: attributes.unique,
+    };
+    Ok(Object { fid, attributes })
 }
 
 /// Sets attributes of a file.

@@ -58,6 +58,14 @@ pub fn orphans(items: &impl Items, after: Option<Vnode>, count_max: usize) -> Re
         .collect()
 }
 
+/// Whether a file without a name is still there.
+///
+/// # Errors
+/// A miss; damage.
+pub fn is_orphan(items: &impl Items, vnode: Vnode) -> Result<bool, Stop> {
+    Ok(items.get(Key::orphan(vnode))?.is_some())
+}
+
 /// Takes a piece of a file away that has no name and nobody holds any more. Begun, it is not kept any longer.
 ///
 /// # Errors

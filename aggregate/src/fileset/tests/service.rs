@@ -230,7 +230,7 @@ fn a_session_makes_only_what_it_was_given_numbers_for() {
             unique: 1,
             ..Operation::default()
         };
-        let called = name(&vnode.to_string());
+        let called = name(vnode.to_string());
         let place = Place {
             directory: root,
             name: &called,
@@ -276,6 +276,9 @@ fn a_client_has_one_session_and_finds_how_far_it_came() {
     assert_eq!(aggregate.session(new).unwrap().streams, []);
     assert_eq!(aggregate.client(client).unwrap().unwrap().session, new.0);
     aggregate.end_session(new).unwrap();
+    aggregate.forget_client(client, session).unwrap();
+    assert!(aggregate.client(client).unwrap().is_some(), "it came back since");
+    aggregate.forget_client(client, new).unwrap();
     assert_eq!(aggregate.client(client).unwrap(), None);
     aggregate.wait(aggregate.last()).unwrap();
     let device = Arc::new(disk.port());
