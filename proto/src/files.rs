@@ -12,7 +12,7 @@ use prost::Message;
 use crate::v1;
 use crate::wire::{FromWire, missing};
 
-pub use answer::{decode_answer, encode_answer, encode_failure};
+pub use answer::{decode_answer, decode_outcome, encode_answer, encode_failure};
 pub use call::{decode_call, encode_call, op_of};
 
 /// The first frame of a client.

@@ -11,6 +11,7 @@ mod locate;
 pub mod renewal;
 pub mod session;
 pub mod sessions;
+pub mod wire;
 
 pub use dial::{Caller, Connection, Dialer, Failures, Target};
 pub use fldb::{FldbClient, Identity};

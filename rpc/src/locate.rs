@@ -30,6 +30,9 @@ pub struct Owner {
     pub addresses: Vec<Address>,
 }
 
+/// Hears that there is news.
+pub type Listener = Box<dyn Fn() + Send>;
+
 /// What the location database says, as last heard.
 pub struct Locator {
     fldb: FldbClient,
@@ -38,6 +41,7 @@ pub struct Locator {
     /// Counts the news, for those who wait for some.
     news: Mutex<u64>,
     heard: Condvar,
+    listener: Mutex<Option<Listener>>,
     watching: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -60,6 +64,7 @@ impl Locator {
             tables: RwLock::default(),
             news: Mutex::new(0),
             heard: Condvar::new(),
+            listener: Mutex::new(None),
             watching: Mutex::new(None),
         });
         let (weak, client) = (Arc::downgrade(&locator), fldb.clone());
@@ -172,6 +177,11 @@ impl Locator {
         });
     }
 
+    /// Calls `listener` whenever something was heard, from any thread; it may not wait.
+    pub fn on_news(&self, listener: Listener) {
+        *self.listener.lock() = Some(listener);
+    }
+
     /// How often something was heard so far.
     pub fn news(&self) -> u64 {
         *self.news.lock()
@@ -212,6 +222,9 @@ impl Locator {
     fn tell(&self) {
         *self.news.lock() += 1;
         self.heard.notify_all();
+        if let Some(listener) = &*self.listener.lock() {
+            listener();
+        }
     }
 }
 

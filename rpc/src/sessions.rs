@@ -14,18 +14,33 @@
 //! | `locate.rs` | who owns a fileset's aggregate, and where that is |
 //! | `sessions/` | connections, threads, logins |
 
+mod alarm;
+mod line;
+mod session;
+mod vnodes;
+mod waiter;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use baton_security::ClientTls;
 use baton_security::auth::Initiator;
 use baton_types::call::{Answer, Hold, Lock, Newborn, Request};
+use baton_types::change::FilesetRef;
 use baton_types::{AggregateId, ClientId, Clock, Error, Fid, FilesetId, Kind, Result, Time, Timestamp};
 use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
 
+use crate::session::client::{Asked, Event};
+use crate::wire::{Dial, Files};
 use crate::{FldbClient, Locator};
+use alarm::Alarm;
+use session::Session;
+use waiter::Waiter;
 
 pub use crate::session::client::Order;
 
@@ -36,7 +51,7 @@ pub type Done = Box<dyn FnOnce(Result<(Answer, Bytes)>) + Send>;
 pub type Named = Box<dyn FnOnce(Result<Newborn>) + Send>;
 
 /// A process that asks, as the kernel says.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Who {
     /// User.
     pub uid: u32,
@@ -104,12 +119,54 @@ pub struct Setup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
 
+/// How long a thread that asked waits for the answer itself (DESIGN §2).
+const WAIT: Duration = Duration::from_millis(2);
+/// Between looks at sessions that want nothing.
+const LOOK_MICROS: Time = 1_000_000;
+/// The least between two looks.
+const LOOK_MICROS_MIN: Time = 1_000;
+/// Before a fileset that could not be looked up is looked up again.
+const LOOK_UP_AGAIN: Duration = Duration::from_millis(500);
+
 /// The sessions of one mount.
 pub struct Sessions {
     setup: Setup,
     events: Arc<dyn Events>,
     locator: Arc<Locator>,
-    calls: AtomicU64,
+    dial: Box<dyn Dial>,
+    alarm: Arc<Alarm>,
+    waiter: Arc<Waiter>,
+    pushes: Arc<Waiter>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    made: AtomicU64,
+    sessions: Mutex<BTreeMap<AggregateId, Arc<Session>>>,
+    pending: Mutex<HashMap<u64, Pending>>,
+    callers: Mutex<Callers>,
+    stopping: Mutex<BTreeSet<AggregateId>>,
+    stopped: Condvar,
+    own: Weak<Sessions>,
+}
+
+/// A call whose `done` was not told.
+struct Pending {
+    done: Done,
+    aggregate: Option<AggregateId>,
+}
+
+/// Those who ever asked: number by number, from 1.
+#[derive(Default)]
+struct Callers {
+    list: Vec<Arc<Who>>,
+    numbers: HashMap<(u32, u32, Vec<u32>), u32>,
+}
+
+/// A call on its way to its session.
+struct Routed {
+    call: u64,
+    who: u32,
+    order: Order,
+    request: Request,
+    payload: Bytes,
 }
 
 impl Sessions {
@@ -118,14 +175,46 @@ impl Sessions {
     /// # Errors
     /// `Io` if a thread cannot be started.
     pub fn start(setup: Setup, events: Arc<dyn Events>) -> Result<Arc<Sessions>> {
+        let dial = Box::new(Files {
+            client: setup.client,
+            tls: setup.tls.clone(),
+            source: setup.source,
+            pool: Arc::default(),
+        });
+        Sessions::start_with(setup, events, dial)
+    }
+
+    fn start_with(setup: Setup, events: Arc<dyn Events>, dial: Box<dyn Dial>) -> Result<Arc<Sessions>> {
         let locator = Locator::start(&setup.fldb, &setup.runtime);
-        let calls = AtomicU64::new(1);
-        Ok(Arc::new(Sessions {
+        let alarm = Arc::new(Alarm::default());
+        let (waiter, waiting) = Waiter::start("calls")?;
+        let (pushes, pushed) = Waiter::start("pushes")?;
+        let bell = alarm.clone();
+        locator.on_news(Box::new(move || bell.ring()));
+        let sessions = Arc::new_cyclic(|own| Sessions {
             setup,
             events,
             locator,
-            calls,
-        }))
+            dial,
+            alarm: alarm.clone(),
+            waiter,
+            pushes,
+            threads: Mutex::new(vec![waiting, pushed]),
+            made: AtomicU64::new(0),
+            sessions: Mutex::default(),
+            pending: Mutex::default(),
+            callers: Mutex::default(),
+            stopping: Mutex::default(),
+            stopped: Condvar::new(),
+            own: own.clone(),
+        });
+        let own = Arc::downgrade(&sessions);
+        let keeper = std::thread::Builder::new().name("sessions".to_owned());
+        let keeper = keeper
+            .spawn(move || keep(&own, &alarm))
+            .map_err(|e| Error::io("thread", e))?;
+        sessions.threads.lock().push(keeper);
+        Ok(sessions)
     }
 
     /// Where filesets, aggregates and servers are, as last heard.
@@ -145,9 +234,72 @@ impl Sessions {
         payload: Bytes,
         done: Done,
     ) -> CallId {
-        let _ = (who, order, payload, &self.setup, &self.events);
-        done(Err(Error::new(Kind::Unsupported, format!("{request:?}"))));
-        CallId(self.calls.fetch_add(1, Ordering::Relaxed))
+        let who = self.callers.lock().number(who);
+        self.ask_for(who, order, request, payload, done)
+    }
+
+    fn ask_for(self: &Arc<Self>, who: u32, order: Order, request: Request, payload: Bytes, done: Done) -> CallId {
+        let call = self.made.fetch_add(1, Ordering::Relaxed) + 1;
+        let aggregate = None;
+        self.pending.lock().insert(call, Pending { done, aggregate });
+        self.route(Routed {
+            call,
+            who,
+            order,
+            request,
+            payload,
+        });
+        CallId(call)
+    }
+
+    /// Takes a call to its session, however long it takes to find that.
+    fn route(self: &Arc<Self>, routed: Routed) {
+        let Some(fileset) = routed.request.fileset() else {
+            let error = Error::new(Kind::Invalid, "call").because("it is about no fileset");
+            self.done(routed.call, Err(error));
+            return;
+        };
+        if let Some(aggregate) = self.locator.aggregate_of(fileset) {
+            self.hand_in(aggregate, routed);
+            return;
+        }
+        let weak = self.own.clone();
+        self.locator.look_up_then(FilesetRef::Id(fileset), move |found| {
+            waiter::must_not_wait();
+            let Some(sessions) = weak.upgrade() else { return };
+            match (found, sessions.locator.aggregate_of(fileset)) {
+                (Ok(_), Some(aggregate)) => sessions.hand_in(aggregate, routed),
+                (Ok(_), None) => {
+                    let error = Error::new(Kind::NotFound, format!("fileset {fileset}"));
+                    sessions.done(routed.call, Err(error.because("this version of it is nowhere")));
+                }
+                (Err(error), _) if error.kind == Kind::NotFound => sessions.done(routed.call, Err(error)),
+                (Err(error), _) => {
+                    tracing::debug!(%error, %fileset, "not found yet");
+                    let weak = weak.clone();
+                    sessions.setup.runtime.spawn(async move {
+                        tokio::time::sleep(LOOK_UP_AGAIN).await;
+                        if let Some(sessions) = weak.upgrade() {
+                            sessions.route(routed);
+                        }
+                    });
+                }
+            }
+        });
+    }
+
+    fn hand_in(self: &Arc<Self>, aggregate: AggregateId, routed: Routed) {
+        match self.pending.lock().get_mut(&routed.call) {
+            Some(pending) => pending.aggregate = Some(aggregate),
+            None => return, // cancelled
+        }
+        self.session(aggregate).step(Event::Asked(Asked {
+            call: routed.call,
+            caller: routed.who,
+            request: routed.request,
+            payload: routed.payload,
+            order: routed.order,
+        }));
     }
 
     /// The same, and waits for the answer. Never on a thread that answers the kernel or one that runs a `done`.
@@ -165,36 +317,161 @@ impl Sessions {
 
     /// Nobody waits for this call any more: its `done` is told `TimedOut`, now, if it was not told before. A change may
     /// still be done; a lock that was waited for may still be given, so its range is to be unlocked.
-    pub fn cancel(&self, call: CallId) {
-        let _ = call;
+    pub fn cancel(self: &Arc<Self>, CallId(call): CallId) {
+        let aggregate = match self.pending.lock().get(&call) {
+            Some(pending) => pending.aggregate,
+            None => return,
+        };
+        match aggregate {
+            Some(aggregate) => self.session(aggregate).step(Event::Cancelled(call)),
+            None => {
+                let error = Error::new(Kind::TimedOut, "call").because("nobody waits for it any more");
+                self.done(call, Err(error));
+            }
+        }
     }
 
     /// Makes everything durable that was answered in the aggregate of `fileset` before now.
     pub fn sync(self: &Arc<Self>, fileset: FilesetId, done: Done) -> CallId {
-        done(Err(Error::new(Kind::Unsupported, format!("fileset {fileset}"))));
-        CallId(self.calls.fetch_add(1, Ordering::Relaxed))
+        let call = self.made.fetch_add(1, Ordering::Relaxed) + 1;
+        let aggregate = self.locator.aggregate_of(fileset);
+        match aggregate.and_then(|aggregate| self.sessions.lock().get(&aggregate).cloned()) {
+            Some(session) => {
+                self.pending.lock().insert(call, Pending { done, aggregate });
+                session.step(Event::Sync { call });
+            }
+            // Nothing was ever asked there.
+            None => done(Ok((Answer::Synced { durable: 0 }, Bytes::new()))),
+        }
+        CallId(call)
     }
 
     /// A name for a new file in `fileset`, from a range that the session owns: at once, but for the first.
     pub fn newborn(self: &Arc<Self>, fileset: FilesetId, mode: u32, named: Named) {
-        let _ = mode;
-        named(Err(Error::new(Kind::Unsupported, format!("fileset {fileset}"))));
+        let Some(aggregate) = self.locator.aggregate_of(fileset) else {
+            let error = Error::new(Kind::NotFound, format!("fileset {fileset}"));
+            named(Err(error.because("the location database has not told of it")));
+            return;
+        };
+        let session = self.session(aggregate);
+        if !session.vnodes.take(fileset, mode, named) {
+            return;
+        }
+        let given: Done = Box::new(move |result| match result {
+            Ok((Answer::Vnodes { first, count }, _)) => session.vnodes.put(fileset, first, count),
+            Ok(_) => {
+                let error = Error::new(Kind::Io, format!("fileset {fileset}"));
+                session
+                    .vnodes
+                    .refused(fileset, &error.because("asked for vnodes, it answered something else"));
+            }
+            Err(error) => session.vnodes.refused(fileset, &error),
+        });
+        self.ask_for(0, Order::Free, Request::Vnodes { fileset }, Bytes::new(), given);
     }
 
     /// The date at the server of `fileset`, as estimated: what changes there are dated by.
     pub fn date(&self, fileset: FilesetId) -> Timestamp {
-        let _ = fileset;
-        self.setup.clock.date()
+        let now = self.setup.clock.now();
+        let known = self.known(fileset).and_then(|session| session.date(now));
+        known.unwrap_or_else(|| self.setup.clock.date())
     }
 
     /// Until when what the server of `fileset` said may be used, by the clock that counts suspended time; 0: not now.
     pub fn alive_until(&self, fileset: FilesetId) -> Time {
-        let _ = fileset;
-        0
+        self.known(fileset).map_or(0, |session| session.alive_until())
     }
 
     /// Says everything that was not said, gives back what is held, and ends the sessions; gives up after `within`.
-    pub fn stop(&self, within: Duration) {
-        let _ = within;
+    /// True if all of it was done.
+    pub fn stop(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let sessions: Vec<Arc<Session>> = self.sessions.lock().values().cloned().collect();
+        self.stopping
+            .lock()
+            .extend(sessions.iter().map(|session| session.aggregate));
+        sessions.iter().for_each(|session| session.step(Event::Stop));
+        let mut stopping = self.stopping.lock();
+        while !stopping.is_empty() {
+            if self.stopped.wait_until(&mut stopping, deadline).timed_out() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn stopped(&self, aggregate: AggregateId) {
+        self.stopping.lock().remove(&aggregate);
+        self.stopped.notify_all();
+    }
+
+    fn done(&self, call: u64, result: Result<(Answer, Bytes)>) {
+        let pending = self.pending.lock().remove(&call);
+        if let Some(pending) = pending {
+            (pending.done)(result);
+        }
+    }
+
+    fn session(&self, aggregate: AggregateId) -> Arc<Session> {
+        let mut sessions = self.sessions.lock();
+        let made = || Session::new(aggregate, self.own.clone());
+        sessions.entry(aggregate).or_insert_with(made).clone()
+    }
+
+    fn known(&self, fileset: FilesetId) -> Option<Arc<Session>> {
+        let aggregate = self.locator.aggregate_of(fileset)?;
+        self.sessions.lock().get(&aggregate).cloned()
+    }
+
+    fn who(&self, number: u32) -> Arc<Who> {
+        let callers = self.callers.lock();
+        let index = (number as usize).saturating_sub(1);
+        callers.list.get(index).cloned().unwrap_or_default()
+    }
+}
+
+impl Drop for Sessions {
+    fn drop(&mut self) {
+        self.alarm.end();
+        self.waiter.stop();
+        self.pushes.stop();
+        let own = std::thread::current().id();
+        for thread in self.threads.get_mut().drain(..) {
+            // The last who held this may be one of them.
+            if thread.thread().id() != own && thread.join().is_err() {
+                tracing::error!("a thread of the sessions had ended by a panic");
+            }
+        }
+    }
+}
+
+impl Callers {
+    fn number(&mut self, who: &Arc<Who>) -> u32 {
+        let key = (who.uid, who.gid, who.groups.clone());
+        *self.numbers.entry(key).or_insert_with(|| {
+            self.list.push(who.clone());
+            self.list.len() as u32
+        })
+    }
+}
+
+/// Looks at all sessions whenever one of them wants it.
+fn keep(sessions: &Weak<Sessions>, alarm: &Alarm) {
+    waiter::must_not_wait();
+    loop {
+        let Some(sessions) = sessions.upgrade() else { return };
+        alarm.listen();
+        let now = sessions.setup.clock.now();
+        let all: Vec<Arc<Session>> = sessions.sessions.lock().values().cloned().collect();
+        let mut next = now + LOOK_MICROS;
+        for session in &all {
+            session.look(&sessions, now);
+            next = next.min(session.wake_at());
+        }
+        let now = sessions.setup.clock.now();
+        drop((all, sessions));
+        if !alarm.sleep(now, next.max(now + LOOK_MICROS_MIN)) {
+            return;
+        }
     }
 }

@@ -29,16 +29,24 @@ pub fn encode_failure(error: &Error, lsn: u64) -> Vec<u8> {
     .encode_to_vec()
 }
 
+/// As [`decode_answer`], and the place in history that a refusal has, if it has one; else 0.
+pub fn decode_outcome(meta: &[u8], asked: &Request) -> (Result<Answer>, u64) {
+    match message::<v1::FileAnswer>(meta) {
+        Err(error) => (Err(error), 0),
+        Ok(v1::FileAnswer { answer: None, .. }) => (Err(missing("answer")), 0),
+        Ok(v1::FileAnswer {
+            answer: Some(answer),
+            lsn,
+        }) => (typed(answer, asked), lsn),
+    }
+}
+
 /// An answer out of metadata. `asked` is what it answers: a listing's FIDs are of that fileset.
 ///
 /// # Errors
 /// What the server refused with; `Invalid` for what is no answer.
 pub fn decode_answer(meta: &[u8], asked: &Request) -> Result<Answer> {
-    let v1::FileAnswer { answer, lsn: _ } = message(meta)?;
-    match answer.ok_or_else(|| missing("answer"))? {
-        Wire::Failure(failure) => Err(failure.into()),
-        answer => typed(answer, asked),
-    }
+    decode_outcome(meta, asked).0
 }
 
 fn wire(answer: &Answer) -> Wire {

@@ -1,0 +1,344 @@
+//! One connection of a session: what was sent on it, who is logged in on it, and who reads it.
+//!
+//! Whoever sends a call reads until it is answered, or for 2 ms; then the line is left with a waiter. Only one reads at
+//! a time. Whoever stops reading looks once more whether something was sent meanwhile, and whoever sends looks, after
+//! counting that, whether somebody reads: so no answer is left without a reader.
+//!
+//! ```text
+//! caller without a handle ─ Login … ─▶ handle ─▶ what waited for it is sent
+//! ```
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use baton_proto::files::{decode_answer, encode_call, op_of};
+use baton_security::auth::InitExchange;
+use baton_types::call::{Answer, Request, Role};
+use baton_types::{EntryName, Error, FrameKind, Kind, Result};
+use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::Logins;
+use super::session::Session;
+use crate::session::client::{ConnectionId, Sent};
+use crate::session::frame::{Frame, Name};
+use crate::wire::Wire;
+
+/// Tokens that one login may take: Kerberos needs two.
+const STEPS_MAX: usize = 8;
+
+/// One connection.
+pub(super) struct Line {
+    /// Its number in the session.
+    pub(super) id: ConnectionId,
+    /// What for.
+    pub(super) role: Role,
+    /// Whose.
+    pub(super) session: Arc<Session>,
+    server: EntryName,
+    /// Of its own, to be waited on without the lock.
+    fd: OwnedFd,
+    inner: Mutex<Inner>,
+    /// Frames sent and not answered.
+    open: AtomicUsize,
+    is_read: AtomicBool,
+}
+
+struct Inner {
+    wire: Box<dyn Wire>,
+    callers: HashMap<u32, Caller>,
+}
+
+/// What is known of a caller on this connection.
+enum Caller {
+    /// By this handle; 0 is nobody's.
+    Known(u32),
+    /// Logging in, with what waits for that.
+    Coming(Box<dyn InitExchange>, &'static str, usize, Vec<Sent>),
+}
+
+/// Whose trouble it is.
+enum Trouble {
+    /// The connection's.
+    Connection(Error),
+    /// The caller's: his calls are refused.
+    Caller(Error),
+}
+
+impl Line {
+    pub(super) fn new(
+        session: Arc<Session>,
+        (id, role): (ConnectionId, Role),
+        server: EntryName,
+        wire: Box<dyn Wire>,
+    ) -> Result<Line> {
+        let fd = wire.fd().try_clone_to_owned().map_err(|e| Error::io("connection", e))?;
+        Ok(Line {
+            id,
+            role,
+            session,
+            server,
+            fd,
+            inner: Mutex::new(Inner {
+                wire,
+                callers: HashMap::new(),
+            }),
+            open: AtomicUsize::new(0),
+            is_read: AtomicBool::new(false),
+        })
+    }
+
+    /// Waits for something to arrive; false if nothing did.
+    pub(super) fn wait(&self, within: Duration) -> bool {
+        let Ok(within) = Timespec::try_from(within) else {
+            return false;
+        };
+        let mut flags = PollFlags::IN;
+        flags.set(PollFlags::OUT, self.wants_write());
+        let fd = PollFd::new(&self.fd, flags);
+        poll(&mut [fd], Some(&within)).is_ok_and(|count| count > 0)
+    }
+
+    /// Ends the connection: whoever reads it finds that out.
+    pub(super) fn close(&self) {
+        // One that is closed already needs no more than that.
+        let _ = rustix::net::shutdown(&self.fd, rustix::net::Shutdown::Both);
+    }
+
+    /// To wait on.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Whether something waits for the network to take it.
+    pub(super) fn wants_write(&self) -> bool {
+        self.inner.lock().wire.wants_write()
+    }
+
+    /// Becomes its reader; false if somebody is.
+    pub(super) fn take(&self) -> bool {
+        !self.is_read.swap(true, Ordering::SeqCst)
+    }
+
+    /// Whether its reader has anything to wait for.
+    pub(super) fn has_open(&self) -> bool {
+        self.role == Role::Push || self.open.load(Ordering::SeqCst) > 0
+    }
+
+    /// Reads it no more; false if something was sent meanwhile: then the caller still is its reader.
+    pub(super) fn leave(&self) -> bool {
+        self.is_read.store(false, Ordering::SeqCst);
+        !(self.has_open() && self.take())
+    }
+
+    /// Sends a call, or begins the login that it needs.
+    pub(super) fn send(&self, sent: Sent, logins: &dyn Logins) {
+        let (connection, stream, sequence) = (sent.connection, sent.stream, sent.sequence);
+        let failed = {
+            let mut inner = self.inner.lock();
+            match self.log_in(&mut inner, sent, logins) {
+                Ok(Some((sent, handle))) => self.put(&mut inner, &sent, handle).err().map(Trouble::Connection),
+                Ok(None) => None,
+                Err(trouble) => Some(trouble),
+            }
+        };
+        match failed {
+            None => {}
+            Some(Trouble::Connection(error)) => self.session.broken(self.id, &error),
+            Some(Trouble::Caller(error)) => self.session.received(connection, stream, sequence, Err((error, 0))),
+        }
+    }
+
+    /// The call, and the handle it goes with, if its caller has one.
+    fn log_in(&self, inner: &mut Inner, sent: Sent, logins: &dyn Logins) -> Result<Option<(Sent, u32)>, Trouble> {
+        if sent.caller == 0 {
+            return Ok(Some((sent, 0)));
+        }
+        match inner.callers.get_mut(&sent.caller) {
+            Some(Caller::Known(handle)) => return Ok(Some((sent, *handle))),
+            Some(Caller::Coming(.., waiting)) => {
+                waiting.push(sent);
+                return Ok(None);
+            }
+            None => {}
+        }
+        let caller = sent.caller;
+        let who = self.session.who(caller);
+        let Some(initiator) = logins.initiator(&who).map_err(Trouble::Caller)? else {
+            inner.callers.insert(caller, Caller::Known(0));
+            return Ok(Some((sent, 0)));
+        };
+        let mech = initiator.name();
+        let mut exchange = initiator.start(&self.server);
+        let token = exchange.step(inner.wire.channel(), &[]).map_err(Trouble::Caller)?;
+        self.put_login(inner, caller, (mech, 0), token)
+            .map_err(Trouble::Connection)?;
+        let coming = Caller::Coming(exchange, mech, 1, vec![sent]);
+        inner.callers.insert(caller, coming);
+        Ok(None)
+    }
+
+    fn put(&self, inner: &mut Inner, sent: &Sent, caller: u32) -> Result<()> {
+        let name = Name {
+            session: sent.session,
+            op: op_of(&sent.request),
+            caller,
+            stream: sent.stream,
+            sequence: sent.sequence,
+        };
+        let meta = encode_call(&sent.request, sent.seen);
+        let frame = Frame::new(name, FrameKind::Call, meta, sent.payload.clone())?;
+        self.open.fetch_add(1, Ordering::SeqCst);
+        inner.wire.send(&frame)
+    }
+
+    /// One token of a login. Its answer is known by the caller's number, which stands where a change has its sequence.
+    fn put_login(
+        &self,
+        inner: &mut Inner,
+        caller: u32,
+        (mech, conversation): (&str, u32),
+        token: Vec<u8>,
+    ) -> Result<()> {
+        let request = Request::Login {
+            mech: mech.to_owned(),
+            conversation,
+        };
+        let name = Name {
+            op: op_of(&request),
+            sequence: caller,
+            ..Name::default()
+        };
+        let frame = Frame::new(name, FrameKind::Call, encode_call(&request, 0), token.into())?;
+        self.open.fetch_add(1, Ordering::SeqCst);
+        inner.wire.send(&frame)
+    }
+
+    /// The handle of a caller is over.
+    pub(super) fn forget(&self, caller: u32) {
+        let mut inner = self.inner.lock();
+        if matches!(inner.callers.get(&caller), Some(Caller::Known(_))) {
+            inner.callers.remove(&caller);
+        }
+    }
+
+    /// Takes whatever has arrived, and waits `within` for the first of it; false when the connection is broken.
+    pub(super) fn read(&self, within: Duration) -> bool {
+        let mut within = within;
+        loop {
+            let frame = self.inner.lock().wire.recv(within);
+            within = Duration::ZERO;
+            match frame {
+                Ok(Some(frame)) => self.arrived(frame),
+                Ok(None) => return true,
+                Err(error) => {
+                    self.session.broken(self.id, &error);
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn arrived(&self, frame: Frame) {
+        let header = frame.header;
+        match header.kind {
+            FrameKind::Push => self.session.pushed(self.id, &frame),
+            FrameKind::Reply => {
+                self.open.fetch_sub(1, Ordering::SeqCst);
+                let login = op_of(&Request::Login {
+                    mech: String::new(),
+                    conversation: 0,
+                });
+                if header.op == login {
+                    self.logged_in(header.sequence, &frame);
+                } else {
+                    self.session.answered(self.id, frame);
+                }
+            }
+            FrameKind::Call => {
+                let error = Error::new(Kind::Invalid, "frame").because("a server sent a call");
+                self.session.broken(self.id, &error);
+            }
+        }
+    }
+
+    /// A login goes on, or is over: then what waited for it is sent, or refused.
+    fn logged_in(&self, caller: u32, frame: &Frame) {
+        let mut inner = self.inner.lock();
+        let Some(Caller::Coming(exchange, mech, steps, mut waiting)) = inner.callers.remove(&caller) else {
+            return;
+        };
+        let ended = self.step(&mut inner, (caller, mech, steps), exchange, &mut waiting, frame);
+        drop(inner);
+        match ended {
+            Ok(()) => {}
+            Err(Trouble::Connection(error)) => self.session.broken(self.id, &error),
+            Err(Trouble::Caller(error)) => {
+                for sent in waiting {
+                    let outcome = Err((error.clone(), 0));
+                    self.session
+                        .received(sent.connection, sent.stream, sent.sequence, outcome);
+                }
+            }
+        }
+    }
+
+    /// The next step of a login; at its end what waited for it is sent.
+    fn step(
+        &self,
+        inner: &mut Inner,
+        (caller, mech, steps): (u32, &'static str, usize),
+        mut exchange: Box<dyn InitExchange>,
+        waiting: &mut Vec<Sent>,
+        frame: &Frame,
+    ) -> Result<(), Trouble> {
+        let mech_name = mech.to_owned();
+        let request = Request::Login {
+            mech: mech_name,
+            conversation: 0,
+        };
+        let refused = |reason: String| {
+            let error = Error::new(Kind::Denied, format!("login by {mech}"));
+            Trouble::Caller(error.because(reason))
+        };
+        let (conversation, handle) = match decode_answer(&frame.meta, &request) {
+            Ok(Answer::Login {
+                conversation, caller, ..
+            }) => (conversation, caller),
+            Ok(_) => return Err(refused(format!("{} answered something else", self.server))),
+            Err(error) => return Err(Trouble::Caller(denied(error))),
+        };
+        let channel = inner.wire.channel().clone();
+        if let Some(handle) = handle {
+            exchange.finish(&channel, &frame.payload).map_err(Trouble::Caller)?;
+            inner.callers.insert(caller, Caller::Known(handle));
+            for sent in waiting.drain(..) {
+                self.put(inner, &sent, handle).map_err(Trouble::Connection)?;
+            }
+            return Ok(());
+        }
+        if steps >= STEPS_MAX {
+            return Err(refused(format!("{} wants more than {STEPS_MAX} tokens", self.server)));
+        }
+        let token = exchange.step(&channel, &frame.payload).map_err(Trouble::Caller)?;
+        self.put_login(inner, caller, (mech, conversation), token)
+            .map_err(Trouble::Connection)?;
+        let coming = Caller::Coming(exchange, mech, steps + 1, std::mem::take(waiting));
+        inner.callers.insert(caller, coming);
+        Ok(())
+    }
+}
+
+/// A login that is refused is a right that is missing, whatever the server calls it.
+fn denied(error: Error) -> Error {
+    match error.kind {
+        Kind::Detached => error,
+        _ => Error {
+            kind: Kind::Denied,
+            ..error
+        },
+    }
+}
