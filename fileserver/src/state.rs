@@ -39,8 +39,6 @@
 
 mod event;
 #[cfg(test)]
-mod property;
-#[cfg(test)]
 mod tests;
 #[cfg(test)]
 pub(crate) mod transcript;

@@ -5,6 +5,8 @@
 //! `cancel a f1.7 1 write 0-99`, `keeps a f1.7 open|closed`, `recorded 1`, `recorded all`, `wait 2s`; and
 //! `start f1=ab f2= lapsed=b`, a claim with what the log knows.
 
+mod property;
+
 use std::collections::BTreeSet;
 
 use baton_types::call::{Coming, Keep, Push};

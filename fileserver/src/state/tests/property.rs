@@ -3,7 +3,7 @@
 //!
 //! Each client and each owner has a clock of its own, up to 1,000 ppm wrong. Owners are taken over while they run: the
 //! old one goes on for a while, only its records and looks come to nothing. The clients do as the head of
-//! [`super`] asks of them.
+//! [`crate::state`] asks of them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
