@@ -167,7 +167,11 @@ fn names_are_kept_until_they_are_forgotten_all_at_once() {
         assert!(fs::metadata(&not_there).is_err());
     };
     look();
-    assert_eq!(mount.asked(|seen| &seen.lookups, look), 0, "all is kept, also that nothing is there");
+    assert_eq!(
+        mount.asked(|seen| &seen.lookups, look),
+        0,
+        "all is kept, also that nothing is there"
+    );
     if mount.kernel.names() == Names::Asked {
         return; // this kernel knows no epochs: names are not kept on it
     }
@@ -183,7 +187,11 @@ fn a_page_is_not_shown_without_attributes_and_goes_when_they_changed() {
     assert_eq!(Mounted::first_byte(&file), 0);
     mount.seen.version.store(1, Ordering::SeqCst);
     let read_again = |expected| move |file: &fs::File| assert_eq!(Mounted::first_byte(file), expected);
-    assert_eq!(mount.asked(|seen| &seen.reads, || read_again(0)(&file)), 0, "it is kept");
+    assert_eq!(
+        mount.asked(|seen| &seen.reads, || read_again(0)(&file)),
+        0,
+        "it is kept"
+    );
 
     assert_eq!(mount.kernel.forget_attributes(FILE).unwrap(), Forgotten::Yes);
     assert_eq!(mount.asked(|seen| &seen.getattrs, || read_again(1)(&file)), 1);
@@ -203,7 +211,10 @@ fn the_kernel_says_whether_it_knew_what_it_is_to_forget() {
     assert_eq!(mount.kernel.forget_inode(99).unwrap(), Forgotten::Unknown);
     stat(&mount.path("directory/file"));
     assert_eq!(mount.kernel.forget_attributes(FILE).unwrap(), Forgotten::Yes);
-    assert_eq!(mount.asked(|seen| &seen.getattrs, || stat(&mount.path("directory/file"))), 1);
+    assert_eq!(
+        mount.asked(|seen| &seen.getattrs, || stat(&mount.path("directory/file"))),
+        1
+    );
 }
 
 #[test]

@@ -16,15 +16,15 @@ use crate::waiting::Ask;
 impl Mount {
     /// The attributes of the inode with this number.
     pub fn getattr(&self, who: &Arc<Who>, number: u64, ask: &Ask<Stat>) {
-        if number == ROOT {
-            self.answer_root_late(ask);
-        }
         let (who, asked) = (who.clone(), ask.clone());
         self.with(number, ask, move |mount, inode, pass| {
             if !remembered(&inode, &pass, &asked) {
                 mount.ask_attributes(&who, inode, pass, asked);
             }
         });
+        if number == ROOT {
+            self.answer_root_late(ask);
+        }
     }
 
     fn ask_attributes(&self, who: &Arc<Who>, inode: Arc<Inode>, pass: Pass, ask: Ask<Stat>) {

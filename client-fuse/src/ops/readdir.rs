@@ -204,8 +204,8 @@ impl Listing {
         Some(found)
     }
 
-    /// There was no room for it.
+    /// There was no room for it. Its instance stays known by the directory that it is in.
     pub fn untell(&self, found: &Found) {
-        self.mount.forget(found.number, 1);
+        self.mount.inodes.forget(found.number, 1);
     }
 }

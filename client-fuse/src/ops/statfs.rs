@@ -18,15 +18,6 @@ const LATE: u64 = 1_000_000;
 impl Mount {
     /// What the fileset of this inode takes and may take.
     pub fn statfs(&self, who: &Arc<Who>, number: u64, ask: &Ask<Usage>) {
-        let fileset = self
-            .inodes
-            .get(number)
-            .map(|inode| self.filesets.get(inode.fid.fileset));
-        let late = ask.clone();
-        self.waiting.later(LATE, move || {
-            let last = fileset.map_or_else(|_| Usage::default(), |fileset| *fileset.usage.lock());
-            late.answer(Ok(last));
-        });
         let (who, asked) = (who.clone(), ask.clone());
         self.with(number, ask, move |mount, inode, pass| {
             let fileset = inode.fid.fileset;
@@ -40,28 +31,38 @@ impl Mount {
                 });
             });
         });
+        let inode = self.inodes.get(number);
+        let fileset = inode.map(|inode| self.filesets.get(inode.fid.fileset));
+        self.late(ask, move || {
+            fileset.map_or_else(|_| Usage::default(), |fileset| *fileset.usage.lock())
+        });
     }
 
     /// Sees to it that the root of the mount is told in time, as it was when a server last told.
     pub(super) fn answer_root_late(&self, ask: &Ask<Stat>) {
-        let (mount, ask) = (self.this(), ask.clone());
-        self.waiting.later(LATE, move || {
-            let root = mount
-                .inodes
-                .get(ROOT)
-                .and_then(|inode| mount.filesets.get(inode.fid.fileset).root());
-            let attributes = root.map_or_else(|_| unknown_root(), |root| root.attributes);
-            ask.answer(Ok(Stat {
+        let mount = self.this();
+        self.late(ask, move || {
+            let inode = mount.inodes.get(ROOT);
+            let root = inode.and_then(|inode| mount.filesets.get(inode.fid.fileset).root());
+            Stat {
                 number: ROOT,
-                attributes,
+                attributes: root.map_or_else(|_| unknown_root(), |root| root.attributes),
                 keeps: Keeps::Not,
-            }));
+            }
         });
+    }
+
+    /// Answers with what is known, if nothing better has come by then.
+    fn late<T: Send + 'static>(&self, ask: &Ask<T>, known: impl FnOnce() -> T + Send + 'static) {
+        if ask.is_over() {
+            return;
+        }
+        let ask = ask.clone();
+        self.waiting.later(LATE, move || ask.answer_with(|| Ok(known())));
     }
 }
 
-/// Nobody has told of it yet. Nobody but the kernel's group 65534 has a right by it that others do not have, so the
-/// kernel looks for no ACL.
+/// What is shown of a root that no server has told of yet: a directory that everybody may look into and wait.
 fn unknown_root() -> Attributes {
     let never = Timestamp(0);
     Attributes {
