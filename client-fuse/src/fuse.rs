@@ -455,8 +455,8 @@ impl Filesystem for Fuse {
     fn setlk(
         &self,
         request: &Request,
-        ino: INodeNo,
-        _: FileHandle,
+        _: INodeNo,
+        fh: FileHandle,
         owner: LockOwner,
         start: u64,
         end: u64,
@@ -474,7 +474,7 @@ impl Filesystem for Fuse {
         };
         let who = self.who(request);
         self.ask_until(request, gives_up, reply::done(reply), |mount, ask| {
-            mount.setlk(&who, ino.0, lock, patience, ask);
+            mount.setlk(&who, fh.0, lock, patience, ask);
         });
     }
 

@@ -28,6 +28,8 @@ pub struct Handle {
     pub who: Arc<Who>,
     /// Of a directory: names that were listed and did not fit into an answer.
     pub listed: Mutex<Option<Arc<Page>>>,
+    /// Who set locks by it, as the kernel numbers them.
+    pub owners: Mutex<HashSet<u64>>,
     /// A lock that a program had on it is lost.
     is_lost: AtomicBool,
 }
@@ -52,6 +54,7 @@ impl Handles {
             inode,
             who,
             listed: Mutex::default(),
+            owners: Mutex::default(),
             is_lost: AtomicBool::new(false),
         };
         self.open.write().insert(number, Arc::new(handle));

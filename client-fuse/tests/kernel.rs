@@ -1,5 +1,7 @@
 //! What the kernel does with what it is told, as far as coherence rests on it: needs root and /dev/fuse.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io;

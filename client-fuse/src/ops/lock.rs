@@ -28,10 +28,15 @@ impl Mount {
         });
     }
 
-    /// Sets a lock or takes one away.
-    pub fn setlk(&self, who: &Arc<Who>, number: u64, lock: Range, patience: Patience, ask: &Ask<()>) {
+    /// Sets a lock on an open file or takes one away.
+    pub fn setlk(&self, who: &Arc<Who>, handle: u64, lock: Range, patience: Patience, ask: &Ask<()>) {
+        let handle = match self.handles.get(handle) {
+            Ok(handle) => handle,
+            Err(error) => return ask.answer(Err(error)),
+        };
+        handle.owners.lock().insert(lock.owner);
         let (who, asked) = (who.clone(), ask.clone());
-        self.with(number, ask, move |mount, inode, pass| {
+        self.with(handle.inode.number, ask, move |mount, inode, pass| {
             let request = Request::Lock {
                 fid: inode.fid,
                 lock,
