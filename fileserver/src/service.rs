@@ -246,3 +246,6 @@ impl Drop for Flight {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! The service over a real store on a double disk: who may what, once and in order, with whom, and after a takeover.
+
+mod exactly_once;
+mod forged;
+mod holds;
+mod orphans;
+mod rig;
+mod rights;
+mod set_ids;
+mod store;
