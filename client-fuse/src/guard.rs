@@ -13,8 +13,7 @@
 //! What is left refuses everything (ENOTCONN) and hides nothing behind it. The daemon mounts anew when it goes on;
 //! when it is dead, its mounts are unmounted.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
@@ -33,15 +32,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::interval;
 
 use crate::attach::{self, InUse};
+use crate::kernel::{Forgotten, Kernel};
 use crate::proof::GUARD_LEAD;
 use crate::table::Table;
 
 /// Between two looks at the proofs: a third of [`GUARD_LEAD`].
 const LOOK: Duration = Duration::from_millis(250);
-/// `enum fuse_notify_code` of `linux/fuse.h`.
-const NOTIFY_INVALIDATE_INODE: i32 = 2;
-/// As above; since Linux 6.16.
-const NOTIFY_NEW_EPOCH: i32 = 8;
 
 /// The mounts under guard.
 type Watched = Arc<Mutex<Vec<Watch>>>;
@@ -51,7 +47,7 @@ type Watched = Arc<Mutex<Vec<Watch>>>;
 struct Watch {
     minor: u32,
     directory: PathBuf,
-    device: File,
+    kernel: Kernel,
     table: Table,
     state: State,
 }
@@ -143,7 +139,7 @@ impl Watch {
         Ok(Watch {
             minor: note.minor,
             directory: std::ffi::OsString::from_vec(note.directory).into(),
-            device: device.into(),
+            kernel: Kernel::over(device)?,
             table: Table::open(memory)?,
             state: State::Served,
         })
@@ -158,26 +154,18 @@ impl Watch {
 
     /// Makes the kernel forget all that it holds of this mount; says of how many inodes.
     fn forget(&self) -> usize {
-        if let Err(error) = self.notify(NOTIFY_NEW_EPOCH, &[]) {
-            tracing::debug!(%error, "names are not kept by this kernel");
+        if let Err(error) = self.kernel.forget_names() {
+            tracing::error!(%error, "the kernel does not forget names");
         }
         let mut count = 0;
         for node in self.table.nodes() {
-            let body = [node.to_ne_bytes(), 0_i64.to_ne_bytes(), (-1_i64).to_ne_bytes()].concat();
-            match self.notify(NOTIFY_INVALIDATE_INODE, &body) {
-                Ok(()) => count += 1,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {} // forgotten already, or not learned yet
+            match self.kernel.forget_inode(node) {
+                Ok(Forgotten::Yes) => count += 1,
+                Ok(Forgotten::Unknown) => {} // forgotten already, or not learned yet: there is no answer any more
                 Err(error) => tracing::error!(%error, node, "the kernel does not forget an inode"),
             }
         }
         count
-    }
-
-    /// `struct fuse_out_header`: length, code, a unique number of 0; then the body.
-    fn notify(&self, code: i32, body: &[u8]) -> io::Result<()> {
-        let len = 16 + u32::try_from(body.len()).unwrap_or(u32::MAX);
-        let head = [len.to_ne_bytes(), code.to_ne_bytes(), [0; 4], [0; 4]].concat();
-        (&self.device).write_all(&[&head, body].concat())
     }
 
     /// Takes it out of the tree, if it is there still.
