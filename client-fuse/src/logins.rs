@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use baton_rpc::sessions::{Logins, Who};
 use baton_security::auth::Initiator;
@@ -20,8 +21,8 @@ use baton_security::auth::UnixIds;
 use baton_security::auth::cert::{self, CertInitiator};
 use baton_security::auth::host_trust::{self, HostTrustInitiator};
 use baton_security::{Anchor, Credential, Key, read_certificate};
-use baton_types::{CellName, Clock, Error, Kind, PrincipalName, Result};
-use parking_lot::RwLock;
+use baton_types::{CellName, Clock, Error, Kind, PrincipalName, Result, Time};
+use parking_lot::{Mutex, RwLock};
 
 /// The files of an identity.
 #[derive(Clone, Copy)]
@@ -47,6 +48,7 @@ pub enum Speaks {
 #[derive(Debug, Default)]
 pub struct Registered {
     users: RwLock<HashMap<(CellName, u32), Arc<Credential>>>,
+    changes: AtomicU64,
 }
 
 impl Registered {
@@ -76,6 +78,7 @@ impl Registered {
         let principal = credential.names().principal.clone();
         let cell = credential.anchor().cell().clone();
         self.users.write().insert((cell, uid), Arc::new(credential));
+        self.changes.fetch_add(1, Ordering::SeqCst);
         Ok(principal)
     }
 
@@ -84,7 +87,13 @@ impl Registered {
         let mut users = self.users.write();
         let before = users.len();
         users.retain(|(_, other), _| *other != uid);
+        self.changes.fetch_add(1, Ordering::SeqCst);
         before - users.len()
+    }
+
+    /// How often somebody has logged in or out.
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
     /// What `uid` has registered in `cell`.
@@ -93,12 +102,23 @@ impl Registered {
     }
 }
 
+/// So long a user whom a server refused is not tried again, in microseconds: a program that tries and tries must not
+/// use up the failures that a connection bears, which are for all users of this machine.
+const REFUSED: Time = 5_000_000;
+
+/// A refusal, for so long.
+struct Refusal {
+    until: Time,
+    error: Error,
+}
+
 /// The users of one cell.
 pub struct Users {
     cell: CellName,
     registered: Arc<Registered>,
     speaks: Speaks,
     clock: Arc<dyn Clock>,
+    refused: Mutex<HashMap<u32, (u64, Refusal)>>,
 }
 
 impl Users {
@@ -109,6 +129,7 @@ impl Users {
             registered,
             speaks,
             clock,
+            refused: Mutex::default(),
         }
     }
 
@@ -127,6 +148,14 @@ impl Users {
         })
     }
 
+    /// Why a server refused `uid` just now, unless somebody has logged in or out since.
+    fn refusal(&self, uid: u32) -> Option<Error> {
+        let refused = self.refused.lock();
+        let (changes, refusal) = refused.get(&uid)?;
+        let is_so = refusal.until > self.clock.now() && *changes == self.registered.changes();
+        is_so.then(|| refusal.error.clone())
+    }
+
     /// That it is over is for the user to know, not for a server to find out.
     fn check(&self, credential: &Credential) -> Result<()> {
         let names = credential.names();
@@ -139,7 +168,21 @@ impl Users {
 }
 
 impl Logins for Users {
+    fn refused(&self, who: &Who, error: &Error) {
+        let refusal = Refusal {
+            until: self.clock.now() + REFUSED,
+            error: error.clone(),
+        };
+        let changes = self.registered.changes();
+        let mut refused = self.refused.lock();
+        refused.retain(|_, (_, other)| other.until > self.clock.now());
+        refused.insert(who.uid, (changes, refusal));
+    }
+
     fn initiator(&self, who: &Who) -> Result<Option<Arc<dyn Initiator>>> {
+        if let Some(error) = self.refusal(who.uid) {
+            return Err(error);
+        }
         if let Some(credential) = self.registered.of(&self.cell, who.uid) {
             self.check(&credential)?;
             return Ok(Some(Arc::new(CertInitiator::new(credential))));

@@ -70,6 +70,9 @@ pub trait Logins: Send + Sync {
     /// # Errors
     /// When the user has something, but it cannot be used: the call fails with it.
     fn initiator(&self, who: &Who) -> Result<Option<Arc<dyn Initiator>>>;
+
+    /// A server decided against a login of `who`; not told of one that broke off. A connection bears few such.
+    fn refused(&self, _who: &Who, _error: &Error) {}
 }
 
 /// What a client holds in a fileset besides its hold, said again to the next owner.

@@ -130,6 +130,23 @@ fn an_identity_that_is_over_says_so_and_is_not_replaced_by_less() {
 }
 
 #[test]
+fn a_refused_user_is_not_tried_again_at_once_unless_he_logs_in() {
+    let (cell, registered) = (Cell::new(), Arc::new(Registered::default()));
+    let users = cell.users(&registered, Speaks::ForAll);
+    let refuse = || users.refused(&who(4_001), &Error::new(Kind::Denied, "login by host-trust"));
+    let is_tried = || users.initiator(&who(4_001)).is_ok();
+    refuse();
+    assert!(!is_tried());
+    assert!(users.initiator(&who(4_002)).is_ok(), "another user is another matter");
+    cell.clock.advance(REFUSED);
+    assert!(is_tried());
+    refuse();
+    assert!(!is_tried());
+    cell.login(&registered, 4_001, &cell.alice()).unwrap();
+    assert!(is_tried());
+}
+
+#[test]
 fn files_that_are_no_identity_of_this_cell_are_refused() {
     let (cell, other, registered) = (Cell::new(), Cell::new(), Registered::default());
     let error = cell.login(&registered, 1, &other.alice()).unwrap_err();
