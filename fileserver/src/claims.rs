@@ -28,6 +28,7 @@ use crate::daemon::Me;
 use crate::devices::{Devices, Found};
 use crate::exports::{Export, Exports};
 use crate::filesets;
+use crate::service::Service;
 use crate::work::Works;
 
 /// Between two looks for disks that came or went.
@@ -42,8 +43,10 @@ pub struct Claims {
     pub client: FldbClient,
     /// For grace, and for dates.
     pub clock: Arc<dyn Clock>,
-    /// Where what is claimed is served.
+    /// What it serves now.
     pub exports: Arc<Exports>,
+    /// What serves it.
+    pub service: Arc<Service>,
     /// Where it is found.
     pub devices: Devices,
     /// What is under way.
@@ -56,7 +59,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Claims for `me` what is found by `devices`, and has it served by `exports`.
+    /// Claims for `me` what is found by `devices`, and has it served by `service`.
     ///
     /// # Errors
     /// If the machine does not say which boot this is.
@@ -64,7 +67,7 @@ impl Claims {
         me: Me,
         client: FldbClient,
         clock: Arc<dyn Clock>,
-        exports: Arc<Exports>,
+        service: Arc<Service>,
         devices: Devices,
     ) -> Result<Claims> {
         Ok(Claims {
@@ -72,7 +75,8 @@ impl Claims {
             client,
             works: Works::new(clock.clone()),
             clock,
-            exports,
+            exports: service.exports().clone(),
+            service,
             devices,
             boot: boot_id()?,
             reported: Mutex::default(),
@@ -143,16 +147,15 @@ impl Claims {
             return self.detach_unserved(name).await;
         };
         export.stop_accepting();
-        let (detaching, date) = (export.clone(), self.clock.date());
+        let (detaching, service, date) = (export.clone(), self.service.clone(), self.clock.date());
         let detached = blocking(move || {
             let filesets = detaching.filesets()?.len() as u64;
+            service.withdraw(&detaching);
             detaching.stop();
             detaching.aggregate().detach(date)?;
             Ok(filesets)
         });
-        let detached = detached.await;
-        self.exports.remove(&export);
-        let filesets = detached?;
+        let filesets = detached.await?;
         self.detach_in_database(export.id, export.epoch).await?;
         tracing::info!(aggregate = %name, epoch = %export.epoch, "detached");
         Ok(DetachReport {
@@ -208,7 +211,9 @@ impl Claims {
     pub async fn drain(&self) {
         let drain = |export: Arc<Export>| {
             export.stop_accepting();
+            let service = self.service.clone();
             tokio::task::spawn_blocking(move || {
+                service.withdraw(&export);
                 let aggregate = export.aggregate();
                 let written = aggregate.checkpoint().and_then(|()| aggregate.wait(aggregate.last()));
                 export.stop();
@@ -320,9 +325,9 @@ impl Claims {
 
     /// Serves an aggregate no more that this server does not own, or cannot write.
     async fn lose(&self, export: &Arc<Export>, error: &Error) {
-        self.exports.remove(export);
-        let stopped = export.clone();
+        let (stopped, service) = (export.clone(), self.service.clone());
         let ended = blocking(move || {
+            service.withdraw(&stopped);
             stopped.stop();
             Ok(())
         });

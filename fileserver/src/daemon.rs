@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use baton_rpc::config::{CellFile, Config, Daemon, PORT_FILES_CONTROL, Paths};
-use baton_rpc::control::{bind, listen_limits};
+use baton_rpc::config::{CellFile, Config, Daemon, PORT_FILES, PORT_FILES_CONTROL, Paths};
+use baton_rpc::control::{bind, listen_limits, resolve};
 use baton_rpc::daemon::Lock;
 use baton_rpc::{FldbClient, Identity, renewal};
 use baton_security::listen::Listener;
-use baton_security::{HostTls, Place, Wire};
+use baton_security::{Anchor, HostTls, Place, Wire};
 use baton_types::change::Change;
 use baton_types::{Address, BootClock, Clock, EntryName, Error, Incarnation, Kind, Result, ServerId};
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,6 +19,9 @@ use crate::control::Control;
 use crate::devices::Devices;
 use crate::exports::Exports;
 use crate::follow::{Heard, follow};
+use crate::pushes::Pushes;
+use crate::serve::{Offer, Server, Setup};
+use crate::service::Service;
 
 /// Between two attempts to register while the location database cannot be reached.
 const RETRY: Duration = Duration::from_secs(1);
@@ -50,9 +53,17 @@ pub async fn run(paths: &Paths, config: &Config) -> Result<()> {
         .from_source(config.source(Daemon::Fileserver));
     let devices = Devices::new(&config.fileserver.devices)?;
     let cache_bytes = usize::try_from(config.fileserver.cache).unwrap_or(usize::MAX);
-    let exports = Arc::new(Exports::new(cache_bytes));
-    let claims = Arc::new(Claims::new(me, client.clone(), clock.clone(), exports, devices)?);
     let heard = Arc::new(Heard::default());
+    let pushes = Arc::new(Pushes::default());
+    let exports = Arc::new(Exports::new(cache_bytes));
+    let service = Service::start(exports, heard.registry().clone(), pushes.clone(), clock.clone())?;
+    let claims = Arc::new(Claims::new(
+        me,
+        client.clone(),
+        clock.clone(),
+        Arc::new(service),
+        devices,
+    )?);
     let control = Control::new(claims.clone(), heard.clone(), &tls);
 
     let mut listeners = Vec::new();
@@ -62,6 +73,8 @@ pub async fn run(paths: &Paths, config: &Config) -> Result<()> {
         listeners.push(listener);
         tokio::spawn(control.clone().serve(accepted));
     }
+    let files = Arc::new(serve_files(config, &claims, &heard, (&tls, pushes)).await?);
+    let anchor = tls.with_credential(|credential| credential.anchor().clone());
     let socket = paths.socket(Daemon::Fileserver);
     let serve = async {
         let registered = register(&client, &claims.me).await?;
@@ -71,6 +84,7 @@ pub async fn run(paths: &Paths, config: &Config) -> Result<()> {
             ended = control.serve_locally(&socket) => ended,
             () = claims.scan() => Ok(()),
             () = claims.check() => Ok(()),
+            () = offer(&files, &heard, anchor) => Ok(()),
         }
     };
     let ended = tokio::select! {
@@ -81,6 +95,50 @@ pub async fn run(paths: &Paths, config: &Config) -> Result<()> {
     tracing::info!(server = %claims.me.name, "stopping");
     claims.drain().await;
     ended
+}
+
+/// The file service, on its port: a loop for each CPU.
+async fn serve_files(
+    config: &Config,
+    claims: &Claims,
+    heard: &Heard,
+    (tls, pushes): (&Arc<HostTls>, Arc<Pushes>),
+) -> Result<Server> {
+    Server::start(Setup {
+        addresses: resolve(config.listen(Daemon::Fileserver), PORT_FILES).await?,
+        tls: tls.clone(),
+        anchor: tls.with_credential(|credential| credential.anchor().clone()),
+        name: claims.me.name.clone(),
+        limits: listen_limits(&config.limits),
+        clock: claims.clock.clone(),
+        service: claims.service.clone(),
+        registry: heard.registry().clone(),
+        pushes,
+        loops: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    })
+}
+
+/// Takes logins as the cell's settings say, and ends those that rest on what is so no more.
+async fn offer(files: &Arc<Server>, heard: &Heard, anchor: Anchor) {
+    let registry = heard.registry().clone();
+    let offer = Offer {
+        anchor,
+        registry: registry.clone(),
+    };
+    let ending = Arc::downgrade(files);
+    registry.on_end(move |principal| {
+        if let Some(files) = ending.upgrade() {
+            files.end(principal);
+        }
+    });
+    let mut mechanisms = heard.watch_mechanisms();
+    loop {
+        let offered = mechanisms.borrow_and_update().clone();
+        files.offer(&offered, &offer);
+        if mechanisms.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Until SIGTERM or SIGINT; SIGHUP reads the certificate again.

@@ -155,6 +155,7 @@ impl Driver {
         core.queue.clear();
         let parked = std::mem::take(&mut core.parked);
         self.sessions.write().clear();
+        let clients: Vec<ClientId> = std::mem::take(&mut core.clients).into_keys().collect();
         drop(core);
         parked
             .into_values()
@@ -170,6 +171,10 @@ impl Driver {
         let looks = std::mem::take(&mut self.looks.lock().pending);
         looks.into_iter().for_each(|then| then(Err(gone())));
         self.durable.fail(&gone());
+        let aggregate = self.export.id;
+        clients
+            .into_iter()
+            .for_each(|client| self.push(client, Push::Moved { aggregate }));
         self.house.pushes.forget(self.line());
     }
 

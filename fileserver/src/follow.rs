@@ -8,7 +8,7 @@ use baton_rpc::config::{CellFile, Paths};
 use baton_rpc::{FldbClient, News};
 use baton_types::record::{Aggregate, Key, Record, Server, Table};
 use baton_types::{Error, Kind, Result};
-use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::daemon::Me;
 use crate::who::Registry;
@@ -18,7 +18,7 @@ use crate::who::Registry;
 pub struct Heard {
     registry: Arc<Registry>,
     /// Mechanisms by which callers may log in, best first.
-    mechanisms: Mutex<Vec<String>>,
+    mechanisms: watch::Sender<Vec<String>>,
     /// The whole state was heard, and everything up to this index since; 0 until then.
     index: AtomicU64,
 }
@@ -31,7 +31,12 @@ impl Heard {
 
     /// Mechanisms by which callers may log in, best first.
     pub fn mechanisms(&self) -> Vec<String> {
-        self.mechanisms.lock().clone()
+        self.mechanisms.borrow().clone()
+    }
+
+    /// The same, and whenever they change.
+    pub fn watch_mechanisms(&self) -> watch::Receiver<Vec<String>> {
+        self.mechanisms.subscribe()
     }
 
     /// How far the location database is known here.
@@ -113,7 +118,7 @@ pub async fn follow(
                 Record::Aggregate(aggregate) => owned(&aggregate),
                 Record::Member(member) => drop(members.insert(member.number, member)),
                 Record::Principal(principal) => heard.registry.put(principal),
-                Record::Cell(cell) => *heard.mechanisms.lock() = cell.auth,
+                Record::Cell(cell) => drop(heard.mechanisms.send_replace(cell.auth)),
                 Record::Entry(_) | Record::Fileset(_) | Record::Invitation(_) | Record::Event(_) => {}
             }
         }

@@ -112,6 +112,11 @@ impl Service {
         })
     }
 
+    /// What it serves.
+    pub fn exports(&self) -> &Arc<Exports> {
+        &self.exports
+    }
+
     /// Exports an aggregate: from now on its calls are served. Reads from its log who held what: not for a thread that
     /// may not wait.
     ///

@@ -9,6 +9,7 @@
 //! Nobody has a privilege by his uid alone: what root may is asked of [`Root`], never of a number.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use baton_security::auth::Identity;
 use baton_security::auth::host_trust::MayAssert;
@@ -67,17 +68,41 @@ impl Cred {
 #[derive(Default)]
 pub struct Registry {
     principals: RwLock<BTreeMap<PrincipalName, Principal>>,
+    ended: OnceLock<Ended>,
 }
 
+/// Hears of principals whose logins say what is so no more.
+type Ended = Box<dyn Fn(&PrincipalName) + Send + Sync>;
+
 impl Registry {
+    /// From now on `ended` hears of each principal that is no more what it logged in as. Only the first who asks does.
+    pub fn on_end(&self, ended: impl Fn(&PrincipalName) + Send + Sync + 'static) {
+        if self.ended.set(Box::new(ended)).is_err() {
+            tracing::error!("somebody hears of ended principals already");
+        }
+    }
+
     /// A principal is new, or another than before.
     pub fn put(&self, principal: Principal) {
-        self.principals.write().insert(principal.name.clone(), principal);
+        let name = principal.name.clone();
+        let rights = |of: &Principal| (of.id, of.disabled, of.may_assert_users, of.may_assert_root);
+        let now = rights(&principal);
+        let before = self.principals.write().insert(name.clone(), principal);
+        if before.is_some_and(|before| rights(&before) != now) {
+            self.end(&name);
+        }
     }
 
     /// A principal is no more.
     pub fn remove(&self, name: &PrincipalName) {
         self.principals.write().remove(name);
+        self.end(name);
+    }
+
+    fn end(&self, name: &PrincipalName) {
+        if let Some(ended) = self.ended.get() {
+            ended(name);
+        }
     }
 
     /// The watch begins anew: until it is complete, nobody is known.
@@ -222,6 +247,21 @@ mod tests {
             Kind::Denied
         );
         assert!(registry.admit(&identity("bob", Some(5))).is_ok());
+    }
+
+    #[test]
+    fn logins_end_with_what_they_rest_on() {
+        let registry = registry(true, true);
+        let ended: std::sync::Arc<parking_lot::Mutex<Vec<String>>> = std::sync::Arc::default();
+        let heard = ended.clone();
+        registry.on_end(move |name| heard.lock().push(name.to_string()));
+        registry.put(principal("alice", Some(1001)));
+        registry.put(principal("bob", Some(5)));
+        assert!(ended.lock().is_empty(), "nothing changed for anybody");
+        registry.put(principal("hosts/c1", None));
+        registry.put(principal("bob", Some(6)));
+        registry.remove(&PrincipalName::parse("alice").unwrap());
+        assert_eq!(*ended.lock(), ["hosts/c1", "bob", "alice"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod connection;
 mod session;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,19 +73,31 @@ pub fn incoming(accepted: mpsc::Receiver<Accepted>, gate: Arc<Gate>) -> impl Str
 /// Naming the address; `Invalid` if there is none.
 pub async fn bind(addresses: &[Address], port: u16) -> Result<Vec<TcpListener>> {
     let mut sockets = Vec::new();
-    for address in addresses {
-        let on = format!("listening on {}", address.with_port(port));
-        let resolved = lookup_host(address.with_port(port))
-            .await
-            .map_err(|e| Error::io(on.clone(), e))?;
-        for socket in resolved {
-            sockets.push(TcpListener::bind(socket).await.map_err(|e| Error::io(on.clone(), e))?);
-        }
-    }
-    if sockets.is_empty() {
-        return Err(Error::new(Kind::Invalid, "baton.toml").because("it names no address to listen on"));
+    for address in resolve(addresses, port).await? {
+        let socket = TcpListener::bind(address).await;
+        sockets.push(socket.map_err(|e| Error::io(format!("listening on {address}"), e))?);
     }
     Ok(sockets)
+}
+
+/// Where to listen, by the configuration.
+///
+/// # Errors
+/// Naming the address; `Invalid` if there is none.
+pub async fn resolve(addresses: &[Address], port: u16) -> Result<Vec<SocketAddr>> {
+    let mut resolved = Vec::new();
+    for address in addresses {
+        let on = format!("listening on {}", address.with_port(port));
+        resolved.extend(
+            lookup_host(address.with_port(port))
+                .await
+                .map_err(|e| Error::io(on, e))?,
+        );
+    }
+    if resolved.is_empty() {
+        return Err(Error::new(Kind::Invalid, "baton.toml").because("it names no address to listen on"));
+    }
+    Ok(resolved)
 }
 
 /// How a listener treats newcomers, by the configuration.

@@ -106,7 +106,7 @@ impl Claims {
         let records = recovered.records();
         let running = Running::start(recovered.seal()?, self.clock.clone())?;
         let export = Arc::new(Export::new(running, claimed_at));
-        self.exports.insert(export.clone())?;
+        self.service.serve(&export)?;
         Ok((export, records))
     }
 
