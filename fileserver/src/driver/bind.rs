@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use baton_aggregate::transaction::SessionId;
 use baton_types::call::Answer;
-use baton_types::{Error, Kind, Result};
+use baton_types::{ClientId, Error, Kind, Result};
 use bytes::Bytes;
 
 use super::{Driver, Parked};
@@ -43,6 +43,9 @@ impl Driver {
             return Err(error.because("its end is being written").remedy("ask again"));
         }
         if call.session == 0 {
+            if self.session_of(client).is_some_and(|own| own.host != call.host) {
+                return Err(another(0));
+            }
             let (_, id) = self.aggregate().open_session(client, self.house.clock.date())?;
             let session = Arc::new(Session::new(id.0, client, call.host.clone()));
             self.enter(&session)?;
@@ -70,6 +73,12 @@ impl Driver {
             session,
             streams: known.streams,
         })
+    }
+
+    /// The session that a client has now.
+    fn session_of(&self, client: ClientId) -> Option<Arc<Session>> {
+        let id = self.core.lock().clients.get(&client).copied()?;
+        self.session(id)
     }
 
     /// From now on calls of the session are known; one that its client had before is over.

@@ -8,6 +8,7 @@ use super::rig::{HOME, Mount, Server, cred, root};
 use crate::service::Outcome;
 
 /// One of each changing operation, some of them refused; with what travels beside them.
+#[expect(clippy::too_many_lines, reason = "a table: one entry for each operation")]
 fn script(mount: &Mount<'_>) -> Vec<(Request, &'static [u8])> {
     let at = |directory: Fid, name: &str| mount.place(directory, name);
     let top = |name: &str| at(mount.server.root, name);
@@ -188,7 +189,7 @@ fn what_was_not_durable_is_said_again_under_the_same_name_and_makes_the_same_fil
     let client = mount.client;
     let server = server.restart();
     let mount = client.at(&server);
-    let ran = mount.bind(session).iter().any(|stream| *stream == (1, sequence));
+    let ran = mount.bind(session).contains(&(1, sequence));
     mount.join(Coming::Back);
     mount.sequence.set(sequence - 1);
     // Whether the crash took it or not, saying it again makes it be there once, as it was at first.

@@ -42,6 +42,10 @@ fn another_clients_session_is_refused() {
     let mut call = mount.call(&root(), request.clone(), &[]);
     call.host = Some("hosts/other".parse().unwrap());
     assert_eq!(kind(mount.send(call).recv().unwrap()), Kind::Denied);
+    // Nor does it end by somebody who says that he is its client.
+    let mut call = mount.call(&root(), Request::Bind { aggregate, epoch }, &[]);
+    (call.session, call.host) = (0, Some("hosts/other".parse().unwrap()));
+    assert_eq!(kind(mount.send(call).recv().unwrap()), Kind::Denied);
     thief.session.set(12_345);
     assert_eq!(
         kind(thief.ask(&root(), Request::Bind { aggregate, epoch })),

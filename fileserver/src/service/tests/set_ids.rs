@@ -71,7 +71,8 @@ fn changes_by_others_than_root_take_the_bits_away() {
     };
     let write = |who: &Cred| mount.write(who, fid, 0, b"x").unwrap().attributes.mode;
     let truncate = |who: &Cred| mount.set(who, fid, size).unwrap().attributes.mode;
-    let each: [(&str, &dyn Fn(&Cred) -> u32); 4] = [
+    type Change<'a> = (&'static str, &'a dyn Fn(&Cred) -> u32);
+    let each: [Change<'_>; 4] = [
         ("write", &write),
         ("truncate", &truncate),
         ("fallocate", &|who| fallocate(who, fid)),
