@@ -21,6 +21,7 @@ mod panics;
 pub mod registry;
 pub mod runner;
 mod seed;
+pub mod session;
 mod simulated;
 pub mod store;
 pub mod toy;

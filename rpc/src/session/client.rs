@@ -134,8 +134,23 @@ pub enum Order {
     Queued,
 }
 
-/// An answer, or a refusal and its place in history if it has one.
-pub type Outcome = Result<(Answer, Bytes), (Error, u64)>;
+/// A refusal.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Why.
+    pub error: Error,
+    /// Its place in history, if it has one; else 0.
+    pub lsn: u64,
+}
+
+/// An answer or a refusal.
+pub type Outcome = Result<(Answer, Bytes), Box<Refusal>>;
+
+impl From<Error> for Box<Refusal> {
+    fn from(error: Error) -> Box<Refusal> {
+        Box::new(Refusal { error, lsn: 0 })
+    }
+}
 
 /// What it asks for.
 #[derive(Clone, Debug)]

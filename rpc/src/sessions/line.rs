@@ -148,7 +148,7 @@ impl Line {
         match failed {
             None => {}
             Some(Trouble::Connection(error)) => self.session.broken(self.id, &error),
-            Some(Trouble::Caller(error)) => self.session.received(connection, stream, sequence, Err((error, 0))),
+            Some(Trouble::Caller(error)) => self.session.received(connection, stream, sequence, Err(error.into())),
         }
     }
 
@@ -278,7 +278,7 @@ impl Line {
             Err(Trouble::Connection(error)) => self.session.broken(self.id, &error),
             Err(Trouble::Caller(error)) => {
                 for sent in waiting {
-                    let outcome = Err((error.clone(), 0));
+                    let outcome = Err(error.clone().into());
                     self.session
                         .received(sent.connection, sent.stream, sent.sequence, outcome);
                 }

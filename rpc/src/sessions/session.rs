@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::line::Line;
 use super::vnodes::Vnodes;
 use super::{Sessions, WAIT, Who, waiter};
-use crate::session::client::{Action, Client, ConnectionId, Event, Outcome, Sent};
+use crate::session::client::{Action, Client, ConnectionId, Event, Outcome, Refusal, Sent};
 use crate::session::frame::Frame;
 
 /// A server that is wanted and silent for so long is worth a line in the log.
@@ -87,7 +87,7 @@ impl Session {
         };
         let outcome = match answer {
             Ok(answer) => Ok((answer, frame.payload)),
-            Err(error) => Err((error, lsn)),
+            Err(error) => Err(Box::new(Refusal { error, lsn })),
         };
         self.received(connection, stream, sequence, outcome);
     }

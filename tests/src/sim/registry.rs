@@ -1,6 +1,6 @@
 //! The simulations that can be asked for by name.
 
-use super::{Trace, Violation, fldb, fldb_state, store, toy};
+use super::{Trace, Violation, fldb, fldb_state, session, store, toy};
 
 /// A kind of history.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,11 @@ pub const SIMULATIONS: &[Simulation] = &[
         name: "fldb-state",
         about: "its state machine and watchers alone, under an agreed list",
         history: fldb_state::history,
+    },
+    Simulation {
+        name: "session",
+        about: "clients' and servers' sessions: names, replays, lifetimes, against cuts, restarts, zombies and sleepers",
+        history: session::history,
     },
     Simulation {
         name: "store",

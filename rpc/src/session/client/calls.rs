@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::kept::{Change, KEPT_BYTES_MAX, change_bytes};
 use super::{
     AGAIN_MICROS, Action, Asked, CALL_CONNECTIONS_MAX, CallNumber, Client, ConnectionId, LOGINS_MAX, Order, Outcome,
-    Sent, Stage, State, gone,
+    Refusal, Sent, Stage, State, gone,
 };
 
 /// A call that was not answered yet.
@@ -307,7 +307,7 @@ impl Client {
         let purpose = ongoing.purpose;
         self.heard_of(id);
         match outcome {
-            Err((error, lsn)) => self.refused(now, id, route.0, (error, lsn), actions),
+            Err(refusal) => self.refused(now, id, route.0, *refusal, actions),
             Ok((answer, payload)) => match purpose {
                 Purpose::Session => self.answered_own(now, id, route.0, &answer, actions),
                 // An answer that comes after the end of the lifetime may be a zombie's: it is asked for again (I4).
@@ -400,7 +400,7 @@ impl Client {
         now: Time,
         id: u64,
         connection: ConnectionId,
-        (error, lsn): (Error, u64),
+        Refusal { error, lsn }: Refusal,
         actions: &mut Vec<Action>,
     ) {
         let Some(ongoing) = self.ongoing.get_mut(&id) else {

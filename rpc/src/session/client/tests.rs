@@ -89,7 +89,7 @@ fn done() -> Outcome {
 }
 
 fn refused(kind: Kind) -> Outcome {
-    Err((Error::new(kind, "test"), 0))
+    Err(Error::new(kind, "test").into())
 }
 
 impl Rig {

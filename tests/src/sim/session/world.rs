@@ -1,0 +1,862 @@
+//! The world of a history: clients, servers one after the other, and the connections between them.
+//!
+//! A connection keeps its order, and is all that does. What was sent before it was cut may still arrive, or not; a
+//! frame may arrive twice. The location database tells the newest owner, a little late.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use baton_rpc::session::client::{Action, Asked, ConnectionId, Event, Outcome, Refusal, Sent};
+use baton_rpc::session::server::{Arrived, Ended};
+use baton_types::call::{Answer, Coming, Hold, Push, Request, Role};
+use baton_types::file::{Attributes, FileKind, Object};
+use baton_types::{AggregateId, Core, Epoch, Error, Fid, Kind, Time, Timestamp, Vnode};
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::mount::{FILESET, Mount, Purpose, Wish, change_of};
+use super::store::{Call, Disk, Done, Server, effects};
+use crate::invariants::i04_within_lifetime::WithinLifetime;
+use crate::invariants::i05_nothing_lost::NothingLost;
+use crate::invariants::i06_once_in_order::{Change, OnceInOrder};
+use crate::sim::{Agenda, Seed, Trace, Violation};
+
+const CLIENTS: usize = 2;
+/// Most faults of a history.
+const FAULTS_MAX: u64 = 8;
+/// Faults begin before.
+const FAULTS_UNTIL: Time = 4_000_000;
+/// Long enough for two lifetimes after the last fault, and for all that waited for that.
+const UNTIL: Time = 90_000_000;
+/// Frames that arrive twice, in a thousand.
+const DOUBLED_PERMILLE: u64 = 20;
+
+/// How a server behaves: all but the first are wrong, and show that the oracles bite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Habit {
+    /// As it must.
+    Sound,
+    /// It says that something is durable before it is.
+    SyncsTooSoon,
+    /// It runs what it ran before.
+    ForgetsReplies,
+    /// It serves everybody as soon as it is owner.
+    NoGrace,
+    /// It runs the ordered stream as it comes.
+    NoOrder,
+}
+
+/// Something on the agenda.
+#[derive(Clone, Debug)]
+enum Item {
+    ToServer(usize, Sent),
+    ToClient(usize, ConnectionId, Told),
+    Dialled(usize, ConnectionId, Role),
+    Broken(usize, ConnectionId),
+    Closed(usize, ConnectionId),
+    Wake(usize),
+    Program(usize),
+    /// A look, after which a call is answered; the number of changes that are durable with it.
+    Look(usize, usize, Option<(usize, Sent)>),
+    Owner(usize),
+    Fault(Fault),
+    Claim,
+}
+
+#[derive(Clone, Debug)]
+enum Told {
+    Answer(u16, u32, Outcome),
+    Push(Push),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// The owner dies; another follows after this time.
+    Crash(Time),
+    /// The owner stands still for the first time and is replaced after the second.
+    Zombie(Time, Time),
+    /// A client stands still.
+    Sleep(usize, Time),
+    /// A connection of a client is cut.
+    Cut(usize),
+    /// A client reaches nobody.
+    Away(usize, Time),
+}
+
+struct Connection {
+    server: usize,
+    role: Role,
+    at_client: bool,
+    at_server: bool,
+    /// When the last frame arrives, in each direction.
+    last: (Time, Time),
+    bound: Option<(u64, Epoch)>,
+}
+
+/// One history.
+pub struct World {
+    seed: Seed,
+    agenda: Agenda<Item>,
+    trace: Trace,
+    habit: Habit,
+    disk: Disk,
+    servers: Vec<Server>,
+    asleep: BTreeMap<usize, Time>,
+    away: BTreeMap<usize, Time>,
+    mounts: Vec<Mount>,
+    connections: BTreeMap<(usize, ConnectionId), Connection>,
+    lifetime: WithinLifetime,
+    lost: NothingLost,
+    once: OnceInOrder,
+}
+
+impl World {
+    /// The history of `number`.
+    pub fn new(number: u64, habit: Habit) -> World {
+        let mut seed = Seed::new(number);
+        let mounts = (0..CLIENTS).map(|_| Mount::new(&mut seed)).collect();
+        let mut disk = Disk::default();
+        let first = Server::claim(&mut disk, 0);
+        let mut world = World {
+            seed,
+            agenda: Agenda::default(),
+            trace: Trace::new(number),
+            habit,
+            disk,
+            servers: vec![first],
+            asleep: BTreeMap::new(),
+            away: BTreeMap::new(),
+            mounts,
+            connections: BTreeMap::new(),
+            lifetime: WithinLifetime::default(),
+            lost: NothingLost::default(),
+            once: OnceInOrder::default(),
+        };
+        for client in 0..CLIENTS {
+            world.agenda.after(0, Item::Program(client));
+        }
+        for _ in 0..world.seed.below(FAULTS_MAX + 1) {
+            let at = world.seed.below(FAULTS_UNTIL);
+            let fault = world.fault();
+            world.agenda.after(at, Item::Fault(fault));
+        }
+        world
+    }
+
+    fn fault(&mut self) -> Fault {
+        let client = self.seed.index(CLIENTS);
+        let short = self.seed.between(1_000, 300_000);
+        let long = self.seed.between(300_000, 14_000_000);
+        let time = *self.seed.pick(&[short, short, long]);
+        match self.seed.below(5) {
+            0 => Fault::Crash(short),
+            1 => Fault::Zombie(time, self.seed.below(time + 1)),
+            2 => Fault::Sleep(client, time),
+            3 => Fault::Cut(client),
+            _ => Fault::Away(client, time),
+        }
+    }
+
+    /// Lets it happen.
+    ///
+    /// # Errors
+    /// What was broken.
+    pub fn run(mut self) -> Result<Trace, Violation> {
+        while let Some(item) = self.agenda.next(UNTIL) {
+            self.happen(item).map_err(|what| self.trace.violation(what))?;
+            let is_quiet = self.agenda.now() > FAULTS_UNTIL;
+            if is_quiet && self.mounts.iter().all(Mount::is_done) {
+                break;
+            }
+        }
+        self.end().map_err(|what| self.trace.violation(what))?;
+        Ok(self.trace)
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        if let Some(client) = self.mounts.iter().position(|mount| !mount.is_done()) {
+            let open = &self.mounts[client].open;
+            return Err(format!("long after the last fault client {client} waits for {open:?}"));
+        }
+        let owner = self.servers.last().expect("there is one from the beginning");
+        let history = effects(&owner.log);
+        self.once.history(&history)?;
+        self.lost.ended(&history.into_iter().collect())
+    }
+
+    fn happen(&mut self, item: Item) -> Result<(), String> {
+        let now = self.agenda.now();
+        if let Some(until) = self.sleeper(&item).filter(|until| *until > now) {
+            self.agenda.after(until - now, item);
+            return Ok(());
+        }
+        match item {
+            Item::ToServer(client, sent) => self.arrive(client, sent),
+            Item::ToClient(client, connection, told) => {
+                let is_there = |c: &Connection| c.at_client;
+                if !self.connections.get(&(client, connection)).is_some_and(is_there) {
+                    return Ok(());
+                }
+                self.step(
+                    client,
+                    match told {
+                        Told::Push(push) => Event::Pushed { connection, push },
+                        Told::Answer(stream, sequence, outcome) => Event::Received {
+                            connection,
+                            stream,
+                            sequence,
+                            outcome,
+                        },
+                    },
+                )
+            }
+            Item::Dialled(client, connection, role) => self.dialled(client, connection, role),
+            Item::Broken(client, connection) => {
+                self.leave(client, connection);
+                self.step(client, Event::Failed(connection))
+            }
+            Item::Closed(client, connection) => self.closed(client, connection),
+            Item::Wake(client) => {
+                self.mounts[client].wake_at = Time::MAX;
+                self.step(client, Event::Tick)
+            }
+            Item::Program(client) => self.program(client),
+            Item::Look(server, durable, call) => self.look(server, durable, call),
+            Item::Owner(client) => {
+                let epoch = self.servers.last().map_or(Epoch::NONE, |server| server.epoch);
+                self.step(client, Event::Owner(epoch))
+            }
+            Item::Fault(fault) => self.befall(fault),
+            Item::Claim => self.claim(),
+        }
+    }
+
+    /// Until when the one whom it reaches stands still.
+    fn sleeper(&self, item: &Item) -> Option<Time> {
+        match item {
+            Item::ToServer(client, sent) => {
+                let connection = self.connections.get(&(*client, sent.connection))?;
+                self.asleep.get(&connection.server).copied()
+            }
+            Item::Look(server, ..) => self.asleep.get(server).copied(),
+            Item::ToClient(client, ..)
+            | Item::Broken(client, _)
+            | Item::Wake(client)
+            | Item::Dialled(client, ..)
+            | Item::Program(client)
+            | Item::Owner(client) => Some(self.mounts[*client].asleep_until),
+            Item::Closed(..) | Item::Fault(_) | Item::Claim => None,
+        }
+    }
+
+    fn delay(&mut self) -> Time {
+        match self.seed.chance(50) {
+            true => self.seed.between(2_000, 60_000),
+            false => self.seed.between(50, 2_000),
+        }
+    }
+
+    // What befalls.
+
+    fn befall(&mut self, fault: Fault) -> Result<(), String> {
+        let now = self.agenda.now();
+        self.trace.note(now, "fault", format_args!("{fault:?}"));
+        let owner = self.servers.len() - 1;
+        match fault {
+            Fault::Crash(down) => {
+                self.die(owner);
+                self.agenda.after(down, Item::Claim);
+            }
+            Fault::Zombie(still, replaced) => {
+                self.asleep.insert(owner, now + still);
+                self.agenda.after(replaced, Item::Claim);
+            }
+            Fault::Sleep(client, time) => self.mounts[client].asleep_until = now + time,
+            Fault::Away(client, time) => {
+                self.away.insert(client, now + time);
+                let all: Vec<ConnectionId> = self.of(client).collect();
+                all.into_iter().for_each(|connection| self.cut(client, connection));
+            }
+            Fault::Cut(client) => {
+                let all: Vec<ConnectionId> = self.of(client).collect();
+                if !all.is_empty() {
+                    let connection = *self.seed.pick(&all);
+                    self.cut(client, connection);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn of(&self, client: usize) -> impl Iterator<Item = ConnectionId> + '_ {
+        let own = self.connections.range((client, 0)..=(client, ConnectionId::MAX));
+        own.filter(|(_, c)| c.at_client).map(|((_, connection), _)| *connection)
+    }
+
+    /// The network loses a connection: both sides find out in their time.
+    fn cut(&mut self, client: usize, connection: ConnectionId) {
+        let is_deaf = self.seed.chance(500);
+        if let Some(cut) = self.connections.get_mut(&(client, connection)) {
+            cut.at_server &= !is_deaf;
+        }
+        let (soon, late) = (self.delay(), self.seed.below(1_000_000));
+        let noticed = *self.seed.pick(&[soon, late]);
+        self.agenda.after(noticed, Item::Broken(client, connection));
+        let closed = self.seed.below(500_000);
+        self.agenda.after(closed, Item::Closed(client, connection));
+    }
+
+    /// A server's process is gone; of what it had not flushed the disk may have a part.
+    fn die(&mut self, number: usize) {
+        let server = &mut self.servers[number];
+        if !server.is_up {
+            return;
+        }
+        server.is_up = false;
+        if self.disk.owner == server.epoch {
+            let kept = self.seed.below((server.log.len() - server.durable + 1) as u64) as usize;
+            let whole = server.log[..server.durable + kept].to_vec();
+            if whole.len() > self.disk.log.len() {
+                self.disk.log = whole;
+            }
+        }
+        let all = self.connections.iter().filter(|(_, c)| c.server == number);
+        let all: Vec<(usize, ConnectionId)> = all.map(|(key, _)| *key).collect();
+        for (client, connection) in all {
+            let (soon, late) = (self.delay(), self.seed.below(1_000_000));
+            let noticed = *self.seed.pick(&[soon, soon, late]);
+            self.agenda.after(noticed, Item::Broken(client, connection));
+        }
+    }
+
+    fn claim(&mut self) -> Result<(), String> {
+        let now = self.agenda.now();
+        let next = Server::claim(&mut self.disk, now);
+        self.trace.note(
+            now,
+            "server",
+            format_args!("epoch {} after {} changes", next.epoch, next.log.len()),
+        );
+        let history = effects(&next.log);
+        self.servers.push(next);
+        for client in 0..CLIENTS {
+            let delay = self.delay();
+            self.agenda.after(delay, Item::Owner(client));
+        }
+        self.once.history(&history)?;
+        self.lost.recovered(&history.into_iter().collect())
+    }
+
+    // A client.
+
+    fn program(&mut self, client: usize) -> Result<(), String> {
+        let pause = self.seed.between(200, 60_000);
+        self.agenda.after(pause, Item::Program(client));
+        let (shown, synced) = (self.lifetime.asked(), self.lost.syncing(client));
+        match self.mounts[client].wish(client, &mut self.seed, shown, synced) {
+            Wish::Wait => Ok(()),
+            Wish::Cancel(call) => self.step(client, Event::Cancelled(call)),
+            Wish::Sync(call) => self.step(client, Event::Sync { call }),
+            Wish::Ask(call, request, order) => {
+                if let Some(change) = change_of(client, &request) {
+                    let is_queued = order == baton_rpc::session::client::Order::Queued;
+                    self.once.asked(change, is_queued);
+                }
+                self.step(
+                    client,
+                    Event::Asked(Asked {
+                        call,
+                        caller: 0,
+                        request,
+                        payload: Bytes::new(),
+                        order,
+                    }),
+                )
+            }
+        }
+    }
+
+    fn step(&mut self, client: usize, event: Event) -> Result<(), String> {
+        let now = self.agenda.now();
+        self.trace
+            .note(now, format_args!("c{client}"), format_args!("{event:?}"));
+        let mount = &mut self.mounts[client];
+        let actions = mount.core.step(mount.clock.local(now), event);
+        for action in actions {
+            self.trace
+                .note(now, format_args!("c{client}"), format_args!("  {action:?}"));
+            self.perform(client, action)?;
+        }
+        let mount = &mut self.mounts[client];
+        let wake_at = mount.core.wake_at();
+        if wake_at != Time::MAX {
+            let left = wake_at.saturating_sub(mount.clock.local(now));
+            let at = now + mount.clock.virtual_delay(left.max(100));
+            if at < mount.wake_at {
+                mount.wake_at = at;
+                self.agenda.after(at - now, Item::Wake(client));
+            }
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, client: usize, action: Action) -> Result<(), String> {
+        match action {
+            Action::Dial { connection, role } => {
+                let delay = self.delay();
+                self.agenda.after(delay, Item::Dialled(client, connection, role));
+            }
+            Action::Send(sent) => self.send(client, sent),
+            Action::Close(connection) => {
+                self.leave(client, connection);
+                let delay = self.seed.below(200_000);
+                self.agenda.after(delay, Item::Closed(client, connection));
+            }
+            Action::Done { call, result } => return self.told(client, call, result),
+            Action::Locate(_) => {
+                let delay = self.delay();
+                self.agenda.after(delay, Item::Owner(client));
+            }
+            Action::Reclaim(fileset) => {
+                let (opens, locks) = (Vec::new(), Vec::new());
+                return self.step(client, Event::Holds { fileset, opens, locks });
+            }
+            Action::Lost(_) => {
+                self.lost.lost(client);
+                self.lifetime.lost(client);
+                self.mounts[client].is_joined = false;
+            }
+            Action::Lapsed(_) => self.mounts[client].is_joined = false,
+            Action::Dropped { request, error } if error.kind != Kind::SessionLost => {
+                return Err(format!(
+                    "client {client} had {request:?} refused when it was said again: {error}"
+                ));
+            }
+            Action::Dropped { .. }
+            | Action::Forget { .. }
+            | Action::Rejoined { .. }
+            | Action::Revoked { .. }
+            | Action::Alive(_)
+            | Action::Stopped => {}
+        }
+        Ok(())
+    }
+
+    /// A call of the program is over.
+    fn told(&mut self, client: usize, call: u64, result: Result<(Answer, Bytes), Error>) -> Result<(), String> {
+        let Some(purpose) = self.mounts[client].open.remove(&call) else {
+            return Err(format!("client {client} was told twice of call {call}"));
+        };
+        match (purpose, result) {
+            (Purpose::Join, Ok(_)) => self.mounts[client].is_joined = true,
+            (Purpose::Change(change), Ok(_)) => {
+                self.once.answered(change)?;
+                self.lost.acknowledged(change);
+                self.lifetime.acknowledged(change);
+            }
+            (Purpose::Change(_), Err(error)) if error.kind == Kind::Invalid => {
+                return Err(format!("client {client} was told that it made no sense: {error}"));
+            }
+            (Purpose::Read(asked), Ok((Answer::Object(object), _))) => {
+                let server = &self.servers[object.attributes.data_version as usize];
+                let shown = effects(&server.log[..object.attributes.size as usize]);
+                self.lifetime.answered(&asked, &shown.into_iter().collect())?;
+            }
+            (Purpose::Sync(asked), Ok(_)) => {
+                let durable: BTreeSet<Change> = effects(&self.disk.log).into_iter().collect();
+                self.lost.synced(&asked, &durable)?;
+            }
+            // Refused, given up, or lost with the session.
+            (_, Err(_)) => {}
+            (purpose, Ok((answer, _))) => return Err(format!("{purpose:?} was answered by {answer:?}")),
+        }
+        Ok(())
+    }
+
+    // Connections.
+
+    fn dialled(&mut self, client: usize, connection: ConnectionId, role: Role) -> Result<(), String> {
+        let now = self.agenda.now();
+        let server = self.servers.len() - 1;
+        let is_away = self.away.get(&client).is_some_and(|until| *until > now);
+        if is_away || !self.servers[server].is_up {
+            return self.step(client, Event::Failed(connection));
+        }
+        let made = Connection {
+            server,
+            role,
+            at_client: true,
+            at_server: true,
+            last: (0, 0),
+            bound: None,
+        };
+        self.connections.insert((client, connection), made);
+        let epoch = self.servers[server].epoch;
+        self.step(client, Event::Opened { connection, epoch })
+    }
+
+    fn leave(&mut self, client: usize, connection: ConnectionId) {
+        if let Some(left) = self.connections.get_mut(&(client, connection)) {
+            left.at_client = false;
+        }
+    }
+
+    fn closed(&mut self, client: usize, connection: ConnectionId) -> Result<(), String> {
+        let Some(closed) = self.connections.get_mut(&(client, connection)) else {
+            return Ok(());
+        };
+        closed.at_server = false;
+        let (server, bound) = (closed.server, closed.bound);
+        let is_other = |c: &Connection| c.server == server && c.at_server;
+        let mut own = self.connections.range((client, 0)..=(client, ConnectionId::MAX));
+        if let Some(session) = bound
+            && !own.any(|(_, other)| is_other(other))
+        {
+            self.servers[server].changes.gone(session);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, client: usize, sent: Sent) {
+        let copies = 1 + u64::from(self.seed.chance(DOUBLED_PERMILLE));
+        for _ in 0..copies {
+            let (now, delay) = (self.agenda.now(), self.delay());
+            let Some(connection) = self.connections.get_mut(&(client, sent.connection)) else {
+                return;
+            };
+            connection.last.0 = connection.last.0.max(now + delay);
+            let delay = connection.last.0 - now;
+            self.agenda.after(delay, Item::ToServer(client, sent.clone()));
+        }
+    }
+
+    fn tell(&mut self, client: usize, connection: ConnectionId, told: Told) {
+        let (now, delay) = (self.agenda.now(), self.delay());
+        let Some(to) = self.connections.get_mut(&(client, connection)) else {
+            return;
+        };
+        to.last.1 = to.last.1.max(now + delay);
+        let delay = to.last.1 - now;
+        self.agenda.after(delay, Item::ToClient(client, connection, told));
+    }
+
+    fn answer(&mut self, client: usize, sent: &Sent, outcome: Outcome) {
+        self.tell(
+            client,
+            sent.connection,
+            Told::Answer(sent.stream, sent.sequence, outcome),
+        );
+    }
+
+    fn refuse(&mut self, client: usize, sent: &Sent, kind: Kind) {
+        self.answer(client, sent, Err(Error::new(kind, "server").into()));
+    }
+
+    // A server.
+
+    fn arrive(&mut self, client: usize, sent: Sent) -> Result<(), String> {
+        let now = self.agenda.now();
+        let Some(connection) = self.connections.get(&(client, sent.connection)) else {
+            return Ok(());
+        };
+        let (number, bound) = (connection.server, connection.bound);
+        if !connection.at_server || !self.servers[number].is_up {
+            return Ok(());
+        }
+        self.trace
+            .note(now, format_args!("s{number}"), format_args!("from c{client} {sent:?}"));
+        self.lapse(number);
+        if let Request::Bind { .. } = sent.request {
+            self.servers[number].guests.entry(client).or_default().heard = now;
+            self.look_later(number, Some((client, sent)));
+            return Ok(());
+        }
+        if bound.is_none_or(|(session, _)| session != sent.session) {
+            self.refuse(client, &sent, Kind::WrongEpoch);
+            return Ok(());
+        }
+        let server = &mut self.servers[number];
+        let is_returning = server.awaited.contains(&client);
+        let is_open = server.is_open() || self.habit == Habit::NoGrace;
+        match (&sent.request, change_of(client, &sent.request)) {
+            (Request::Renew, _) => {
+                server.guests.entry(client).or_default().heard = now;
+                self.look_later(number, Some((client, sent)));
+            }
+            (_, Some(_)) if !is_open && !is_returning => self.refuse(client, &sent, Kind::Grace),
+            (_, Some(change)) => self.change(number, client, &sent, change),
+            (Request::Getattr { .. }, _) if !is_open => self.refuse(client, &sent, Kind::Grace),
+            // What others did is shown when it is durable; what is durable needs no look (I4).
+            (Request::Getattr { .. }, _) if server.durable == server.log.len() => {
+                let answer = shown(number, server.log.len());
+                self.answer(client, &sent, Ok((answer, Bytes::new())));
+            }
+            (
+                Request::Join {
+                    coming: Coming::Fresh, ..
+                },
+                _,
+            ) if !is_open && !is_returning => {
+                self.refuse(client, &sent, Kind::Grace);
+            }
+            (Request::Sync { .. }, _) if self.habit == Habit::SyncsTooSoon => {
+                let durable = server.log.len() as u64;
+                self.answer(client, &sent, Ok((Answer::Synced { durable }, Bytes::new())));
+            }
+            _ => self.look_later(number, Some((client, sent))),
+        }
+        Ok(())
+    }
+
+    /// Clients that stay away too long are over, in the log.
+    fn lapse(&mut self, number: usize) {
+        let now = self.agenda.now();
+        let server = &mut self.servers[number];
+        if server.epoch != self.disk.owner {
+            return;
+        }
+        for client in server.lapse(now) {
+            self.trace
+                .note(now, format_args!("s{number}"), format_args!("c{client} is over"));
+            self.disk.holds.remove(&client);
+            self.disk.sessions.retain(|_, other| *other != client);
+        }
+    }
+
+    fn change(&mut self, number: usize, client: usize, sent: &Sent, change: Change) {
+        let name = (sent.stream, sent.sequence);
+        let waiter = (client, sent.connection, sent.stream, sent.sequence);
+        let call: Call = (sent.session, name, change);
+        let server = &mut self.servers[number];
+        let session = (sent.session, server.epoch);
+        if self.habit == Habit::NoOrder {
+            self.execute(number, vec![waiter], call);
+            return;
+        }
+        match server.changes.arrived(session, name, sent.seen, waiter, call) {
+            Arrived::Run(call) => self.run_change(number, session, call),
+            Arrived::Waits => {}
+            Arrived::Refused(_, error) => self.answer(client, sent, Err(error.into())),
+        }
+    }
+
+    fn run_change(&mut self, number: usize, session: (u64, Epoch), call: Call) {
+        let mut next = Some(call);
+        while let Some(call) = next {
+            let done = self.perform_change(number, call);
+            let refused = refusal(done);
+            let ended = match &refused {
+                Some(refusal) if refusal.lsn == 0 => Ended::Refused(&refusal.error),
+                Some(_) | None => Ended::Recorded,
+            };
+            let (waiters, following) = self.servers[number].changes.ended(session, call.1, &ended);
+            self.report(number, &waiters, done);
+            next = following;
+        }
+    }
+
+    fn execute(&mut self, number: usize, waiters: Vec<(usize, ConnectionId, u16, u32)>, call: Call) {
+        let done = self.perform_change(number, call);
+        self.report(number, &waiters, done);
+    }
+
+    fn perform_change(&mut self, number: usize, call: Call) -> Done {
+        let server = &mut self.servers[number];
+        if self.habit == Habit::ForgetsReplies {
+            server
+                .log
+                .retain(|entry| entry.session != call.0 || entry.name != call.1 || entry.change == call.2);
+            let (session, name, change) = call;
+            let is_refused = false;
+            server.log.push(super::store::Entry {
+                session,
+                name,
+                change,
+                is_refused,
+            });
+            let lsn = server.log.len() as u64;
+            self.look_later(number, None);
+            return Done::At(lsn);
+        }
+        let done = server.run(call);
+        self.look_later(number, None);
+        done
+    }
+
+    fn report(&mut self, number: usize, waiters: &[(usize, ConnectionId, u16, u32)], done: Done) {
+        let durable = self.servers[number].durable as u64;
+        for (client, connection, stream, sequence) in waiters.iter().copied() {
+            let outcome = match (done, refusal(done)) {
+                (Done::At(lsn), _) => {
+                    let object = object(number, 0);
+                    Ok((Answer::Changed { object, lsn, durable }, Bytes::new()))
+                }
+                (_, Some(refusal)) => Err(Box::new(refusal)),
+                (_, None) => Err(Error::new(Kind::Invalid, "change").because("its reply was seen").into()),
+            };
+            self.tell(client, connection, Told::Answer(stream, sequence, outcome));
+        }
+    }
+
+    /// A look and a flush begin; a call is answered when they are over.
+    fn look_later(&mut self, number: usize, call: Option<(usize, Sent)>) {
+        let server = &mut self.servers[number];
+        if call.is_none() && std::mem::replace(&mut server.is_flushing, true) {
+            return;
+        }
+        let durable = server.log.len();
+        let slow = self.seed.between(5_000, 300_000);
+        let quick = self.seed.between(200, 5_000);
+        let delay = if self.seed.chance(20) { slow } else { quick };
+        self.agenda.after(delay, Item::Look(number, durable, call));
+    }
+
+    fn look(&mut self, number: usize, durable: usize, call: Option<(usize, Sent)>) -> Result<(), String> {
+        let server = &mut self.servers[number];
+        if !server.is_up {
+            return Ok(());
+        }
+        if self.disk.owner != server.epoch {
+            let now = self.agenda.now();
+            self.trace
+                .note(now, format_args!("s{number}"), format_args!("is owner no more"));
+            self.die(number);
+            return Ok(());
+        }
+        if durable > self.disk.log.len() {
+            self.disk.log = server.log[..durable].to_vec();
+        }
+        server.durable = server.durable.max(durable);
+        if let Some((client, sent)) = call {
+            self.promise(number, client, &sent);
+            return Ok(());
+        }
+        server.is_flushing = false;
+        if server.log.len() > server.durable {
+            self.look_later(number, None);
+        }
+        self.mark(number);
+        Ok(())
+    }
+
+    /// Clients are told how much is durable.
+    fn mark(&mut self, number: usize) {
+        let aggregate = AggregateId(Uuid::nil());
+        let durable = self.servers[number].durable as u64;
+        let is_push = |c: &Connection| c.role == Role::Push && c.server == number && c.bound.is_some();
+        let all = self.connections.iter().filter(|(_, c)| is_push(c));
+        let all: Vec<(usize, ConnectionId)> = all.map(|(key, _)| *key).collect();
+        for (client, connection) in all {
+            self.tell(client, connection, Told::Push(Push::Durable { aggregate, durable }));
+        }
+    }
+
+    /// What is told after a look.
+    fn promise(&mut self, number: usize, client: usize, sent: &Sent) {
+        let date = Timestamp(self.agenda.now() as i64 * 1_000);
+        let server = &mut self.servers[number];
+        let durable = server.durable as u64;
+        let answer = match &sent.request {
+            Request::Bind { .. } => return self.bind(number, client, sent),
+            Request::Renew => Answer::Renewed { date, durable },
+            Request::Sync { .. } => Answer::Synced { durable },
+            Request::Getattr { .. } => shown(number, server.durable),
+            Request::Join { coming, .. } => {
+                self.disk.holds.insert(client);
+                if *coming == Coming::Fresh {
+                    server.awaited.remove(&client);
+                }
+                let (hold, serial, root) = (Hold::Shared, 1, object(number, 0));
+                Answer::Joined { hold, serial, root }
+            }
+            Request::Reclaimed { .. } => {
+                server.awaited.remove(&client);
+                Answer::Done
+            }
+            other => unreachable!("no client of this history asks {other:?}"),
+        };
+        self.answer(client, sent, Ok((answer, Bytes::new())));
+    }
+
+    fn bind(&mut self, number: usize, client: usize, sent: &Sent) {
+        let session = match sent.session {
+            0 => {
+                // A client has one session; who asks for another has none any more.
+                self.disk.sessions.retain(|_, other| *other != client);
+                self.disk.sessions_made += 1;
+                self.disk.sessions.insert(self.disk.sessions_made, client);
+                self.disk.sessions_made
+            }
+            session if self.disk.sessions.get(&session) != Some(&client) => {
+                self.refuse(client, sent, Kind::SessionLost);
+                return;
+            }
+            session => session,
+        };
+        let server = &mut self.servers[number];
+        let (epoch, durable, streams) = (server.epoch, server.durable as u64, server.streams(session));
+        let last = streams
+            .iter()
+            .find(|(stream, _)| *stream == 0)
+            .map_or(0, |(_, last)| *last);
+        server.changes.bound((session, epoch), last);
+        if let Some(connection) = self.connections.get_mut(&(client, sent.connection)) {
+            connection.bound = Some((session, epoch));
+        }
+        let date = Timestamp(self.agenda.now() as i64 * 1_000);
+        let bound = Answer::Bound {
+            session,
+            epoch,
+            streams,
+            date,
+            durable,
+        };
+        self.answer(client, sent, Ok((bound, Bytes::new())));
+    }
+}
+
+fn refusal(done: Done) -> Option<Refusal> {
+    let refused = |lsn| {
+        Some(Refusal {
+            error: Error::new(Kind::Denied, "change"),
+            lsn,
+        })
+    };
+    match done {
+        Done::At(_) | Done::Seen => None,
+        Done::RefusedAt(lsn) => refused(lsn),
+        Done::Refused => refused(0),
+    }
+}
+
+/// An answer that says how much of which server's history it shows.
+fn shown(server: usize, changes: usize) -> Answer {
+    Answer::Object(object(server, changes as u64))
+}
+
+fn object(server: usize, size: u64) -> Object {
+    let time = Timestamp(0);
+    Object {
+        fid: Fid {
+            fileset: FILESET,
+            vnode: Vnode::ROOT,
+            unique: 1,
+        },
+        attributes: Attributes {
+            kind: FileKind::Regular,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            links: 1,
+            size,
+            blocks: 0,
+            data_version: server as u64,
+            accessed: time,
+            modified: time,
+            changed: time,
+            created: time,
+            parent: None,
+            device: 0,
+            acl: 0,
+        },
+    }
+}
