@@ -10,10 +10,11 @@ use crate::run::{run, step, works};
 use crate::workspace::Workspace;
 use crate::{deny, tidy, tools};
 
-/// Simulations, and how many histories of each: what a promise of the location database or the store rests on.
-const SIMULATIONS: [(&str, &str); 5] = [
+/// Simulations, and how many histories of each: what a promise of the location database, sessions or the store rests on.
+const SIMULATIONS: [(&str, &str); 6] = [
     ("fldb", "2000"),
     ("fldb-state", "20000"),
+    ("session", "2000"),
     ("store", "2000"),
     ("store-fence", "5000"),
     ("store-owners", "2000"),

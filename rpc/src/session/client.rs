@@ -243,6 +243,8 @@ pub struct Client {
     aggregate: AggregateId,
     /// The greatest that a `Bind` was answered with.
     epoch: Epoch,
+    /// The greatest that the location database told.
+    told: Epoch,
     /// 0: none yet.
     session: u64,
     state: State,
@@ -305,6 +307,7 @@ impl Client {
         Client {
             aggregate,
             epoch: Epoch::NONE,
+            told: Epoch::NONE,
             session: 0,
             state: State::Unbound,
             connections: BTreeMap::new(),
@@ -555,9 +558,11 @@ impl Client {
         if self.connections.values().any(is_old) {
             self.unbind(now, actions);
         }
-        if self.connections.is_empty() {
+        // News, and worth another try; what was known already is not.
+        if epoch > self.told && self.connections.is_empty() {
             (self.retry_at, self.retry_after) = (now, RETRY_MIN_MICROS);
         }
+        self.told = self.told.max(epoch);
     }
 
     /// The session is over: nothing that was not durable can be said again.

@@ -46,6 +46,8 @@ pub struct Mount {
     pub is_joined: bool,
     /// What is left to ask for.
     pub left: u64,
+    /// It has asked for everything, and all of that is durable.
+    pub is_synced: bool,
     calls: u64,
     changes: u64,
 }
@@ -73,6 +75,7 @@ impl Mount {
             open: BTreeMap::new(),
             is_joined: false,
             left: ASKED,
+            is_synced: false,
             calls: 0,
             changes: 0,
         }
@@ -80,16 +83,21 @@ impl Mount {
 
     /// It has asked for everything and was answered.
     pub fn is_done(&self) -> bool {
-        self.left == 0 && self.open.is_empty()
+        self.is_synced && self.open.is_empty()
     }
 
     /// The next thing to do. `expected` is what a read must show, and a sync make durable.
     pub fn wish(&mut self, own: usize, seed: &mut Seed, shown: BTreeSet<Change>, synced: BTreeSet<Change>) -> Wish {
-        if self.left == 0 || self.open.len() >= OPEN_MAX {
+        let is_last = self.left == 0 && self.open.is_empty() && !self.is_synced;
+        if !is_last && (self.left == 0 || self.open.len() >= OPEN_MAX) {
             return Wish::Wait;
         }
         self.calls += 1;
         let call = self.calls;
+        if is_last {
+            self.open.insert(call, Purpose::Sync(synced));
+            return Wish::Sync(call);
+        }
         if !self.is_joined {
             if self.open.values().any(|purpose| matches!(purpose, Purpose::Join)) {
                 return Wish::Wait;

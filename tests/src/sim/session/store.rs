@@ -139,7 +139,7 @@ impl Server {
         {
             return Done::Seen;
         }
-        if change.number % 13 == 5 {
+        if is_refused(change) {
             return Done::Refused;
         }
         let is_refused = change.number % 17 == 7;
@@ -174,6 +174,11 @@ impl Server {
         self.awaited.retain(|client| !over.contains(client));
         over
     }
+}
+
+/// Changes that are refused without leaving anything.
+pub fn is_refused(change: Change) -> bool {
+    change.number % 13 == 5
 }
 
 /// The changes in `log` that had an effect.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::mount::{FILESET, Mount, Purpose, Wish, change_of};
-use super::store::{Call, Disk, Done, Server, effects};
+use super::store::{Call, Disk, Done, Server, effects, is_refused};
 use crate::invariants::i04_within_lifetime::WithinLifetime;
 use crate::invariants::i05_nothing_lost::NothingLost;
 use crate::invariants::i06_once_in_order::{Change, OnceInOrder};
@@ -215,6 +215,8 @@ impl World {
                 self.step(client, Event::Failed(connection))
             }
             Item::Closed(client, connection) => self.closed(client, connection),
+            // One that was overtaken by an earlier one.
+            Item::Wake(client) if now < self.mounts[client].wake_at => Ok(()),
             Item::Wake(client) => {
                 self.mounts[client].wake_at = Time::MAX;
                 self.step(client, Event::Tick)
@@ -453,7 +455,8 @@ impl World {
                 self.lost.acknowledged(change);
                 self.lifetime.acknowledged(change);
             }
-            (Purpose::Change(_), Err(error)) if error.kind == Kind::Invalid => {
+            // A refusal that left nothing cannot be found again by the next owner; it stays a refusal.
+            (Purpose::Change(change), Err(error)) if error.kind == Kind::Invalid && !is_refused(change) => {
                 return Err(format!("client {client} was told that it made no sense: {error}"));
             }
             (Purpose::Read(asked), Ok((Answer::Object(object), _))) => {
@@ -464,6 +467,8 @@ impl World {
             (Purpose::Sync(asked), Ok(_)) => {
                 let durable: BTreeSet<Change> = effects(&self.disk.log).into_iter().collect();
                 self.lost.synced(&asked, &durable)?;
+                let mount = &mut self.mounts[client];
+                mount.is_synced = mount.left == 0 && mount.open.is_empty();
             }
             // Refused, given up, or lost with the session.
             (_, Err(_)) => {}
@@ -619,6 +624,8 @@ impl World {
                 .note(now, format_args!("s{number}"), format_args!("c{client} is over"));
             self.disk.holds.remove(&client);
             self.disk.sessions.retain(|_, other| *other != client);
+            // It does not know yet; the others go on without what it had not made durable.
+            self.lifetime.lost(client);
         }
     }
 
