@@ -74,7 +74,9 @@ struct Core {
     is_draining: bool,
     /// The session of each client.
     clients: BTreeMap<ClientId, u64>,
-    /// Clients whose end is being written, and their sessions as far as they were taken up here.
+    /// Sessions that the log knows of clients that hold something, and that were not taken up yet.
+    before: BTreeMap<ClientId, u64>,
+    /// Clients whose end is being written, and the sessions that end with them.
     ending: BTreeMap<ClientId, Option<u64>>,
     is_stopped: bool,
 }
@@ -108,7 +110,7 @@ impl Driver {
     /// # Errors
     /// Damage; a thread that the system refuses.
     pub fn start(export: Arc<Export>, house: Arc<House>) -> Result<Arc<Driver>> {
-        let recovered = recovered(&export)?;
+        let (recovered, before) = recovered(&export)?;
         let (state, actions) = State::new(export.claimed_at, &recovered);
         let mut core = Core {
             state,
@@ -117,6 +119,7 @@ impl Driver {
             queue: VecDeque::new(),
             is_draining: false,
             clients: BTreeMap::new(),
+            before,
             ending: BTreeMap::new(),
             is_stopped: false,
         };
@@ -345,7 +348,8 @@ impl Core {
         }
         for action in actions {
             if let Action::Record(_, Note::End(client)) = action {
-                let session = self.clients.remove(&client);
+                let before = self.before.remove(&client);
+                let session = self.clients.remove(&client).or(before);
                 self.ending.insert(client, session);
                 if let Some(session) = session {
                     sessions.write().remove(&session);
@@ -356,8 +360,8 @@ impl Core {
     }
 }
 
-/// Who held what when the last owner's log ended.
-fn recovered(export: &Export) -> Result<Recovered> {
+/// Who held what when the last owner's log ended, and their sessions.
+fn recovered(export: &Export) -> Result<(Recovered, BTreeMap<ClientId, u64>)> {
     let aggregate = export.aggregate();
     let mut recovered = Recovered {
         filesets: export.filesets()?,
@@ -372,10 +376,13 @@ fn recovered(export: &Export) -> Result<Recovered> {
     let mut clients: Vec<ClientId> = recovered.holders.iter().map(|(_, client)| *client).collect();
     clients.sort_unstable();
     clients.dedup();
+    let mut sessions = BTreeMap::new();
     for client in clients {
-        if aggregate.client(client)?.is_none_or(|state| state.lapsed.is_some()) {
+        let state = aggregate.client(client)?;
+        if state.is_none_or(|state| state.lapsed.is_some()) {
             recovered.lapsed.push(client);
         }
+        sessions.extend(state.map(|state| (client, state.session)));
     }
-    Ok(recovered)
+    Ok((recovered, sessions))
 }

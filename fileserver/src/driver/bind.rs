@@ -87,6 +87,7 @@ impl Driver {
         if core.is_stopped {
             return Err(self.detached());
         }
+        core.before.remove(&session.client);
         let mut table = self.sessions.write();
         if let Some(old) = core.clients.insert(session.client, session.id) {
             table.remove(&old);

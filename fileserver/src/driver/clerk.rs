@@ -88,11 +88,7 @@ impl Driver {
 
     /// Its session goes now; the client itself after its holds, whose records were asked for by now.
     fn note_end(&self, client: ClientId) -> Result<Lsn> {
-        let taken_up = self.core.lock().ending.get(&client).copied().flatten();
-        let session = match taken_up {
-            Some(session) => Some(session),
-            None => self.aggregate().client(client)?.map(|state| state.session),
-        };
+        let session = self.core.lock().ending.get(&client).copied().flatten();
         let lsn = match session {
             Some(session) => self.aggregate().end_session(SessionId(session)),
             None => Ok(self.aggregate().last()),

@@ -171,6 +171,7 @@ fn every_change_sent_again_is_answered_as_at_first_and_done_once() {
         2,
         "the root and what was 'p'"
     );
+    server.close();
 }
 
 #[test]

@@ -88,6 +88,7 @@ fn marks_and_syncs_say_what_is_durable() {
     let (aggregate, epoch) = (bound.aggregate, bound.epoch);
     let again = mount.ask(&root(), Request::Bind { aggregate, epoch });
     assert!(matches!(kind(again), Kind::SessionLost | Kind::Recovering));
+    server.close();
 }
 
 #[test]
@@ -137,6 +138,7 @@ fn after_a_takeover_fresh_calls_wait_for_those_who_were_there() {
         matches!(other, Answer::InTheWay(Some(held)) if held.kind == LockKind::Write),
         "{other:?}"
     );
+    server.close();
 }
 
 #[test]

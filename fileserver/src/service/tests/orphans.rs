@@ -87,4 +87,5 @@ fn after_a_takeover_they_stay_for_those_who_come_back_and_say_so() {
     assert_eq!(mount.attributes(kept).links, 0);
     mount.ask(&root(), Request::Leave { fileset: HOME }).unwrap();
     until(&server, 1);
+    server.close();
 }

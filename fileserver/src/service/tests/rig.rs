@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use baton_aggregate::device::double::Disk;
+use baton_aggregate::nodes::Nodes;
+use baton_aggregate::salvage::{Data, check};
 use baton_types::call::{Answer, Coming, Hold, Newborn, Request};
 use baton_types::file::{Attributes, Object, Place, SetAttributes};
 use baton_types::{BootClock, ClientId, Epoch, Fid, FileName, FilesetId, Kind, Timestamp, Vnode};
@@ -64,6 +66,17 @@ impl Server {
         export.stop();
         disk.cut_power();
         Server::of(disk.clone(), crate::testing::export(&disk, next))
+    }
+
+    /// The end of it: what lies on the disk agrees with itself.
+    pub fn close(self) {
+        self.service.withdraw(&self.export);
+        let aggregate = self.export.aggregate();
+        aggregate.wait(aggregate.last()).unwrap();
+        self.export.stop();
+        let device = Arc::new(self.disk.port());
+        let report = check(device.clone(), Nodes::new(device), Data::Read).unwrap();
+        assert!(report.is_sound(), "{:?}", report.findings);
     }
 
     pub fn durable(&self) -> u64 {
