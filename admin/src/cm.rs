@@ -33,11 +33,23 @@ pub fn run(command: Cm, json: bool) -> ExitCode {
 fn where_are(paths: &Paths, files: &[PathBuf]) -> Result<Output> {
     let mut batond = Batond::connect(paths)?;
     each("baton.cm.whereis/1", "files", Program::Cm, files, |file| {
-        match batond.ask_about(Question::WhereIs(v1::ClientWhereIs {}), &open(file)?)? {
-            Some(Told::Place(place)) => Ok(described(file, &place)),
-            _ => Err(unexpected()),
-        }
+        place(&mut batond, file).map(|place| described(file, &place))
     })
+}
+
+/// Where a file is.
+///
+/// # Errors
+/// `Unreachable` without a batond; `Invalid` for a file of no cell.
+pub fn place_of(paths: &Paths, file: &Path) -> Result<v1::ClientPlace> {
+    place(&mut Batond::connect(paths)?, file)
+}
+
+fn place(batond: &mut Batond, file: &Path) -> Result<v1::ClientPlace> {
+    match batond.ask_about(Question::WhereIs(v1::ClientWhereIs {}), &open(file)?)? {
+        Some(Told::Place(place)) => Ok(place),
+        _ => Err(unexpected()),
+    }
 }
 
 fn described(file: &Path, place: &v1::ClientPlace) -> (String, Value) {

@@ -1,11 +1,13 @@
 //! The commands of `fts`, one file for each family.
 
+mod aggregates;
 mod cell;
 mod check;
 mod entries;
 mod entry;
 mod events;
 mod filesets;
+mod headers;
 mod lsfldb;
 mod lsft;
 mod mounts;
@@ -35,9 +37,18 @@ pub async fn run(session: &Session, command: Fts) -> Result<Output> {
         Fts::LsMount(words) => mounts::list(session, &words),
         Fts::LsFldb(words) => lsfldb::lsfldb(session, words).await,
         Fts::LsFt(words) => lsft::lsft(session, words).await,
+        Fts::LsHeader(words) => headers::lsheader(session, words).await,
+        Fts::AggrInfo(words) => aggregates::aggrinfo(session, words).await,
+        Fts::LsAggr(words) => aggregates::lsaggr(session, words.server).await,
+        Fts::StatFtServer(words) => aggregates::statftserver(session, words.server).await,
         Fts::Cell(CellSettings::Show) => cell::show(session).await,
         Fts::Cell(CellSettings::Set { setting, value }) => cell::set(session, setting, value).await,
         Fts::Status(words) => status::status(session, words).await,
         Fts::Events(words) => events::events(session, words).await,
     }
+}
+
+#[cfg(test)]
+pub mod tests {
+    pub use super::entry::tests::records;
 }

@@ -117,7 +117,7 @@ mod tests {
             }
             let all = completions(shell);
             assert!(
-                !all.contains("lsquota") && !all.contains("-detach"),
+                !all.contains("lsquota") && !all.contains("clonesys"),
                 "{shell} offers what is not there"
             );
         }

@@ -31,7 +31,7 @@ pub use self::cm::Cm;
 pub use self::fts::Fts;
 pub use self::mount::Mount;
 pub use self::standard::{Identity, STANDARD, Standard};
-pub use self::store::{Newaggr, Salvage};
+pub use self::store::{Dfsexport, Newaggr, Salvage};
 pub use self::values::Switch;
 
 use crate::dfs_args::{ADDED, rewrite};
@@ -49,6 +49,8 @@ pub enum Parsed {
     Cm(Cm, bool),
     /// `mount.baton`.
     Mount(Mount),
+    /// `dfsexport`.
+    Dfsexport(Dfsexport),
     /// `newaggr`.
     Newaggr(Newaggr),
     /// `salvage`.
@@ -99,7 +101,8 @@ pub fn served(program: Program) -> Command {
             .next_help_heading(ADDED),
         Program::Newaggr => Newaggr::command(),
         Program::Salvage => Salvage::command(),
-        Program::Dfsexport | Program::Growaggr => absent::program(program),
+        Program::Dfsexport => Dfsexport::command(),
+        Program::Growaggr => absent::program(program),
         Program::Cm => cm::Line::command(),
         Program::MountBaton => Mount::command(),
         Program::Acl => absent::program(program),
@@ -130,7 +133,8 @@ pub fn parse(program: Program, words: Vec<OsString>) -> Result<Parsed, Refusal> 
         Program::Baton => baton::parse,
         Program::Newaggr => store::newaggr,
         Program::Salvage => store::salvage,
-        Program::Dfsexport | Program::Growaggr => return nothing(program),
+        Program::Dfsexport => store::dfsexport,
+        Program::Growaggr => return nothing(program),
         Program::Cm => cm::parse,
         Program::MountBaton => mount::parse,
         Program::Acl => return nothing(program),

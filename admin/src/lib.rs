@@ -11,6 +11,7 @@ mod baton;
 mod batond;
 mod cm;
 pub mod dfs_args;
+mod dfsexport;
 pub mod exit;
 mod fts;
 pub mod generate;
@@ -23,6 +24,7 @@ mod output;
 pub mod program;
 mod run;
 mod salvage;
+mod servers;
 mod session;
 mod spelling;
 
@@ -40,6 +42,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Parsed::Baton(command, standard)) => run::baton(command, standard),
         Ok(Parsed::Cm(command, json)) => cm::run(command, json),
         Ok(Parsed::Mount(command)) => mount::run(&command),
+        Ok(Parsed::Dfsexport(words)) => run::dfsexport(&words),
         Ok(Parsed::Newaggr(command)) => newaggr::run(&command),
         Ok(Parsed::Salvage(command)) => salvage::run(&command),
         Ok(Parsed::Text(text)) => print(Ok(text)),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use baton_types::{Error, Kind, Result};
 
 use crate::exit;
-use crate::grammar::{Baton, Fts, Standard};
+use crate::grammar::{Baton, Dfsexport, Fts, Standard};
 use crate::output::Output;
 use crate::program::Program;
 use crate::session::Session;
@@ -20,6 +20,12 @@ pub fn fts(command: Fts, standard: Standard) -> ExitCode {
 pub fn baton(command: Baton, standard: Standard) -> ExitCode {
     let session = Session::new(Program::Baton, standard);
     carry_out(Program::Baton, &session, crate::baton::run(&session, command))
+}
+
+/// Carries out `dfsexport`.
+pub fn dfsexport(words: &Dfsexport) -> ExitCode {
+    let session = Session::new(Program::Dfsexport, words.standard.clone());
+    carry_out(Program::Dfsexport, &session, crate::dfsexport::run(&session, words))
 }
 
 fn carry_out(program: Program, session: &Session, command: impl Future<Output = Result<Output>>) -> ExitCode {

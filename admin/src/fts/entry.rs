@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
+use baton_types::change::AggregateRef;
 use baton_types::record::{Aggregate, EntryLock, Fileset, Record, Server, ServerEntry, Site, VersionState};
-use baton_types::{AggregateId, FilesetId, ServerId, Timestamp};
+use baton_types::{Address, AggregateId, FilesetId, ServerId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::output::date;
+use crate::servers::is_meant;
 
 /// What the entries refer to by number or id.
 #[derive(Debug, Default)]
@@ -48,6 +50,19 @@ impl Book {
     /// The aggregate of a site.
     pub fn aggregate(&self, site: &Site) -> Option<&Aggregate> {
         self.aggregates.get(&site.aggregate)
+    }
+
+    /// Whether somebody who writes `server` and `aggregate` means this site: by an address of its entry first, as DFS
+    /// does, else by the name of a server whose address that is.
+    pub fn is_at(&self, site: &Site, server: &Address, aggregate: &AggregateRef) -> bool {
+        let Some(entry) = self.entry(site) else { return false };
+        let named = self
+            .servers
+            .values()
+            .find(|known| known.name.as_str().eq_ignore_ascii_case(server.host()));
+        let is_named = named.is_some_and(|named| named.addresses.iter().any(|own| entry.addresses.contains(own)));
+        let is_here = self.aggregate(site).is_some_and(|known| is_meant(known, aggregate));
+        is_here && (entry.addresses.contains(server) || is_named)
     }
 
     /// Who owns an aggregate.

@@ -1,27 +1,35 @@
-//! `fts lsft`: all that is known of a fileset. In this version that is what the location database knows.
+//! `fts lsft`: all that is known of a fileset, by its file server and by the location database.
 
+use std::path::PathBuf;
+
+use baton_rpc::FldbClient;
 use baton_rpc::fldb::{Freshness, Query};
 use baton_types::change::FilesetRef;
+use baton_types::control::FilesetReport;
 use baton_types::record::{Fileset, Site, Table, VersionState};
 use baton_types::units::format_bytes;
-use baton_types::{Address, Error, Kind, Result};
+use baton_types::{Address, Error, FilesetId, Kind, Result};
 use serde_json::{Value, json};
 
 use super::entry::Book;
+use super::headers;
+use crate::cm;
 use crate::grammar::fts::LsFt;
 use crate::output::Output;
+use crate::servers::Servers;
 use crate::session::Session;
 
 /// Prints it.
 pub async fn lsft(session: &Session, words: LsFt) -> Result<Output> {
-    let fileset = named(&words)?;
+    let fileset = named(session, &words)?;
     let client = session.client()?;
     let tables = [Table::Server, Table::Entry, Table::Aggregate, Table::Fileset];
     let query = Query {
         fileset: Some(fileset),
         ..Query::tables(&tables, Freshness::Linearizable)
     };
-    let book = Book::of(session.list(&client, query).await?.records, session.clock.date());
+    let records = session.list(&client, query).await?.records;
+    let (servers, book) = (Servers::of(records.clone()), Book::of(records, session.clock.date()));
     let fileset = book
         .filesets
         .first()
@@ -29,20 +37,36 @@ pub async fn lsft(session: &Session, words: LsFt) -> Result<Output> {
     if let Some(server) = &words.server {
         check_server(&book, fileset, server)?;
     }
-    Ok(output(&book, fileset))
+    let report = match ask(&client, &servers, &book, fileset).await {
+        Ok(report) => report,
+        Err(error) => {
+            session.warn(&format!("what its file server says is left out: {error}"));
+            None
+        }
+    };
+    Ok(output(&book, fileset, report.as_ref()))
 }
 
-/// The fileset that is meant; what a path is in, only a client that mounts the cell can say.
-fn named(words: &LsFt) -> Result<FilesetRef> {
-    words.fileset.clone().ok_or_else(|| {
-        let on = words
-            .path
-            .as_ref()
-            .map_or(".".to_owned(), |path| path.display().to_string());
-        Error::new(Kind::Unsupported, format!("path {on}"))
-            .because("no client of this version mounts the cell, so nobody knows which fileset that is in")
-            .remedy("name it: fts lsft -fileset NAME; fts lsfldb lists them")
-    })
+/// What the owner of its aggregate says of it; `None` of one that was not made yet.
+async fn ask(client: &FldbClient, servers: &Servers, book: &Book, fileset: &Fileset) -> Result<Option<FilesetReport>> {
+    let site = fileset.sites.iter().find(|site| site.versions & Site::RW != 0);
+    let aggregate = site.and_then(|site| book.aggregate(site));
+    let (VersionState::Valid, Some(aggregate)) = (fileset.rw, aggregate) else {
+        return Ok(None);
+    };
+    let control = servers.control_of(client, aggregate).await?;
+    let mut reports = control.filesets(Some(&aggregate.name), Some(fileset.id)).await?;
+    Ok(reports.pop())
+}
+
+/// The fileset that is meant; what a path is in, this machine's batond says.
+fn named(session: &Session, words: &LsFt) -> Result<FilesetRef> {
+    if let Some(fileset) = &words.fileset {
+        return Ok(fileset.clone());
+    }
+    let path = words.path.clone().unwrap_or_else(|| PathBuf::from("."));
+    let place = cm::place_of(&session.paths, &path)?;
+    Ok(FilesetRef::Id(FilesetId(place.fileset)))
 }
 
 fn check_server(book: &Book, fileset: &Fileset, server: &Address) -> Result<()> {
@@ -56,16 +80,31 @@ fn check_server(book: &Book, fileset: &Fileset, server: &Address) -> Result<()> 
         .remedy(format!("it is at {}", sites.join(", "))))
 }
 
-fn output(book: &Book, fileset: &Fileset) -> Output {
+fn output(book: &Book, fileset: &Fileset, report: Option<&FilesetReport>) -> Output {
     let mut json = book.to_json(fileset);
     json["aggregates"] = fileset.sites.iter().map(|site| aggregate_json(book, site)).collect();
-    json["header"] = Value::Null;
-    let text = format!("{}\n{}", header(book, fileset), book.print(fileset));
+    json["header"] = report.map_or(Value::Null, headers::header_json);
+    let text = format!("{}\n{}", head(book, fileset, report), book.print(fileset));
     Output::new("baton.fts.lsft/1", text, json)
 }
 
-/// As far as the location database knows what a fileset's header says.
-fn header(book: &Book, fileset: &Fileset) -> String {
+/// What the disk says; or, where its server does not say it, what the location database knows of that.
+fn head(book: &Book, fileset: &Fileset, report: Option<&FilesetReport>) -> String {
+    let site = fileset.sites.iter().find(|site| site.versions & Site::RW != 0);
+    let (Some(report), Some(site)) = (report, site) else {
+        return unknown(book, fileset);
+    };
+    let text = headers::header(report, &book.address(site), book.aggregate(site));
+    let owner = book
+        .aggregate(site)
+        .and_then(|aggregate| Some((aggregate, book.owner(aggregate)?)));
+    match owner {
+        Some((aggregate, owner)) => text + &format!("    Owned by {} under epoch {}\n", owner.name, aggregate.epoch),
+        None => text,
+    }
+}
+
+fn unknown(book: &Book, fileset: &Fileset) -> String {
     let state = match fileset.rw {
         VersionState::Valid => "On-line or not: only its file server knows",
         VersionState::Invalid => "not made yet: 'invalid' until a file server has made it",
@@ -105,41 +144,51 @@ fn aggregate_json(book: &Book, site: &Site) -> Value {
 #[cfg(test)]
 mod tests {
     use super::super::entry::tests::records;
+    use super::super::headers::tests::report;
     use super::*;
     use baton_types::Timestamp;
 
     #[test]
-    fn a_fileset_is_told_with_its_owner_and_its_entry() {
+    fn a_fileset_is_told_with_its_header_and_its_entry() {
         let book = Book::of(records(), Timestamp(0));
-        let output = output(&book, &book.filesets[0]);
-        let head = "user.ito 0,,1201 RW   On-line or not: only its file server knows\n    \
-             mlserva.example, aggregate lfs03 (ID 13), owned by mlserva under epoch 41\n    \
-             quota limit 20GiB\n\nuser.ito\n        readWriteID  0,,1201  valid\n";
-        assert!(output.text.starts_with(head), "{}", output.text);
+        let told = output(&book, &book.filesets[0], Some(&report()));
+        assert!(
+            told.text
+                .starts_with("user.ito 0,,1201 RW LFS     states 0x00010001   On-line\n    mlserva.example, aggregate lfs03 (ID 13)\n"),
+            "{}",
+            told.text
+        );
+        assert!(
+            told.text
+                .contains("    Owned by mlserva under epoch 41\n\nuser.ito\n        readWriteID  0,,1201  valid\n")
+        );
+        assert_eq!(told.json["header"]["used_files"], json!(3));
         assert_eq!(
-            output.json["aggregates"],
+            told.json["aggregates"],
             json!([{ "name": "lfs03", "owner": "mlserva", "epoch": 41 }])
         );
-        assert_eq!(output.json["header"], Value::Null);
+    }
+
+    #[test]
+    fn one_whose_server_is_silent_is_told_by_its_entry() {
+        let book = Book::of(records(), Timestamp(0));
+        let told = output(&book, &book.filesets[0], None);
+        let begins = "user.ito 0,,1201 RW   On-line or not: only its file server knows\n    \
+             mlserva.example, aggregate lfs03 (ID 13), owned by mlserva under epoch 41\n    \
+             quota limit 20GiB\n\nuser.ito\n        readWriteID  0,,1201  valid\n";
+        assert!(told.text.starts_with(begins), "{}", told.text);
+        assert_eq!(told.json["header"], Value::Null);
     }
 
     #[test]
     fn one_that_nobody_made_yet_says_so() {
         let mut book = Book::of(records(), Timestamp(0));
         book.filesets[0].rw = VersionState::Invalid;
-        assert!(header(&book, &book.filesets[0]).contains("'invalid' until a file server has made it"));
+        assert!(head(&book, &book.filesets[0], None).contains("'invalid' until a file server has made it"));
     }
 
     #[test]
-    fn a_path_and_a_wrong_server_are_refused_with_the_way_out() {
-        let words = LsFt {
-            path: Some("/:/home".into()),
-            fileset: None,
-            server: None,
-        };
-        let error = named(&words).unwrap_err();
-        assert_eq!(error.kind, Kind::Unsupported);
-        assert!(error.to_string().contains("fts lsft -fileset NAME"), "{error}");
+    fn a_wrong_server_is_refused_with_the_way_out() {
         let book = Book::of(records(), Timestamp(0));
         let server = Address::parse("elsewhere").unwrap();
         let error = check_server(&book, &book.filesets[0], &server).unwrap_err();

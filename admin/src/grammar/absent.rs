@@ -39,7 +39,6 @@ const FTS: &[Absent] = &[
         "addsite -fileset f -server s -aggregate a [-maxsiteage t]",
         "a replica's place",
     ),
-    absent("aggrinfo -server s [-aggregate a]", "space on aggregates"),
     absent("clone -fileset f", "a fileset's backup"),
     absent(
         "clonesys [-prefix p] [-server s] [-aggregate a]",
@@ -58,12 +57,6 @@ const FTS: &[Absent] = &[
         "dump -fileset f {-time t | -version v} [-server s] [-file n]",
         "a fileset as a stream of bytes",
     ),
-    absent("lsaggr -server s", "a server's aggregates"),
-    absent(
-        "lsheader -server s [-aggregate a] [{-fast | -long}]",
-        "what a server says of its filesets",
-    )
-    .instead("'fts lsfldb -server' prints what the location database says"),
     absent("lsquota [{-path p… | -fileset f…}]", "what filesets hold and may hold"),
     absent("lsreplicas -fileset f {-all | -server s}", "how far replicas have got"),
     absent(
@@ -88,7 +81,6 @@ const FTS: &[Absent] = &[
          [-minrepdelay t] [-defaultsiteage t] [-clear]",
         "how a fileset is replicated",
     ),
-    absent("statftserver -server s", "what a file server is at work on"),
     absent(
         "statrepserver -server s [-long]",
         "what a replication server is at work on",
@@ -160,12 +152,6 @@ const BATON: &[Absent] = &[
     absent("doctor", "looking for what is wrong"),
 ];
 
-const DFSEXPORT: &[Absent] = &[absent(
-    "dfsexport [{-all | -aggregate a}] [-type t] [-detach] [-force] [-verbose]",
-    "",
-)
-.instead("a partition that is no aggregate is never exported: copy its files into a fileset")];
-
 const GROWAGGR: &[Absent] = &[absent("growaggr -aggregate a [-aggrsize kb] [-noaction]", "")];
 
 fn table(program: Program) -> &'static [Absent] {
@@ -174,9 +160,8 @@ fn table(program: Program) -> &'static [Absent] {
         Program::Fts => FTS,
         Program::Cm => CM,
         Program::Acl => ACL,
-        Program::Dfsexport => DFSEXPORT,
         Program::Growaggr => GROWAGGR,
-        Program::Newaggr | Program::Salvage | Program::MountBaton => &[],
+        Program::Newaggr | Program::Salvage | Program::Dfsexport | Program::MountBaton => &[],
     }
 }
 

@@ -3,12 +3,13 @@
 //! Options stand in DFS's order, which is also the order that bare words are taken in. What DFS did not
 //! have is marked with [`ADDED`].
 
+use baton_rpc::fldb::Owner;
 use baton_types::change::{AddressEdit, AggregateRef, FilesetRef, OwnerEdit};
 use baton_types::{Address, FilesetName, GroupName, PrincipalName};
 use clap::error::{Error, ErrorKind};
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
-use super::values::{aggregate, fileset, server, size};
+use super::values::{aggregate, fileset, owner, server, size};
 use super::{Parsed, Standard};
 use crate::dfs_args::ADDED;
 
@@ -113,6 +114,18 @@ pub enum Fts {
     /// Prints all that is known of a fileset
     #[command(after_help = "Example:\n  fts lsft -fileset user.ito")]
     LsFt(LsFt),
+    /// Prints what a server says of its filesets
+    #[command(after_help = "Example:\n  fts lsheader mlserva lfs03")]
+    LsHeader(LsHeader),
+    /// Prints the space on a server's aggregates
+    #[command(after_help = "Example:\n  fts aggrinfo mlserva")]
+    AggrInfo(AggrInfo),
+    /// Lists a server's aggregates
+    #[command(after_help = "Example:\n  fts lsaggr mlserva")]
+    LsAggr(FileServer),
+    /// Prints what a file server is at work on
+    #[command(after_help = "Example:\n  fts statftserver mlserva")]
+    StatFtServer(FileServer),
     /// Locks a fileset's entry against other administrators
     #[command(after_help = "Example:\n  fts lock user.ito")]
     Lock(FilesetOnly),
@@ -232,6 +245,9 @@ pub struct Create {
     /// Most it may hold, for example 20GiB; 0 is no limit
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = ADDED)]
     pub quota: Option<u64>,
+    /// Who owns its root directory: uid or uid:gid; else whoever makes it
+    #[arg(long, value_name = "UID", value_parser = owner, help_heading = ADDED)]
+    pub owner: Option<Owner>,
 }
 
 /// `fts delete`.
@@ -316,6 +332,42 @@ pub struct LsFt {
     /// Ask this one of the servers that have it
     #[arg(long, value_parser = server)]
     pub server: Option<Address>,
+}
+
+/// `fts lsheader`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct LsHeader {
+    /// The file server: its name or an address
+    #[arg(long, value_parser = server)]
+    pub server: Address,
+    /// Only those on this one of its aggregates: name or number
+    #[arg(long, value_parser = aggregate)]
+    pub aggregate: Option<AggregateRef>,
+    /// Only their ids
+    #[arg(long, conflicts_with = "long")]
+    pub fast: bool,
+    /// All that is known of each
+    #[arg(long)]
+    pub long: bool,
+}
+
+/// `fts aggrinfo`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct AggrInfo {
+    /// The file server: its name or an address
+    #[arg(long, value_parser = server)]
+    pub server: Address,
+    /// Only this one of its aggregates: name or number
+    #[arg(long, value_parser = aggregate)]
+    pub aggregate: Option<AggregateRef>,
+}
+
+/// A file server and nothing else.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct FileServer {
+    /// Its name or an address
+    #[arg(long, value_parser = server)]
+    pub server: Address,
 }
 
 /// A fileset and nothing else.

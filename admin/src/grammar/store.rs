@@ -1,12 +1,13 @@
-//! `newaggr` and `salvage`: programs without commands, which work on a disk and ask nobody.
+//! `newaggr`, `salvage` and `dfsexport`: programs without commands. The first two work on a disk and ask nobody.
 
 use std::path::PathBuf;
 
-use baton_types::{AggregateName, FilesetName};
-use clap::error::Error;
+use baton_types::{Address, AggregateName, FilesetName};
+use clap::error::{Error, ErrorKind};
 use clap::{ArgAction, ArgGroup, ArgMatches, FromArgMatches, Parser};
 
-use super::{Parsed, STANDARD};
+use super::values::server;
+use super::{Parsed, STANDARD, Standard};
 use crate::dfs_args::ADDED;
 
 /// Makes an aggregate of a disk or file
@@ -70,6 +71,56 @@ impl Newaggr {
         let given = options.into_iter().filter(|(_, value)| value.is_some());
         given.map(|(name, _)| name).collect()
     }
+}
+
+/// Exports and detaches aggregates; without an option, lists them
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(
+    name = "dfsexport",
+    rename_all = "lower",
+    disable_help_flag = true,
+    max_term_width = 100,
+    after_help = "Examples:\n  dfsexport\n  dfsexport -aggregate lfs03\n  dfsexport -aggregate lfs03 -detach"
+)]
+pub struct Dfsexport {
+    /// Every aggregate whose label is seen
+    #[arg(long, conflicts_with = "aggregate")]
+    pub all: bool,
+    /// This one, by the name in its label
+    #[arg(long, value_name = "NAME")]
+    pub aggregate: Option<AggregateName>,
+    /// Only lfs: a partition that is no aggregate is never exported
+    #[arg(long, value_name = "TYPE", value_parser = ["lfs", "ufs"])]
+    pub r#type: Option<String>,
+    /// Give it up, so that another server may have it
+    #[arg(long)]
+    pub detach: bool,
+    /// With -detach: wait for no client; none is waited for, because clients send what they hold to the next owner
+    #[arg(long, requires = "detach")]
+    pub force: bool,
+    /// Another machine's file server
+    #[arg(long, help_heading = ADDED, value_parser = server)]
+    pub server: Option<Address>,
+    /// What every command takes
+    #[command(flatten)]
+    pub standard: Standard,
+}
+
+/// Reads what clap found for `dfsexport`.
+///
+/// # Errors
+/// What clap says.
+pub fn dfsexport(matches: &ArgMatches) -> Result<Parsed, Error> {
+    let words = Dfsexport::from_arg_matches(matches)?;
+    if words.detach && !words.all && words.aggregate.is_none() {
+        let sentence = "nothing to detach; say what with -aggregate or -all";
+        return Err(Error::raw(ErrorKind::MissingRequiredArgument, sentence));
+    }
+    if words.r#type.as_deref() == Some("ufs") {
+        let sentence = "a partition that is no aggregate is never exported: copy its files into a fileset";
+        return Err(Error::raw(ErrorKind::InvalidValue, sentence));
+    }
+    Ok(Parsed::Dfsexport(words))
 }
 
 /// Checks an aggregate, or gives its files back without a cell

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use baton_rpc::fldb::Owner;
 use baton_types::change::{AddressEdit, AggregateRef, FilesetRef, OwnerEdit};
 use baton_types::{Address, FilesetId, FilesetName, Kind};
 use clap::Command;
@@ -68,9 +69,10 @@ fn fts_lines_become_typed_commands() {
         server: Address::parse("mlserva").unwrap(),
         aggregate: AggregateRef::Number(13),
         quota: Some(20 << 30),
+        owner: Some(Owner { uid: 1001, gid: 100 }),
     };
     assert_eq!(
-        fts("fts create user.ito mlserva 13 -quota 20GiB").0,
+        fts("fts create user.ito mlserva 13 -quota 20GiB -owner 1001:100").0,
         Fts::Create(create)
     );
 
@@ -209,6 +211,41 @@ fn disk_lines_become_typed_commands() {
             .contains("cannot be used with")
     );
     assert!(matches!(line("salvage -help"), Ok(Parsed::Text(text)) if text.contains("Usage: salvage")));
+}
+
+#[test]
+fn exports_are_asked_for_by_options_alone() {
+    let dfsexport = |text: &str| match line(text) {
+        Ok(Parsed::Dfsexport(words)) => words,
+        other => panic!("{text}: {other:?}"),
+    };
+    let all = dfsexport("dfsexport");
+    assert!(!all.all && all.aggregate.is_none() && !all.detach && all.server.is_none());
+    let one = dfsexport("dfsexport lfs03 -d -f -server mlserva -j");
+    assert_eq!(
+        one.aggregate.as_ref().map(ToString::to_string).as_deref(),
+        Some("lfs03")
+    );
+    assert!(one.detach && one.force && one.server.is_some() && one.standard.json);
+    assert!(dfsexport("dfsexport -all -type lfs").all);
+    for (text, sentence) in [
+        (
+            "dfsexport -detach",
+            "nothing to detach; say what with -aggregate or -all",
+        ),
+        (
+            "dfsexport -all -type ufs",
+            "a partition that is no aggregate is never exported: copy its files into a fileset",
+        ),
+        ("dfsexport lfs03 -force", "missing -detach"),
+        ("dfsexport a/b", "invalid value 'a/b' for '-aggregate <NAME>'"),
+    ] {
+        assert!(wrong(text).0.contains(sentence), "{text}: {}", wrong(text).0);
+    }
+    assert_eq!(
+        wrong("fts create a A 1 -owner ito").0,
+        "create: invalid value 'ito' for '-owner <UID>': owner 'ito': not a number; write uid or uid:gid, for example 1001:100"
+    );
 }
 
 #[test]
@@ -375,9 +412,6 @@ fn what_is_not_in_this_version_says_so_and_names_what_is() {
     assert!(absent("fts move -help").starts_with("move: not in this version"));
     assert!(
         absent("fts crf user.ito A 7").ends_with("; there are none; a fileset on an aggregate is made by 'fts create'")
-    );
-    assert!(
-        absent("dfsexport -aggregate /home -type ufs").contains("a partition that is no aggregate is never exported")
     );
     assert!(absent("cm flushf /:/a").ends_with("; 'cm flush' of a fileset's root forgets all of it"));
     assert_eq!(absent("acl"), "not in this version (access control lists)");

@@ -1,6 +1,7 @@
 //! Values as people write them, beyond what `baton_types` reads by itself.
 
 use baton_proto::FromWire;
+use baton_rpc::fldb::Owner;
 use baton_types::change::{AggregateRef, FilesetRef};
 use baton_types::units::parse_bytes;
 use baton_types::{Address, Error, Kind, Result};
@@ -44,6 +45,22 @@ pub fn server(text: &str) -> Result<Address> {
 /// An aggregate by name or number.
 pub fn aggregate(text: &str) -> Result<AggregateRef> {
     AggregateRef::from_wire(text.as_bytes())
+}
+
+/// Owner and group of a directory, in numbers: `uid` or `uid:gid`.
+pub fn owner(text: &str) -> Result<Owner> {
+    let number = |part: &str| {
+        part.parse::<u32>().map_err(|_| {
+            Error::new(Kind::Invalid, format!("owner '{}'", text.escape_debug()))
+                .because("not a number")
+                .remedy("write uid or uid:gid, for example 1001:100")
+        })
+    };
+    let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+    Ok(Owner {
+        uid: number(uid)?,
+        gid: number(gid)?,
+    })
 }
 
 /// A size with its unit: DFS counted in units of 1,024 bytes and Baton counts bytes, so a bare number

@@ -10,6 +10,9 @@ use super::draft::Draft;
 impl Draft<'_> {
     pub(super) fn rename_fileset(&mut self, fileset: &FilesetRef, name: &FilesetName) -> Result<Record> {
         let mut fileset = self.unlocked(fileset)?;
+        if fileset.name == *name {
+            return Ok(Record::Fileset(fileset)); // a rename that was cut short is given again for the disk's sake
+        }
         self.free(name)?;
         self.tell(format!("fileset {} to {name}", fileset.name));
         fileset.name = name.clone();
