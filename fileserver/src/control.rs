@@ -2,7 +2,7 @@
 //!
 //! | comes by | is |
 //! |---|---|
-//! | the socket | a process of this machine, with the uid that the kernel says; uid 0 may everything |
+//! | the socket | a process of this machine, with the uid that the kernel says; 0 and this server's own may everything |
 //! | the control port | a caller of the cell, as the location database would know it, by its groups |
 //!
 //! Whoever is logged in may look; on the socket, anyone.
@@ -27,6 +27,7 @@ use baton_types::limits::FLDB_MESSAGE_BYTES_MAX;
 use baton_types::record::groups::{FILESET_ADMIN, FLDB_ADMIN};
 use baton_types::{AggregateName, EntryName, Error, FilesetId, GroupName, Kind, Result};
 use parking_lot::Mutex;
+use rustix::process::geteuid;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
@@ -140,7 +141,7 @@ impl Control {
     fn may_administrate<T>(&self, request: &Request<T>, caller: u32) -> Result<Asker> {
         let asker = self.asker(request, caller)?;
         match &asker {
-            Asker::Local(0) => {}
+            Asker::Local(uid) if *uid == 0 || *uid == geteuid().as_raw() => {}
             Asker::Local(uid) => {
                 return Err(Error::new(Kind::Denied, format!("uid {uid}"))
                     .because("only root of this machine does this")

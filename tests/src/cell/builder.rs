@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use baton_rpc::config::{Config, Limits, Paths};
+use baton_rpc::config::{Config, Fileserver, Limits, Paths};
 use baton_rpc::fldb::{Freshness, Query};
-use baton_types::change::Change;
 use baton_types::record::{Record, Table};
-use baton_types::{AggregateId, AggregateName};
 use parking_lot::Mutex;
 
 use super::environment::link_programs;
@@ -22,6 +20,11 @@ pub(super) const DESK: &str = "desk";
 const ADMINISTRATOR: &str = "admin";
 /// The name of every cell made here: reserved for such by RFC 2606.
 const CELL: &str = "cell.example";
+
+/// Of an aggregate's disk: a file with holes, twice the smallest there may be.
+const DISK_BYTES: u64 = 256 << 20;
+/// Of each file server: there are several on this machine.
+const CACHE_BYTES: u64 = 64 << 20;
 
 /// What a cell is to be.
 #[derive(Clone, Debug)]
@@ -68,7 +71,7 @@ impl Builder {
         self
     }
 
-    /// Aggregates, which every file server reports.
+    /// Aggregates, which every file server sees and the first one exports.
     #[must_use]
     pub fn aggregates(mut self, count: usize) -> Builder {
         self.aggregates = count;
@@ -151,6 +154,7 @@ impl Builder {
         std::fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
         let places = Places::new(directory);
         std::fs::create_dir(places.pids())?;
+        std::fs::create_dir(places.disks())?;
         link_programs(&places, &programs)?;
         let test = test_name().replace("::", "-");
         Ok(Cell {
@@ -181,12 +185,19 @@ impl Builder {
         }
         cell.wait_for_all().await?;
         cell.people()?;
+        let aggregates: Vec<String> = (0..self.aggregates)
+            .map(|index| format!("lfs{:02}", index + 1))
+            .collect();
+        for name in &aggregates {
+            cell.make_aggregate(name)?;
+        }
         for index in 0..self.servers {
             cell.add_server(&format!("fs{}", index + 1)).await?;
         }
-        for index in 0..self.aggregates {
-            cell.report(&format!("lfs{:02}", index + 1)).await?;
+        for name in &aggregates {
+            cell.export("fs1", name).await?;
         }
+        cell.wait_for_labels(&aggregates).await?;
         let description = serde_json::to_vec_pretty(&cell.description)?;
         std::fs::write(cell.places.description(), description)?;
         cell.write_environment()
@@ -232,7 +243,7 @@ impl Cell {
         ensure!(self.process(name).is_none(), "{name} runs");
         let root = self.places.root(name);
         std::fs::remove_dir_all(&root)?;
-        self.set_up(name)
+        self.set_up(name, self.machine(name)?.role)
     }
 
     /// Invites a machine, lets it join, and starts it as a member.
@@ -300,25 +311,51 @@ impl Cell {
         .await
     }
 
-    /// Says for every file server that it sees the disk labelled `name`, under that server's own certificate. No file
-    /// server looks at disks in this version.
+    /// Makes a disk that every file server sees, with an aggregate on it.
     ///
     /// # Errors
-    /// What the database says.
-    pub async fn report(&self, name: &str) -> Result<()> {
-        let (id, name) = (AggregateId::random(), AggregateName::parse(name)?);
-        for machine in self.named(Role::Fileserver) {
-            let host = self.host(&machine)?;
-            let server = host.with_credential(|credential| credential.names().server);
-            let server = server.with_context(|| format!("the certificate of {machine} names no server"))?;
-            let report = Change::ReportAggregate {
-                server,
-                id,
-                name: name.clone(),
+    /// What the command said, if it failed.
+    pub fn make_aggregate(&self, name: &str) -> Result<()> {
+        let path = self.places.disks().join(name);
+        let disk = std::fs::File::create_new(&path).with_context(|| path.display().to_string())?;
+        disk.set_len(DISK_BYTES)?;
+        let path = path.to_str().context("the directory's name is no text")?;
+        let words = ["-aggregate", path, "-name", name];
+        self.administrator().run("newaggr", &words)?.done().map(drop)
+    }
+
+    /// Has a file server export an aggregate, as root of its machine.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn export(&self, server: &str, name: &str) -> Result<()> {
+        let seat = self.seat(server, &self.description.administrator);
+        let what = format!("{server} exports {name}");
+        self.wait(&what, async || {
+            let output = seat.dfsexport(&["-aggregate", name]).ok()?;
+            // Its socket comes a moment after it has registered.
+            (output.code == 0).then_some(())
+        })
+        .await
+    }
+
+    /// Waits until every file server has reported the labels of these aggregates.
+    ///
+    /// # Errors
+    /// When one does not.
+    async fn wait_for_labels(&self, names: &[String]) -> Result<()> {
+        let client = self.client(As::User(&self.description.administrator))?;
+        let servers = self.named(Role::Fileserver).len();
+        self.wait("every file server sees every disk", async || {
+            let query = Query::tables(&[Table::Aggregate], Freshness::Local);
+            let records = client.list(&query).await.ok()?.records;
+            let is_seen = |record: &&Record| match record {
+                Record::Aggregate(aggregate) => aggregate.attached.len() == servers,
+                _ => false,
             };
-            self.client(As::Machine(&machine))?.change(report).await?;
-        }
-        Ok(())
+            (records.iter().filter(is_seen).count() >= names.len()).then_some(())
+        })
+        .await
     }
 
     /// A token, good once.
@@ -345,22 +382,32 @@ impl Cell {
             role,
             address: self.description.network.address(host),
         };
-        self.set_up(name)?;
+        self.set_up(name, role)?;
         self.description.machines.push(machine.clone());
         Ok(machine)
     }
 
-    /// An empty machine; with a `baton.toml` only where something was asked for that belongs there.
-    fn set_up(&self, name: &str) -> Result<()> {
+    /// An empty machine; with a `baton.toml` only where something belongs there.
+    fn set_up(&self, name: &str, role: Role) -> Result<()> {
         let root = self.places.root(name);
         std::fs::create_dir(&root).with_context(|| format!("machine {name}"))?;
-        let Some(limits) = self.description.limits else {
-            return Ok(());
+        let devices = match role {
+            Role::Fileserver => vec![self.places.disks().join("*").display().to_string()],
+            Role::Flserver | Role::Desk => Vec::new(),
         };
+        if self.description.limits.is_none() && devices.is_empty() {
+            return Ok(());
+        }
+        let usual = Config::default();
         let config = Config {
             cell: Some(self.cell_name()?),
-            limits,
-            ..Config::default()
+            limits: self.description.limits.unwrap_or(usual.limits),
+            fileserver: Fileserver {
+                devices,
+                cache: CACHE_BYTES,
+                ..usual.fileserver
+            },
+            flserver: usual.flserver,
         };
         let path = Paths::under(root).config();
         let folder = path.parent().context("a file lies in a folder")?;

@@ -75,6 +75,11 @@ impl Places {
         self.root(member).join("var/lib/baton/flserver")
     }
 
+    /// The disks, which every file server sees: a file for each aggregate.
+    pub fn disks(&self) -> PathBuf {
+        self.directory.join("disks")
+    }
+
     /// The process numbers of the daemons, a file for each.
     pub fn pids(&self) -> PathBuf {
         self.directory.join("pids")

@@ -75,7 +75,19 @@ impl Seat {
         command
     }
 
-    fn run(&self, program: &str, words: &[&str]) -> Result<Output> {
+    /// Types `dfsexport` and `words`.
+    ///
+    /// # Errors
+    /// When the program does not start.
+    pub fn dfsexport(&self, words: &[&str]) -> Result<Output> {
+        self.run("dfsexport", words)
+    }
+
+    /// Types the name of a program and `words`.
+    ///
+    /// # Errors
+    /// When the program does not start.
+    pub fn run(&self, program: &str, words: &[&str]) -> Result<Output> {
         let typed = format!("{program} {}", words.join(" "));
         if self.show == Show::Commands {
             println!("{}$ {}", self.machine, shortened(&typed));

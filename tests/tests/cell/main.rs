@@ -4,6 +4,7 @@
 
 mod commands;
 mod disk;
+mod export;
 mod harness_program;
 mod identities;
 mod leader;
