@@ -84,12 +84,9 @@ impl Servers {
 
     /// What to say of an aggregate that nobody owns.
     pub fn unowned(&self, aggregate: &Aggregate) -> Error {
-        let is_attached = |server: &&Server| aggregate.attached.contains(&server.id);
-        let attached = self
-            .servers
-            .iter()
-            .filter(is_attached)
-            .map(|server| server.name.as_str());
+        let named = |id| self.servers.iter().find(|server| server.id == *id);
+        let attached = aggregate.attached.iter().filter_map(named);
+        let attached = attached.map(|server| server.name.as_str());
         Error::new(Kind::Detached, format!("aggregate {}", aggregate.name))
             .because("nobody exports it")
             .remedy(format!(

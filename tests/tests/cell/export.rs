@@ -89,8 +89,10 @@ async fn aggregate_is_given_up_by_its_owner_before_another_may_have_it() -> Resu
     );
     fs1.dfsexport(&["-aggregate", "lfs02", "-detach"])?
         .refused(1, &["aggregate lfs02", "not exported by this server"])?;
-    cell.fts(&["create", "user.abe", "fs1", "lfs02"])?
-        .refused(1, &["aggregate lfs02", "nobody exports it", "fs1 or fs2: dfsexport"])?;
+    cell.fts(&["create", "user.abe", "fs1", "lfs02"])?.refused(
+        1,
+        &["aggregate lfs02", "nobody exports it", ": dfsexport -aggregate lfs02"],
+    )?;
     let (left, found) = (fs1.dfsexport(&[])?.done()?, fs2.dfsexport(&["-all"])?);
     ensure!(left.contains("lfs02, not exported\n"), "{left}");
     // It takes what is free, and says of the other why not.
