@@ -4,7 +4,7 @@ use baton_rpc::FldbClient;
 use baton_rpc::fldb::{ControlClient, Freshness, Query};
 use baton_types::change::AggregateRef;
 use baton_types::record::{Aggregate, Record, Server, Table};
-use baton_types::{Address, Error, Kind, Result};
+use baton_types::{Address, Error, Kind, Result, ServerId};
 
 /// The file servers of a cell and their aggregates, as the location database has them.
 #[derive(Debug, Default)]
@@ -84,7 +84,7 @@ impl Servers {
 
     /// What to say of an aggregate that nobody owns.
     pub fn unowned(&self, aggregate: &Aggregate) -> Error {
-        let named = |id| self.servers.iter().find(|server| server.id == *id);
+        let named = |id: &ServerId| self.servers.iter().find(|server| server.id == *id);
         let attached = aggregate.attached.iter().filter_map(named);
         let attached = attached.map(|server| server.name.as_str());
         Error::new(Kind::Detached, format!("aggregate {}", aggregate.name))
