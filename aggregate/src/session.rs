@@ -172,7 +172,7 @@ impl Sessions {
     /// Whether `operation` is to be done now.
     ///
     /// # Errors
-    /// `SessionLost` if there is no such session; `Busy` while it is being done; `Invalid` out of order, or for a reply
+    /// `SessionLost` if there is no such session; `Busy` while it is being done; `Invalid` for a reply
     /// that the client said it had; `Limit` if too many were not seen; `Wait`.
     pub fn begin<'a>(&self, engine: &Engine, operation: &'a Operation, patience: Patience) -> Result<Turn<'a>> {
         if operation.session == SessionId::default() {
@@ -209,10 +209,7 @@ impl Sessions {
             ));
         }
         if operation.stream == 0 {
-            if operation.sequence != stream.last + 1 {
-                let reason = format!("{} does not follow {}", operation.sequence, stream.last);
-                return Err(refused(operation, Kind::Invalid, reason));
-            }
+            // Their order is kept by who brings them: one that was refused without a record leaves a gap here.
             if stream.replies.range(operation.seen.saturating_add(1)..).count() >= UNSEEN_MAX {
                 let reason = format!("{UNSEEN_MAX} replies were not seen");
                 return Err(refused(operation, Kind::Limit, reason).remedy("acknowledge some of them"));

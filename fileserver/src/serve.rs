@@ -261,3 +261,6 @@ fn run(
     });
     // Connections end with the runtime that they run on.
 }
+
+#[cfg(test)]
+mod tests;
