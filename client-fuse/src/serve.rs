@@ -176,7 +176,10 @@ impl Served for Mount {
 
     fn stop(&self, within: Duration) -> Result<()> {
         self.waiting.close();
-        self.sessions().stop(within);
-        Ok(())
+        match self.sessions().stop(within) {
+            true => Ok(()),
+            false => Err(Error::new(Kind::TimedOut, "mount")
+                .because("its servers did not take in time what programs wrote last: that is lost")),
+        }
     }
 }
