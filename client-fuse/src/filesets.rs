@@ -62,8 +62,10 @@ pub struct Fileset {
     lsn: AtomicU64,
     changes: Mutex<u32>,
     changes_over: Condvar,
-    /// Runs of making the kernel forget that are under way.
-    forgetting: AtomicU64,
+    /// Reasons besides belief to think that the kernel holds something: runs of making it forget that are under way.
+    holding: AtomicU64,
+    /// Until when its server gives nothing of it away behind our back.
+    until: AtomicU64,
     /// As last told, for when the server is silent.
     pub usage: Mutex<Usage>,
     /// The locks of programs, as the server knows them.
@@ -153,7 +155,8 @@ impl Fileset {
             lsn: AtomicU64::new(0),
             changes: Mutex::new(0),
             changes_over: Condvar::new(),
-            forgetting: AtomicU64::new(0),
+            holding: AtomicU64::new(0),
+            until: AtomicU64::new(0),
             usage: Mutex::default(),
             locks: Mutex::default(),
             root: Mutex::default(),
@@ -199,15 +202,18 @@ impl Fileset {
             let runs = actions
                 .iter()
                 .filter(|action| matches!(action, Action::Forget(_) | Action::Settle(_)));
-            self.forgetting.fetch_add(runs.count() as u64, Ordering::SeqCst);
+            self.holding.fetch_add(runs.count() as u64, Ordering::SeqCst);
             for action in actions {
                 match action {
                     Action::Believe => {
+                        // Held from before the guard is told until after something may be kept.
+                        self.holding.fetch_add(1, Ordering::SeqCst);
                         let share = match carry.believing(self) {
                             Lives::Yes => Share::Alone(self.stays.fetch_add(1, Ordering::SeqCst) + 1),
                             Lives::No => Share::Pass,
                         };
                         *self.share.write() = share;
+                        self.holding.fetch_sub(1, Ordering::SeqCst);
                     }
                     Action::Doubt => *self.share.write() = Share::Pass,
                     Action::Admit => {
@@ -298,12 +304,18 @@ impl Fileset {
 
     /// Whether the kernel may hold something of it, or may not have forgotten all of it yet.
     pub fn is_held(&self) -> bool {
-        self.is_believed() || self.forgetting.load(Ordering::SeqCst) > 0
+        self.is_believed() || self.holding.load(Ordering::SeqCst) > 0
+    }
+
+    /// Until when what the kernel holds of it is true, when its server now says `told`. What it said before it keeps,
+    /// also when the session is lost meanwhile.
+    pub fn true_until(&self, told: Time) -> Time {
+        self.until.fetch_max(told, Ordering::SeqCst).max(told)
     }
 
     /// A run of making the kernel forget is as far as it shows nothing more without asking.
     pub fn forgotten(&self) {
-        self.forgetting.fetch_sub(1, Ordering::SeqCst);
+        self.holding.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Whether the client is alone, and yet nothing is believed, for no other reason than that no lifetime ran.

@@ -95,7 +95,7 @@ impl Events for Told {
 
     fn alive(&self, _: AggregateId, _: Time) {
         if let Some(mount) = self.0.upgrade() {
-            mount.prove(None);
+            mount.prove();
         }
     }
 }
@@ -140,7 +140,7 @@ impl Mount {
                 fileset.used() + IN_USE > now || self.opens.any(fileset.id) || !fileset.locks.lock().is_empty();
             fileset.step(now, self, Event::Tick(if is_busy { Use::Busy } else { Use::Idle }));
         }
-        self.prove(None);
+        self.prove();
     }
 
     /// Whether there is time to forget what is believed of a fileset before its lifetime ends.
@@ -148,11 +148,12 @@ impl Mount {
         self.sessions().alive_until(fileset.id) >= self.clock.now() + LAPSE_LEAD
     }
 
-    /// Tells the guard until when all that the kernel holds is true; `also` is about to be believed.
-    fn prove(&self, also: Option<FilesetId>) {
-        let believed = self.filesets.all().into_iter().filter(|fileset| fileset.is_held());
-        let ids = believed.map(|fileset| fileset.id).chain(also);
-        match ids.map(|id| self.sessions().alive_until(id)).min() {
+    /// Tells the guard until when all that the kernel holds is true. One at a time: the last word is the newest.
+    fn prove(&self) {
+        let _turn = self.proving.lock();
+        let held = self.filesets.all().into_iter().filter(|fileset| fileset.is_held());
+        let dates = held.map(|fileset| fileset.true_until(self.sessions().alive_until(fileset.id)));
+        match dates.min() {
             Some(until) => self.proof.extend(until),
             None => self.proof.nothing_cached(),
         }
@@ -323,7 +324,7 @@ impl Carry for Mount {
         if !self.lives(fileset) {
             return Lives::No;
         }
-        self.prove(Some(fileset.id));
+        self.prove();
         Lives::Yes
     }
 }
