@@ -204,11 +204,16 @@ impl Drop for Server {
 /// A socket that shares its port with those of the other loops.
 fn bind(address: SocketAddr) -> Result<std::net::TcpListener> {
     let failed = |e| Error::io(format!("address {address}"), e);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-    let _inside = runtime
-        .as_ref()
-        .map_err(|e| failed(std::io::Error::from(e.kind())))?
-        .enter();
+    let runtime = match tokio::runtime::Handle::try_current() {
+        Ok(_) => None, // we are in one
+        Err(_) => Some(
+            tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .build()
+                .map_err(failed)?,
+        ),
+    };
+    let _inside = runtime.as_ref().map(tokio::runtime::Runtime::enter);
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
