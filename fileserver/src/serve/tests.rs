@@ -1,3 +1,5 @@
+//! The service over its own wire: sessions, nonsense, forgery, the end.
+
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;

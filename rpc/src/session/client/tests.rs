@@ -1,8 +1,11 @@
+//! The client core by hand: what it sends, in which order, and what it believes.
+
 use std::collections::VecDeque;
 
-use baton_types::call::{At, Keep};
+use baton_types::call::{Answer, At, Hold, Keep};
 use baton_types::file::{Attributes, FileKind, Object, Place};
-use baton_types::{FileName, Vnode};
+use baton_types::{Fid, FileName, Vnode};
+use bytes::Bytes;
 
 use super::*;
 

@@ -1,3 +1,5 @@
+//! The oracles bite: servers that do it wrong are found.
+
 use std::collections::BTreeSet;
 
 use super::world::{Habit, World};
