@@ -5,12 +5,12 @@
 //! one's turn. What only the store can do (verify, recover, make checkpoints) is measured after that.
 
 mod alone;
-mod disk;
+pub(crate) mod disk;
 mod mounted;
 mod ours;
 mod recovery;
 mod seat;
-mod table;
+pub(crate) mod table;
 
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
@@ -99,7 +99,7 @@ pub fn measure(plan: &Plan, progress: impl Fn(&str)) -> Result<Report> {
     side_by_side_with_others(&directory, plan.rounds, &mut table, &progress)?;
     alone::measure(&directory, plan.rounds, &mut table, &progress)?;
     recovery::measure(&directory, plan.rounds, &mut table, &progress)?;
-    table.report(plan.rounds)
+    table.report("baton.bench.store/1", plan.rounds)
 }
 
 fn side_by_side_with_others(

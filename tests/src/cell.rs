@@ -13,6 +13,7 @@ mod isolation;
 mod logs;
 mod loopback;
 mod machine;
+mod mounts;
 mod process;
 mod programs;
 mod seat;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Serialize};
 pub use builder::Builder;
 pub use isolation::{isolated, run};
 pub use machine::{Machine, Places, Role};
+pub use mounts::Trust;
 pub use process::{Life, Process, describe};
 pub use programs::Programs;
 pub use seat::{Output, Seat, Show};
@@ -264,6 +266,11 @@ impl Cell {
         self.seat(builder::DESK, &self.description.administrator)
     }
 
+    /// The first administrator's name.
+    pub(crate) fn administrator_name(&self) -> &str {
+        &self.description.administrator
+    }
+
     /// The person called `user`, at the machine called `machine`.
     pub fn seat(&self, machine: &str, user: &str) -> Seat {
         Seat {
@@ -350,6 +357,7 @@ impl Cell {
                 eprintln!("{name}: {error}");
             }
         }
+        self.unmount_all();
     }
 }
 

@@ -1,6 +1,8 @@
 //! Whole cells, simulation, invariants.
 
 pub mod cell;
+pub mod consistency;
 pub mod invariants;
 pub mod load;
 pub mod sim;
+pub mod suites;

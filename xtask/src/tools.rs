@@ -39,6 +39,32 @@ const FOR_STORE_BENCH: [Package; 3] = [
     ),
 ];
 
+/// What the suites call.
+const FOR_SUITES: [Package; 5] = [
+    ("attr", &["setfattr", "--version"], "archives keep extended attributes"),
+    ("fio", &["fio", "--version"], "it writes and verifies"),
+    ("git", &["git", "--version"], "a repository is cloned in the cell"),
+    ("rsync", &["rsync", "--version"], "a tree goes there and back"),
+    ("sqlite3", &["sqlite3", "--version"], "a database is kept in the cell"),
+];
+
+/// Suites that others wrote, from source: they are run, never linked.
+const SUITES: [(&str, &str); 2] = [("fsx", "^0.3"), ("pjdfstest", "^0.2")];
+
+/// Makes sure of everything that `cargo xtask suite` calls.
+pub fn ensure_for_suites(workspace: &Workspace) -> Result<()> {
+    ensure_packages(workspace, &FOR_SUITES)?;
+    for (suite, version) in SUITES {
+        if works(workspace, &[suite, "--version"]) {
+            continue;
+        }
+        println!("{suite} is missing: it tries file systems");
+        let install = ["cargo", "install", suite, "--version", version, "--locked", "--quiet"];
+        run(workspace, &install)?;
+    }
+    Ok(())
+}
+
 /// Makes sure of everything that `cargo xtask test` calls.
 pub fn ensure_all(workspace: &Workspace) -> Result<()> {
     ensure_packages(workspace, &FOR_TESTS)?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use baton_bench::figures::Figures;
 use baton_bench::flserver::{Plan, Report, measure};
-use baton_bench::store;
+use baton_bench::{files, store};
 use clap::{Args, Parser, Subcommand};
 
 /// Measures what there is, on this machine.
@@ -24,6 +24,8 @@ enum What {
     /// The store beside ext4 and btrfs, on disks of its own making: creates, long files, random reads, recovery. Only
     /// root can.
     Store(Store),
+    /// Files in a mounted cell beside local ext4: small files, a tree, mail, long files. Only root can.
+    Files(Store),
 }
 
 #[derive(Args)]
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
     let measured = match Arguments::parse().what {
         What::Flserver(arguments) => flserver(arguments),
         What::Store(arguments) => measure_store(arguments),
+        What::Files(arguments) => measure_files(arguments),
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,7 +81,22 @@ fn measure_store(arguments: Store) -> Result<()> {
     if arguments.json {
         println!("{}", serde_json::to_string(&measured)?);
     } else {
-        print!("{}", store::print(&measured));
+        print!("{}", store::print("the store", &measured));
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn measure_files(arguments: Store) -> Result<()> {
+    let plan = store::Plan {
+        directory: arguments.dir,
+        rounds: arguments.rounds.into(),
+    };
+    let measured = files::measure(&plan, |what| eprintln!("measuring: {what}")).await?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&measured)?);
+    } else {
+        print!("{}", store::print("the mount", &measured));
     }
     Ok(())
 }

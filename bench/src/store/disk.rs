@@ -173,6 +173,14 @@ pub struct Mount {
     _mount: OwnedFd,
 }
 
+impl Mount {
+    /// Its root directory, for this process and those it starts.
+    pub fn path(&self) -> PathBuf {
+        let number = std::os::fd::AsRawFd::as_raw_fd(&self.root);
+        PathBuf::from(format!("/proc/{}/fd/{number}", std::process::id()))
+    }
+}
+
 fn mount(kind: FileSystem, device: &str) -> Result<Mount> {
     let context = rustix::mount::fsopen(kind.name(), FsOpenFlags::FSOPEN_CLOEXEC)?;
     rustix::mount::fsconfig_set_string(context.as_fd(), "source", device)?;

@@ -42,7 +42,7 @@ impl Unit {
 
 /// Whom the store is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Against {
+pub(crate) enum Against {
     /// ext4 with a journal.
     Ext4,
     /// The same reads without verification.
@@ -74,7 +74,7 @@ pub enum Target {
 }
 
 impl Target {
-    pub(super) fn at_least(least: f64, of: Against) -> Target {
+    pub(crate) fn at_least(least: f64, of: Against) -> Target {
         Target::Ratio { least, of: of.name() }
     }
 
@@ -88,12 +88,12 @@ impl Target {
 
 /// All measurements, while they are made.
 #[derive(Default)]
-pub(super) struct Table {
+pub(crate) struct Table {
     rows: Vec<Row>,
 }
 
 /// One measurement.
-pub(super) struct Row {
+pub(crate) struct Row {
     what: String,
     unit: Unit,
     target: Option<Target>,
@@ -101,7 +101,7 @@ pub(super) struct Row {
 }
 
 /// What one of those measured did in it.
-pub(super) struct Side {
+pub(crate) struct Side {
     name: &'static str,
     rounds: Vec<f64>,
     each: Samples,
@@ -125,10 +125,10 @@ impl Table {
     }
 
     /// In figures.
-    pub fn report(self, rounds: usize) -> Result<Report> {
+    pub fn report(self, schema: &'static str, rounds: usize) -> Result<Report> {
         let rows = self.rows.into_iter().map(Row::report).collect::<Result<_>>()?;
         Ok(Report {
-            schema: "baton.bench.store/1",
+            schema,
             processors: std::thread::available_parallelism()?.get(),
             rounds,
             rows,
@@ -206,7 +206,7 @@ impl Side {
 }
 
 /// The store's own side.
-pub(super) const OWN: &str = "baton";
+pub(crate) const OWN: &str = "baton";
 
 /// What came out.
 #[derive(Clone, Debug, Serialize)]
@@ -263,10 +263,10 @@ pub struct SideReport {
 }
 
 /// The report as a table.
-pub fn print(report: &Report) -> String {
+pub fn print(what: &str, report: &Report) -> String {
     let mut text = format!(
-        "the store beside others: {} rounds, medians (least to most); all share {} processors and one disk\n\
-         a ratio above 1 says that the store is better\n",
+        "{what} beside others: {} rounds, medians (least to most); all share {} processors and one disk\n\
+         a ratio above 1 says that {what} is better\n",
         report.rounds, report.processors
     );
     for row in &report.rows {

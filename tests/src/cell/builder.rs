@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::environment::link_programs;
 use super::isolation::test_name;
 use super::loopback::{self, Loopback};
-use super::{As, Cell, Description, End, Life, Machine, Places, Programs, Role, Show};
+use super::{As, Cell, Description, End, Life, Machine, Places, Programs, Role, Show, Trust};
 
 /// The machine that people sit at.
 pub(super) const DESK: &str = "desk";
@@ -32,6 +32,8 @@ pub struct Builder {
     flservers: usize,
     servers: usize,
     aggregates: usize,
+    disk_bytes: u64,
+    mounts: usize,
     directory: Option<PathBuf>,
     cell: String,
     variables: Vec<(String, String)>,
@@ -46,6 +48,8 @@ impl Default for Builder {
             flservers: 3,
             servers: 0,
             aggregates: 0,
+            disk_bytes: DISK_BYTES,
+            mounts: 0,
             directory: None,
             cell: CELL.to_owned(),
             variables: vec![("BATON_LOG".to_owned(), "info".to_owned())],
@@ -68,6 +72,20 @@ impl Builder {
     #[must_use]
     pub fn servers(mut self, count: usize) -> Builder {
         self.servers = count;
+        self
+    }
+
+    /// Client machines, each with the cell mounted; the servers believe them who their users are, root included.
+    #[must_use]
+    pub fn mounts(mut self, count: usize) -> Builder {
+        self.mounts = count;
+        self
+    }
+
+    /// Bytes of each disk. The files have holes: only what is written takes room.
+    #[must_use]
+    pub fn disk_bytes(mut self, bytes: u64) -> Builder {
+        self.disk_bytes = bytes;
         self
     }
 
@@ -131,7 +149,7 @@ impl Builder {
             "a location database has one to five members"
         );
         ensure!(
-            self.servers > 0 || self.aggregates == 0,
+            self.servers > 0 || self.aggregates + self.mounts == 0,
             "aggregates need a server that reports them"
         );
         let mut cell = self.empty()?;
@@ -189,7 +207,7 @@ impl Builder {
             .map(|index| format!("lfs{:02}", index + 1))
             .collect();
         for name in &aggregates {
-            cell.make_aggregate(name)?;
+            cell.make_aggregate(name, self.disk_bytes)?;
         }
         for index in 0..self.servers {
             cell.add_server(&format!("fs{}", index + 1)).await?;
@@ -198,6 +216,10 @@ impl Builder {
             cell.export("fs1", name).await?;
         }
         cell.wait_for_labels(&aggregates).await?;
+        for index in 0..self.mounts {
+            cell.add_client(&format!("client{}", index + 1), Trust::UsersAndRoot)
+                .await?;
+        }
         let description = serde_json::to_vec_pretty(&cell.description)?;
         std::fs::write(cell.places.description(), description)?;
         cell.write_environment()
@@ -315,10 +337,10 @@ impl Cell {
     ///
     /// # Errors
     /// What the command said, if it failed.
-    pub fn make_aggregate(&self, name: &str) -> Result<()> {
+    pub fn make_aggregate(&self, name: &str, bytes: u64) -> Result<()> {
         let path = self.places.disks().join(name);
         let disk = std::fs::File::create_new(&path).with_context(|| path.display().to_string())?;
-        disk.set_len(DISK_BYTES)?;
+        disk.set_len(bytes)?;
         let path = path.to_str().context("the directory's name is no text")?;
         let words = ["-aggregate", path, "-name", name];
         self.administrator().run("newaggr", &words)?.done().map(drop)
@@ -370,10 +392,11 @@ impl Cell {
         Ok(token.to_owned())
     }
 
-    fn add_machine(&mut self, name: &str, role: Role) -> Result<Machine> {
+    pub(super) fn add_machine(&mut self, name: &str, role: Role) -> Result<Machine> {
         let first = match role {
             Role::Flserver => loopback::FLSERVERS,
             Role::Fileserver => loopback::FILESERVERS,
+            Role::Client => loopback::CLIENTS,
             Role::Desk => loopback::DESK,
         };
         let host = loopback::host(first, self.named(role).len())?;
@@ -393,7 +416,7 @@ impl Cell {
         std::fs::create_dir(&root).with_context(|| format!("machine {name}"))?;
         let devices = match role {
             Role::Fileserver => vec![self.places.disks().join("*").display().to_string()],
-            Role::Flserver | Role::Desk => Vec::new(),
+            Role::Flserver | Role::Client | Role::Desk => Vec::new(),
         };
         if self.description.limits.is_none() && devices.is_empty() {
             return Ok(());

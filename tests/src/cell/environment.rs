@@ -13,7 +13,7 @@ use super::{Cell, Places, Programs};
 pub(super) fn link_programs(places: &Places, programs: &Programs) -> Result<()> {
     let folder = places.programs();
     std::fs::create_dir_all(&folder)?;
-    for name in ["baton", "flserver", "fileserver"] {
+    for name in ["baton", "flserver", "fileserver", "batond"] {
         symlink(programs.path(name), folder.join(name))?;
     }
     for name in LINKS {

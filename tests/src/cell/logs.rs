@@ -29,7 +29,7 @@ impl Cell {
                 .map_or("does not run".to_owned(), process_text);
             let status = match machine.role {
                 Role::Flserver => self.status_text(&machine.name).await,
-                Role::Fileserver | Role::Desk => String::new(),
+                Role::Fileserver | Role::Client | Role::Desk => String::new(),
             };
             lines.push(format!(
                 "{} {program} {}: {process}{status}",

@@ -20,6 +20,8 @@ pub const FLSERVERS: u8 = 11;
 pub const FILESERVERS: u8 = 31;
 /// The machine that people sit at.
 pub const DESK: u8 = 61;
+/// Client machines have this address and the next ones.
+pub const CLIENTS: u8 = 71;
 
 /// The network of one cell.
 #[derive(Debug, Serialize, Deserialize)]

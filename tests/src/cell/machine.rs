@@ -13,6 +13,8 @@ pub enum Role {
     Flserver,
     /// A file server.
     Fileserver,
+    /// Its users see the cell's files.
+    Client,
     /// People type commands there; no daemon runs.
     Desk,
 }
@@ -23,6 +25,7 @@ impl Role {
         match self {
             Role::Flserver => Some("flserver"),
             Role::Fileserver => Some("fileserver"),
+            Role::Client => Some("batond"),
             Role::Desk => None,
         }
     }
@@ -78,6 +81,11 @@ impl Places {
     /// The disks, which every file server sees: a file for each aggregate.
     pub fn disks(&self) -> PathBuf {
         self.directory.join("disks")
+    }
+
+    /// The disk with the aggregate `name`.
+    pub fn disk(&self, name: &str) -> PathBuf {
+        self.disks().join(name)
     }
 
     /// The process numbers of the daemons, a file for each.

@@ -8,14 +8,24 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, ensure};
 
 /// What a cell runs, and the crate each is in.
-const PROGRAMS: [(&str, &str); 3] = [
+const PROGRAMS: [(&str, &str); 4] = [
     ("flserver", "baton-flserver"),
     ("fileserver", "baton-fileserver"),
+    ("batond", "baton-client-fuse"),
     ("baton", "baton-admin"),
 ];
 
 /// Other names of `baton`, under which a person calls it.
-pub const LINKS: [&str; 7] = ["fts", "dfsexport", "newaggr", "growaggr", "salvage", "cm", "acl"];
+pub const LINKS: [&str; 8] = [
+    "fts",
+    "dfsexport",
+    "newaggr",
+    "growaggr",
+    "salvage",
+    "cm",
+    "acl",
+    "mount.baton",
+];
 
 /// Where the programs are.
 #[derive(Clone, Debug)]

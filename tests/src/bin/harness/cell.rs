@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use baton_tests::cell::{Builder, Cell, Life, Role};
 use clap::{Args, Subcommand};
+
+/// Room to play in.
+const DISK_BYTES: u64 = 8 << 30;
 
 /// What can be done.
 #[derive(Subcommand)]
@@ -21,7 +24,7 @@ pub enum Word {
     Restart(One),
     /// Prints how every daemon is.
     Status(Dir),
-    /// Would mount a client's file system anew.
+    /// Mounts the cell anew at a client machine: 1 is client1.
     Remount {
         /// Which mount.
         number: usize,
@@ -43,11 +46,10 @@ pub struct Up {
     /// File servers.
     #[arg(long, default_value_t = 2)]
     servers: usize,
-    /// Aggregates (lfs01 and so on). There is no disk behind them in this version: every file server only reports
-    /// to the location database that it sees them.
+    /// Aggregates (lfs01 and so on), each on a disk of its own, which all file servers reach.
     #[arg(long, default_value_t = 1)]
     aggregates: usize,
-    /// Mounts. This version mounts nothing: only 0 is possible.
+    /// Client machines, each with the cell mounted under DIR/mnt.
     #[arg(long, default_value_t = 0)]
     mounts: usize,
 }
@@ -79,8 +81,9 @@ pub async fn run(word: Word) -> Result<()> {
         Word::Restart(one) => restart(&one).await,
         Word::Status(dir) => status(&dir).await,
         Word::Remount { number, dir } => {
-            Cell::open(&dir.dir)?;
-            ensure!(false, "mount {number}: this version mounts nothing");
+            let cell = Cell::open(&dir.dir)?;
+            println!("{}", cell.remount(number).await?.display());
+            cell.leave();
             Ok(())
         }
         Word::Down(dir) => Cell::open(&dir.dir)?.down(),
@@ -88,15 +91,12 @@ pub async fn run(word: Word) -> Result<()> {
 }
 
 async fn start(up: Up) -> Result<()> {
-    ensure!(
-        up.mounts == 0,
-        "--mounts {}: this version mounts nothing; leave it out, or give 0",
-        up.mounts
-    );
     let builder = Builder::default()
         .flservers(up.flservers)
         .servers(up.servers)
-        .aggregates(up.aggregates);
+        .aggregates(up.aggregates)
+        .disk_bytes(DISK_BYTES)
+        .mounts(up.mounts);
     let cell = builder.directory(&up.dir.dir).life(Life::Free).start().await?;
     let environment = cell.places().environment();
     println!(
@@ -113,7 +113,7 @@ async fn restart(one: &One) -> Result<()> {
     cell.restart(&one.name)?;
     match cell.machine(&one.name)?.role {
         Role::Flserver => cell.wait_for_answer(&one.name).await,
-        Role::Fileserver | Role::Desk => Ok(()),
+        Role::Fileserver | Role::Client | Role::Desk => Ok(()),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod cell;
 mod demo;
+mod suite;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,8 @@ enum Word {
     Cell(cell::Word),
     /// Shows what there is, with measured figures: a cell, changes, the leader's death.
     Demo(demo::Arguments),
+    /// Other people's tests and everyday programs, in a mounted cell.
+    Suite(suite::Arguments),
 }
 
 #[tokio::main]
@@ -31,6 +34,7 @@ async fn main() -> ExitCode {
     let result = match Arguments::parse().word {
         Word::Cell(word) => cell::run(word).await,
         Word::Demo(arguments) => demo::run(&arguments).await,
+        Word::Suite(arguments) => suite::run(&arguments).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

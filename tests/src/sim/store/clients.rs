@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use baton_aggregate::format::Lsn;
+use baton_aggregate::format::{Lsn, VnodeRange};
 use baton_aggregate::transaction::{Operation, SessionId};
 use baton_types::{FilesetId, Timestamp, Vnode};
 
@@ -16,8 +16,9 @@ const STREAMS: u64 = 3;
 pub struct Session {
     /// Its number.
     pub id: SessionId,
-    /// Where it began.
+    /// Where it had all it needs: itself, and vnodes of every fileset.
     pub opened: Lsn,
+    vnodes: BTreeMap<FilesetId, VnodeRange>,
     streams: BTreeMap<u16, Vec<Sent>>,
 }
 
@@ -36,10 +37,11 @@ pub struct Sent {
 
 impl Session {
     /// A session that has sent nothing.
-    pub fn new(id: SessionId, opened: Lsn) -> Session {
+    pub fn new(id: SessionId, opened: Lsn, vnodes: BTreeMap<FilesetId, VnodeRange>) -> Session {
         Session {
             id,
             opened,
+            vnodes,
             streams: BTreeMap::new(),
         }
     }
@@ -63,8 +65,7 @@ impl Session {
             stream: number,
             sequence,
             seen: seen as u32,
-            // A name for whatever it makes, that no other operation has.
-            vnode: Vnode::new(self.id.0 * 10_000 + u64::from(number) * 2_000 + u64::from(sequence) + 1).ok(),
+            vnode: name(self.vnodes.get(&fileset), number, sequence),
             unique: u64::from(sequence),
             time: Timestamp(i64::from(sequence)),
             uid: 1,
@@ -116,4 +117,13 @@ impl Session {
             .iter()
             .any(|later| operation.stream > 0 || later.operation.seen >= operation.sequence)
     }
+}
+
+/// A name for whatever an operation makes, that no other operation of a usual history has: each stream has its share of
+/// what the session was given.
+fn name(range: Option<&VnodeRange>, stream: u16, sequence: u32) -> Option<Vnode> {
+    let range = range?;
+    let share = u64::from(range.count) / STREAMS;
+    let index = u64::from(stream) * share + u64::from(sequence) % share;
+    Vnode::new(range.first.number() + index).ok()
 }

@@ -1,5 +1,7 @@
 //! One history: clients work, and things go wrong, until the seed is used up.
 
+use std::collections::BTreeMap;
+
 use baton_aggregate::aggregate::Census;
 use baton_aggregate::create::{Overwrite, Plan, create};
 use baton_aggregate::device::double::Disk;
@@ -172,14 +174,30 @@ impl World {
 
     fn open_session(&mut self) -> Step {
         let client = ClientId(Uuid::from_u128(self.sessions.len() as u128));
-        match self.owner.aggregate.open_session(client, Timestamp(2)) {
-            Ok((lsn, id)) => {
-                self.note("client", &format!("session {} begins at {lsn}", id.0));
-                self.sessions.push(Session::new(id, lsn));
+        match self.begin_session(client) {
+            Ok(session) => {
+                self.note(
+                    "client",
+                    &format!("session {} begins at {}", session.id.0, session.opened),
+                );
+                self.sessions.push(session);
             }
             Err(error) => self.failed("session", &error)?,
         }
         Ok(())
+    }
+
+    /// A session with vnodes of every fileset, to name by them what it makes.
+    fn begin_session(&self, client: ClientId) -> Result<Session> {
+        let aggregate = &self.owner.aggregate;
+        let (mut opened, id) = aggregate.open_session(client, Timestamp(2))?;
+        let mut vnodes = BTreeMap::new();
+        for fileset in FILESETS {
+            let (lsn, range) = aggregate.grant_vnodes(id, fileset)?;
+            opened = lsn;
+            vnodes.insert(fileset, range);
+        }
+        Ok(Session::new(id, opened, vnodes))
     }
 
     fn ask_again(&mut self) -> Step {

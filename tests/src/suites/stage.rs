@@ -1,0 +1,59 @@
+//! Where a suite is played: a cell with mounts, and in it a fileset of the suite's own.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::cell::{Builder, Cell, Trust};
+
+/// A cell that serves one fileset for a suite.
+#[derive(Debug)]
+pub struct Stage {
+    /// The cell.
+    pub cell: Cell,
+    /// The fileset's root, as each mount shows it.
+    pub directories: Vec<PathBuf>,
+}
+
+/// Room for what any suite writes.
+const DISK_BYTES: u64 = 12 << 30;
+/// The fileset, and its mount point in the root of the cell.
+const FILESET: &str = "stage";
+
+impl Stage {
+    /// A cell of one member and one server with so many mounts, made as `builder` says otherwise.
+    ///
+    /// # Errors
+    /// What a command said that failed.
+    pub async fn set(builder: Builder, mounts: usize, trust: Trust) -> Result<Stage> {
+        let mut cell = builder
+            .flservers(1)
+            .servers(1)
+            .aggregates(1)
+            .disk_bytes(DISK_BYTES)
+            .start()
+            .await?;
+        let mut roots = Vec::new();
+        for index in 0..mounts {
+            roots.push(cell.add_client(&format!("client{}", index + 1), trust).await?);
+        }
+        let words = ["create", "-ftname", FILESET, "-server", "fs1", "-aggregate", "lfs01"];
+        cell.fts(&words)?.done()?;
+        let place = roots.first().context("a stage needs a mount")?.join(FILESET);
+        let place = place.to_str().context("the directory's name is no text")?;
+        let seat = cell.seat("client1", cell.administrator_name());
+        seat.fts(&["crmount", "-dir", place, "-fileset", FILESET])?.done()?;
+        let directories = roots.iter().map(|root| root.join(FILESET)).collect();
+        Ok(Stage { cell, directories })
+    }
+
+    /// The directory at the first mount.
+    pub fn first(&self) -> &PathBuf {
+        &self.directories[0]
+    }
+
+    /// The directory at the last mount: another one, if there are two.
+    pub fn last(&self) -> &PathBuf {
+        &self.directories[self.directories.len() - 1]
+    }
+}
