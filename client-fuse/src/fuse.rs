@@ -1,5 +1,6 @@
 //! What the kernel asks, handed to [`Mount`]; what that says, handed to the kernel. Nothing is decided here.
 
+mod asked;
 mod reply;
 
 use std::ffi::OsStr;
@@ -7,12 +8,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use baton_rpc::sessions::Who;
-use baton_types::Timestamp;
-use baton_types::call::{Allocate, At, Lock, LockKind, Patience, SetXattr, Sought};
-use baton_types::file::{FileKind, SetAttributes, SetTime};
+use baton_types::call::Patience;
+use baton_types::file::SetAttributes;
 use bytes::Bytes;
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig,
@@ -23,13 +23,8 @@ use fuser::{
 
 use crate::kernel;
 use crate::mount::Mount;
-use crate::ops::{Meets, New, Piece, SYMLINK_MODE, Start, There, When, With};
+use crate::ops::{Piece, SYMLINK_MODE, With};
 use crate::waiting::{Ask, GivesUp, Reply};
-
-/// Bits of a mode that are rights.
-const RIGHTS: u32 = 0o7777;
-/// The kernel's number for the end of a file, wherever that is, in a lock.
-const LOCK_END: u64 = i64::MAX as u64;
 
 /// One mount, as `fuser` wants it.
 #[derive(Clone)]
@@ -55,56 +50,6 @@ impl Fuse {
         let ask = Ask::new(request.pid(), gives_up, reply);
         hand_on(&self.0, &ask);
         self.0.waiting.watch(&ask);
-    }
-}
-
-fn new(directory: INodeNo, name: &OsStr, mode: u32, umask: u32) -> New {
-    New {
-        directory: directory.0,
-        name: name.as_bytes().to_vec(),
-        mode: mode & !umask & RIGHTS,
-    }
-}
-
-fn time(time: TimeOrNow) -> SetTime {
-    match time {
-        TimeOrNow::Now => SetTime::Now,
-        TimeOrNow::SpecificTime(date) => SetTime::To(timestamp(date)),
-    }
-}
-
-fn timestamp(date: SystemTime) -> Timestamp {
-    let nanos = match date.duration_since(UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
-        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
-    };
-    Timestamp(nanos)
-}
-
-fn lock(owner: LockOwner, start: u64, end: u64, kind: i32, pid: u32) -> Option<Lock> {
-    let kind = match kind {
-        libc::F_RDLCK => LockKind::Read,
-        libc::F_WRLCK => LockKind::Write,
-        libc::F_UNLCK => LockKind::Unlock,
-        _ => return None,
-    };
-    Some(Lock {
-        owner: owner.0,
-        first: start,
-        last: if end >= LOCK_END { u64::MAX } else { end },
-        kind,
-        pid,
-    })
-}
-
-fn allocate(mode: i32) -> Option<Allocate> {
-    const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-    match mode {
-        0 => Some(Allocate::Extend),
-        libc::FALLOC_FL_KEEP_SIZE => Some(Allocate::KeepSize),
-        PUNCH => Some(Allocate::PunchHole),
-        libc::FALLOC_FL_ZERO_RANGE => Some(Allocate::Zero),
-        _ => None,
     }
 }
 
@@ -150,12 +95,12 @@ impl Filesystem for Fuse {
         reply: ReplyAttr,
     ) {
         let set = SetAttributes {
-            mode: mode.map(|mode| mode & RIGHTS),
+            mode: mode.map(|mode| mode & asked::RIGHTS),
             uid,
             gid,
             size,
-            accessed: atime.map(time),
-            modified: mtime.map(time),
+            accessed: atime.map(asked::time),
+            modified: mtime.map(asked::time),
         };
         let (who, handle) = (self.who(request), fh.map(|fh| fh.0));
         self.ask(request, reply::attributes(reply), |mount, ask| {
@@ -180,15 +125,10 @@ impl Filesystem for Fuse {
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        let kind = match mode & libc::S_IFMT {
-            libc::S_IFREG | 0 => FileKind::Regular,
-            libc::S_IFIFO => FileKind::Fifo,
-            libc::S_IFSOCK => FileKind::Socket,
-            libc::S_IFCHR => FileKind::Character,
-            libc::S_IFBLK => FileKind::BlockDevice,
-            _ => return reply.error(Errno::EINVAL),
+        let Some(kind) = asked::node(mode) else {
+            return reply.error(Errno::EINVAL);
         };
-        let (who, new) = (self.who(request), new(parent, name, mode, umask));
+        let (who, new) = (self.who(request), asked::new(parent, name, mode, umask));
         let device = reply::device_from_kernel(rdev);
         self.ask(request, reply::entry(reply), |mount, ask| {
             mount.mknod(&who, new, kind, device, ask);
@@ -196,7 +136,7 @@ impl Filesystem for Fuse {
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
-        let (who, new) = (self.who(request), new(parent, name, mode, umask));
+        let (who, new) = (self.who(request), asked::new(parent, name, mode, umask));
         self.ask(request, reply::entry(reply), |mount, ask| mount.mkdir(&who, new, ask));
     }
 
@@ -215,7 +155,7 @@ impl Filesystem for Fuse {
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let (who, new) = (self.who(request), new(parent, name, SYMLINK_MODE, 0));
+        let (who, new) = (self.who(request), asked::new(parent, name, SYMLINK_MODE, 0));
         let target = target.as_os_str().as_bytes().to_vec();
         self.ask(request, reply::entry(reply), |mount, ask| {
             mount.symlink(&who, new, target, ask);
@@ -232,11 +172,8 @@ impl Filesystem for Fuse {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let meets = match flags {
-            RenameFlags::RENAME_NOREPLACE => Meets::Nothing,
-            RenameFlags::RENAME_EXCHANGE => Meets::Partner,
-            flags if flags.is_empty() => Meets::Anything,
-            _ => return reply.error(Errno::EINVAL),
+        let Some(meets) = asked::meets(flags) else {
+            return reply.error(Errno::EINVAL);
         };
         let who = self.who(request);
         let (source, target) = ((parent.0, name.as_bytes()), (newparent.0, newname.as_bytes()));
@@ -246,19 +183,14 @@ impl Filesystem for Fuse {
     }
 
     fn link(&self, request: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let (who, new) = (self.who(request), new(parent, name, 0, 0));
+        let (who, new) = (self.who(request), asked::new(parent, name, 0, 0));
         self.ask(request, reply::entry(reply), |mount, ask| {
             mount.link(&who, ino.0, new, ask);
         });
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let start = if flags.0 & libc::O_TRUNC == 0 {
-            Start::AsIs
-        } else {
-            Start::Empty
-        };
-        let who = self.who(request);
+        let (who, start) = (self.who(request), asked::start(flags));
         self.ask(request, reply::opened(reply), |mount, ask| {
             mount.open(&who, ino.0, start, ask);
         });
@@ -274,12 +206,8 @@ impl Filesystem for Fuse {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let there = if flags & libc::O_EXCL == 0 {
-            There::Maybe
-        } else {
-            There::No
-        };
-        let (who, new) = (self.who(request), new(parent, name, mode, umask));
+        let there = asked::there(flags);
+        let (who, new) = (self.who(request), asked::new(parent, name, mode, umask));
         self.ask(request, reply::created(reply), |mount, ask| {
             mount.create(&who, new, there, ask);
         });
@@ -313,12 +241,7 @@ impl Filesystem for Fuse {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        // A page that a program wrote to through memory goes where it is, however the file was opened.
-        let is_append = flags.0 & libc::O_APPEND != 0 && !write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
-        let at = if is_append { At::End } else { At::Offset(offset) };
-        // After a write through the page cache the kernel asks for `fsync` by itself.
-        let is_durable = flags.0 & libc::O_DIRECT != 0 && flags.0 & libc::O_DSYNC != 0;
-        let when = if is_durable { When::Durable } else { When::Accepted };
+        let (at, when) = (asked::at(offset, flags, write_flags), asked::when(flags));
         let bytes = Bytes::copy_from_slice(data);
         self.ask(request, reply::written(reply), |mount, ask| {
             mount.write(fh.0, at, bytes, when, ask);
@@ -394,11 +317,8 @@ impl Filesystem for Fuse {
         _: u32,
         reply: ReplyEmpty,
     ) {
-        let how = match flags {
-            0 => SetXattr::Always,
-            libc::XATTR_CREATE => SetXattr::Create,
-            libc::XATTR_REPLACE => SetXattr::Replace,
-            _ => return reply.error(Errno::EINVAL),
+        let Some(how) = asked::set_xattr(flags) else {
+            return reply.error(Errno::EINVAL);
         };
         let (who, value) = (self.who(request), Bytes::copy_from_slice(value));
         self.ask(request, reply::done(reply), |mount, ask| {
@@ -458,7 +378,7 @@ impl Filesystem for Fuse {
         pid: u32,
         reply: ReplyLock,
     ) {
-        let Some(lock) = lock(owner, start, end, kind, pid) else {
+        let Some(lock) = asked::lock(owner, start, end, kind, pid) else {
             return reply.error(Errno::EINVAL);
         };
         let who = self.who(request);
@@ -480,7 +400,7 @@ impl Filesystem for Fuse {
         sleep: bool,
         reply: ReplyEmpty,
     ) {
-        let Some(lock) = lock(owner, start, end, kind, pid) else {
+        let Some(lock) = asked::lock(owner, start, end, kind, pid) else {
             return reply.error(Errno::EINVAL);
         };
         let (patience, gives_up) = match sleep {
@@ -503,7 +423,7 @@ impl Filesystem for Fuse {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let Some(how) = allocate(mode) else {
+        let Some(how) = asked::allocate(mode) else {
             return reply.error(Errno::EOPNOTSUPP);
         };
         self.ask(request, reply::done(reply), |mount, ask| {
@@ -512,10 +432,8 @@ impl Filesystem for Fuse {
     }
 
     fn lseek(&self, request: &Request, _: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
-        let sought = match whence {
-            libc::SEEK_DATA => Sought::Data,
-            libc::SEEK_HOLE => Sought::Hole,
-            _ => return reply.error(Errno::EINVAL),
+        let Some(sought) = asked::sought(whence) else {
+            return reply.error(Errno::EINVAL);
         };
         let Ok(offset) = u64::try_from(offset) else {
             return reply.error(Errno::ENXIO);

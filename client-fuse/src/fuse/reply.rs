@@ -15,7 +15,7 @@ use fuser::{
     ReplyWrite, ReplyXattr,
 };
 
-use super::LOCK_END;
+use super::asked::LOCK_END;
 use crate::ops::{Created, Entry, Found, Keeps, Listing, Opened, Row, Sized, Stat};
 use crate::waiting::Reply;
 

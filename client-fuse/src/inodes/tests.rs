@@ -1,3 +1,5 @@
+//! What the kernel knows of files: names, attributes, and which change was the later one.
+
 use baton_types::Vnode;
 
 use super::*;

@@ -4,8 +4,9 @@
 //! connection when the other side takes nothing for half a minute. A frame that cannot be understood is answered with
 //! a refusal; a stream that cannot be cut into frames is the end.
 
+mod writer;
+
 use std::collections::HashMap;
-use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,25 +18,23 @@ use baton_security::callers::{self, Callers};
 use baton_security::listen::{Accepted, Peer};
 use baton_types::call::{Answer, Request, Role};
 use baton_types::limits::HANDSHAKE_SECONDS_MAX;
-use baton_types::{AggregateId, ClientId, Error, FRAME_HEADER_BYTES, FrameKind, Hello, Kind, Result, Time, Timestamp};
+use baton_types::{AggregateId, ClientId, Error, FrameKind, Hello, Kind, Result, Time, Timestamp};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
+
+use writer::{Out, write};
 
 use super::{BYTES_MAX, Client, Shared, turns};
 use crate::pushes::Outgoing;
 use crate::service::{Bound, Call, Outcome};
 use crate::who::Cred;
 
-/// A reader that takes nothing for this long is cut off (SECURITY D10).
-const STALL: Duration = Duration::from_secs(30);
-/// Frames that are written together.
-const BATCH: usize = 64;
 /// Plaintext that TLS holds at most: less made large answers a third slower.
 const TLS_BUFFER_BYTES: usize = 4 << 20;
 /// How long what the registry says of a caller is remembered.
@@ -44,14 +43,6 @@ const CRED_MICROS: Time = 1_000_000;
 const ROOM_PAUSE: Duration = Duration::from_millis(10);
 
 type Stream = TlsStream<TcpStream>;
-
-/// What the writer is told.
-enum Out {
-    /// An answer, and what its call took.
-    Reply(Frame, usize),
-    /// A call that nobody will answer, and what it took.
-    Nothing(usize),
-}
 
 /// A connection, for its own task and for those who answer its calls.
 pub(super) struct Line {
@@ -216,57 +207,6 @@ async fn read(line: &Arc<Line>, reader: &mut Reader) -> Result<()> {
             None => return Ok(()),
         }
     }
-}
-
-/// Writes what there is, as much at once as there is.
-async fn write(
-    line: &Arc<Line>,
-    mut stream: WriteHalf<Stream>,
-    mut outgoing: UnboundedReceiver<Out>,
-    mut pushed: UnboundedReceiver<Outgoing>,
-) -> Result<()> {
-    let mut batch = Vec::with_capacity(BATCH);
-    loop {
-        let mut frames = Vec::with_capacity(BATCH);
-        let mut taken = Vec::with_capacity(BATCH);
-        tokio::select! {
-            _ = outgoing.recv_many(&mut batch, BATCH) => {}
-            Some(push) = pushed.recv() => frames.extend(line.push(push)),
-        }
-        for out in batch.drain(..) {
-            match out {
-                Out::Reply(frame, cost) => {
-                    frames.push(frame);
-                    taken.push(cost);
-                }
-                Out::Nothing(cost) => taken.push(cost),
-            }
-        }
-        let written = write_all(&mut stream, &frames).await;
-        taken.into_iter().for_each(|cost| line.end(cost));
-        written?;
-    }
-}
-
-async fn write_all(stream: &mut WriteHalf<Stream>, frames: &[Frame]) -> Result<()> {
-    let stalled = |_| Error::new(Kind::TimedOut, "connection").because("it took no answer for half a minute");
-    let broken = |e| Error::io("connection", e);
-    let headers: Vec<[u8; FRAME_HEADER_BYTES]> = frames.iter().map(|frame| frame.header.encode()).collect();
-    let parts = headers.iter().zip(frames);
-    let mut slices: Vec<IoSlice<'_>> = parts
-        .flat_map(|(header, frame)| [&header[..], &frame.meta, &frame.payload])
-        .filter(|part| !part.is_empty())
-        .map(IoSlice::new)
-        .collect();
-    let mut left = &mut slices[..];
-    while !left.is_empty() {
-        let count = timeout(STALL, stream.write_vectored(left))
-            .await
-            .map_err(stalled)?
-            .map_err(broken)?;
-        IoSlice::advance_slices(&mut left, count);
-    }
-    timeout(STALL, stream.flush()).await.map_err(stalled)?.map_err(broken)
 }
 
 impl Line {

@@ -6,14 +6,15 @@
 //!    └─────────────────┘
 //! ```
 
+mod refusals;
+
 use baton_types::call::{Answer, Request, Role};
 use baton_types::{Error, FilesetId, Kind, Time};
 use bytes::Bytes;
 
 use super::kept::{Change, KEPT_BYTES_MAX, change_bytes};
 use super::{
-    AGAIN_MICROS, Action, Asked, CALL_CONNECTIONS_MAX, CallNumber, Client, ConnectionId, LOGINS_MAX, Order, Outcome,
-    Refusal, Sent, Stage, State, gone,
+    Action, Asked, CALL_CONNECTIONS_MAX, CallNumber, Client, ConnectionId, Order, Outcome, Sent, Stage, State, gone,
 };
 
 /// A call that was not answered yet.
@@ -395,73 +396,6 @@ impl Client {
         }
     }
 
-    fn refused(
-        &mut self,
-        now: Time,
-        id: u64,
-        connection: ConnectionId,
-        Refusal { error, lsn }: Refusal,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(ongoing) = self.ongoing.get_mut(&id) else {
-            return;
-        };
-        let purpose = ongoing.purpose;
-        match error.kind {
-            Kind::SessionLost => self.lose(now, &error, actions),
-            Kind::WrongEpoch | Kind::Detached => {
-                self.wait(id);
-                self.moved(now, actions);
-            }
-            Kind::Moved if ongoing.request.fileset().is_none() => {
-                self.wait(id);
-                self.moved(now, actions);
-            }
-            Kind::Expired if ongoing.logins < LOGINS_MAX && ongoing.caller != 0 => {
-                ongoing.logins += 1;
-                let caller = ongoing.caller;
-                actions.push(Action::Forget { connection, caller });
-                self.put(now, id, connection, actions);
-            }
-            Kind::Moved | Kind::Recovering | Kind::Grace | Kind::Wait | Kind::Limit => {
-                if error.kind == Kind::Moved {
-                    actions.push(Action::Locate(ongoing.request.fileset()));
-                }
-                self.later(now, id, connection, actions);
-            }
-            _ => match purpose {
-                Purpose::Mount(_) => {
-                    if lsn > 0 {
-                        self.keep(id, lsn, true);
-                    }
-                    self.done(id, Err(shown(error)), actions);
-                }
-                // A connection that cannot be bound, or on which nobody may renew, is of no use.
-                Purpose::Session => {
-                    self.ongoing.remove(&id);
-                    actions.push(Action::Close(connection));
-                    self.failed(now, connection, actions);
-                }
-                Purpose::Return => self.not_returned(id, error, actions),
-                Purpose::Replay => self.not_replayed(id, (error, lsn), actions),
-            },
-        }
-    }
-
-    /// The server is not ready for it: it is asked again a little later.
-    fn later(&mut self, now: Time, id: u64, connection: ConnectionId, actions: &mut Vec<Action>) {
-        let Some(ongoing) = self.ongoing.get(&id) else { return };
-        match ongoing.purpose {
-            Purpose::Mount(_) if ongoing.call.is_none() && ongoing.name.is_none() => drop(self.ongoing.remove(&id)),
-            Purpose::Mount(_) => drop(self.delayed.insert((now + AGAIN_MICROS, id))),
-            Purpose::Session | Purpose::Return | Purpose::Replay => {
-                self.ongoing.remove(&id);
-                actions.push(Action::Close(connection));
-                self.failed(now, connection, actions);
-            }
-        }
-    }
-
     /// A fileset is no more: nothing about it can be answered.
     pub(super) fn gone(&mut self, fileset: FilesetId, actions: &mut Vec<Action>) {
         self.joined.remove(&fileset);
@@ -487,17 +421,4 @@ impl Client {
         };
         self.send_own(now, connection, request, actions);
     }
-}
-
-/// What the mount may see of a refusal.
-fn shown(error: Error) -> Error {
-    if error.kind.is_internal() {
-        let kind = if error.kind == Kind::Expired {
-            Kind::Denied
-        } else {
-            Kind::Io
-        };
-        return Error { kind, ..error };
-    }
-    error
 }

@@ -3,32 +3,30 @@
 //! A connection keeps its order, and is all that does. What was sent before it was cut may still arrive, or not; a
 //! frame may arrive twice. The location database tells the newest owner, a little late.
 
+mod faults;
 mod host;
+mod network;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use baton_rpc::session::client::{Action, Asked, ConnectionId, Event, Outcome, Refusal, Sent};
-use baton_types::call::{Answer, Push, Role};
-use baton_types::file::{Attributes, FileKind, Object};
-use baton_types::{Core, Epoch, Error, Fid, Kind, Time, Timestamp, Vnode};
+use baton_rpc::session::client::{Action, Asked, ConnectionId, Event, Sent};
+use baton_types::call::{Answer, Role};
+use baton_types::{Core, Epoch, Error, Kind, Time};
 use bytes::Bytes;
 
-use super::mount::{FILESET, Mount, Purpose, Wish, change_of};
-use super::store::{Disk, Done, Server, effects, is_refused};
+use faults::{FAULTS_UNTIL, Fault};
+use network::{Connection, Told};
+
+use super::mount::{Mount, Purpose, Wish, change_of};
+use super::store::{Disk, Server, effects, is_refused};
 use crate::invariants::i04_within_lifetime::WithinLifetime;
 use crate::invariants::i05_nothing_lost::NothingLost;
 use crate::invariants::i06_once_in_order::{Change, OnceInOrder};
 use crate::sim::{Agenda, Seed, Trace, Violation};
 
 const CLIENTS: usize = 2;
-/// Most faults of a history.
-const FAULTS_MAX: u64 = 8;
-/// Faults begin before.
-const FAULTS_UNTIL: Time = 4_000_000;
 /// Long enough for two lifetimes after the last fault, and for all that waited for that.
 const UNTIL: Time = 90_000_000;
-/// Frames that arrive twice, in a thousand.
-const DOUBLED_PERMILLE: u64 = 20;
 
 /// How a server behaves: all but the first are wrong, and show that the oracles bite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,36 +58,6 @@ enum Item {
     Owner(usize),
     Fault(Fault),
     Claim,
-}
-
-#[derive(Clone, Debug)]
-enum Told {
-    Answer(u16, u32, Outcome),
-    Push(Push),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    /// The owner dies; another follows after this time.
-    Crash(Time),
-    /// The owner stands still for the first time and is replaced after the second.
-    Zombie(Time, Time),
-    /// A client stands still.
-    Sleep(usize, Time),
-    /// A connection of a client is cut.
-    Cut(usize),
-    /// A client reaches nobody.
-    Away(usize, Time),
-}
-
-struct Connection {
-    server: usize,
-    role: Role,
-    at_client: bool,
-    at_server: bool,
-    /// When the last frame arrives, in each direction.
-    last: (Time, Time),
-    bound: Option<(u64, Epoch)>,
 }
 
 /// One history.
@@ -134,26 +102,8 @@ impl World {
         for client in 0..CLIENTS {
             world.agenda.after(0, Item::Program(client));
         }
-        for _ in 0..world.seed.below(FAULTS_MAX + 1) {
-            let at = world.seed.below(FAULTS_UNTIL);
-            let fault = world.fault();
-            world.agenda.after(at, Item::Fault(fault));
-        }
+        world.plan_faults();
         world
-    }
-
-    fn fault(&mut self) -> Fault {
-        let client = self.seed.index(CLIENTS);
-        let short = self.seed.between(1_000, 300_000);
-        let long = self.seed.between(300_000, 14_000_000);
-        let time = *self.seed.pick(&[short, short, long]);
-        match self.seed.below(5) {
-            0 => Fault::Crash(short),
-            1 => Fault::Zombie(time, self.seed.below(time + 1)),
-            2 => Fault::Sleep(client, time),
-            3 => Fault::Cut(client),
-            _ => Fault::Away(client, time),
-        }
     }
 
     /// Lets it happen.
@@ -249,106 +199,6 @@ impl World {
             Item::Closed(..) | Item::Fault(_) | Item::Claim => None,
         }
     }
-
-    fn delay(&mut self) -> Time {
-        match self.seed.chance(50) {
-            true => self.seed.between(2_000, 60_000),
-            false => self.seed.between(50, 2_000),
-        }
-    }
-
-    // What befalls.
-
-    fn befall(&mut self, fault: Fault) -> Result<(), String> {
-        let now = self.agenda.now();
-        self.trace.note(now, "fault", format_args!("{fault:?}"));
-        let owner = self.servers.len() - 1;
-        match fault {
-            Fault::Crash(down) => {
-                self.die(owner);
-                self.agenda.after(down, Item::Claim);
-            }
-            Fault::Zombie(still, replaced) => {
-                self.asleep.insert(owner, now + still);
-                self.agenda.after(replaced, Item::Claim);
-            }
-            Fault::Sleep(client, time) => self.mounts[client].asleep_until = now + time,
-            Fault::Away(client, time) => {
-                self.away.insert(client, now + time);
-                let all: Vec<ConnectionId> = self.of(client).collect();
-                all.into_iter().for_each(|connection| self.cut(client, connection));
-            }
-            Fault::Cut(client) => {
-                let all: Vec<ConnectionId> = self.of(client).collect();
-                if !all.is_empty() {
-                    let connection = *self.seed.pick(&all);
-                    self.cut(client, connection);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn of(&self, client: usize) -> impl Iterator<Item = ConnectionId> + '_ {
-        let own = self.connections.range((client, 0)..=(client, ConnectionId::MAX));
-        own.filter(|(_, c)| c.at_client).map(|((_, connection), _)| *connection)
-    }
-
-    /// The network loses a connection: both sides find out in their time.
-    fn cut(&mut self, client: usize, connection: ConnectionId) {
-        let is_deaf = self.seed.chance(500);
-        if let Some(cut) = self.connections.get_mut(&(client, connection)) {
-            cut.at_server &= !is_deaf;
-        }
-        let (soon, late) = (self.delay(), self.seed.below(1_000_000));
-        let noticed = *self.seed.pick(&[soon, late]);
-        self.agenda.after(noticed, Item::Broken(client, connection));
-        let closed = self.seed.below(500_000);
-        self.agenda.after(closed, Item::Closed(client, connection));
-    }
-
-    /// A server's process is gone; of what it had not flushed the disk may have a part.
-    fn die(&mut self, number: usize) {
-        let server = &mut self.servers[number];
-        if !server.is_up {
-            return;
-        }
-        server.is_up = false;
-        if self.disk.owner == server.epoch {
-            let kept = self.seed.below((server.log.len() - server.durable + 1) as u64) as usize;
-            let whole = server.log[..server.durable + kept].to_vec();
-            if whole.len() > self.disk.log.len() {
-                self.disk.log = whole;
-            }
-        }
-        let all = self.connections.iter().filter(|(_, c)| c.server == number);
-        let all: Vec<(usize, ConnectionId)> = all.map(|(key, _)| *key).collect();
-        for (client, connection) in all {
-            let (soon, late) = (self.delay(), self.seed.below(1_000_000));
-            let noticed = *self.seed.pick(&[soon, soon, late]);
-            self.agenda.after(noticed, Item::Broken(client, connection));
-        }
-    }
-
-    fn claim(&mut self) -> Result<(), String> {
-        let now = self.agenda.now();
-        let next = Server::claim(&mut self.disk, now);
-        self.trace.note(
-            now,
-            "server",
-            format_args!("epoch {} after {} changes", next.epoch, next.log.len()),
-        );
-        let history = effects(&next.log);
-        self.servers.push(next);
-        for client in 0..CLIENTS {
-            let delay = self.delay();
-            self.agenda.after(delay, Item::Owner(client));
-        }
-        self.once.history(&history)?;
-        self.lost.recovered(&history.into_iter().collect())
-    }
-
-    // A client.
 
     fn program(&mut self, client: usize) -> Result<(), String> {
         let pause = self.seed.between(200, 60_000);
@@ -475,131 +325,5 @@ impl World {
             (purpose, Ok((answer, _))) => return Err(format!("{purpose:?} was answered by {answer:?}")),
         }
         Ok(())
-    }
-
-    // Connections.
-
-    fn dialled(&mut self, client: usize, connection: ConnectionId, role: Role) -> Result<(), String> {
-        let now = self.agenda.now();
-        let server = self.servers.len() - 1;
-        let is_away = self.away.get(&client).is_some_and(|until| *until > now);
-        if is_away || !self.servers[server].is_up {
-            return self.step(client, Event::Failed(connection));
-        }
-        let made = Connection {
-            server,
-            role,
-            at_client: true,
-            at_server: true,
-            last: (0, 0),
-            bound: None,
-        };
-        self.connections.insert((client, connection), made);
-        let epoch = self.servers[server].epoch;
-        self.step(client, Event::Opened { connection, epoch })
-    }
-
-    fn leave(&mut self, client: usize, connection: ConnectionId) {
-        if let Some(left) = self.connections.get_mut(&(client, connection)) {
-            left.at_client = false;
-        }
-    }
-
-    fn closed(&mut self, client: usize, connection: ConnectionId) -> Result<(), String> {
-        let Some(closed) = self.connections.get_mut(&(client, connection)) else {
-            return Ok(());
-        };
-        closed.at_server = false;
-        let (server, bound) = (closed.server, closed.bound);
-        let is_other = |c: &Connection| c.server == server && c.at_server;
-        let mut own = self.connections.range((client, 0)..=(client, ConnectionId::MAX));
-        if let Some(session) = bound
-            && !own.any(|(_, other)| is_other(other))
-        {
-            self.servers[server].changes.gone(session);
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, client: usize, sent: Sent) {
-        let copies = 1 + u64::from(self.seed.chance(DOUBLED_PERMILLE));
-        for _ in 0..copies {
-            let (now, delay) = (self.agenda.now(), self.delay());
-            let Some(connection) = self.connections.get_mut(&(client, sent.connection)) else {
-                return;
-            };
-            connection.last.0 = connection.last.0.max(now + delay);
-            let delay = connection.last.0 - now;
-            self.agenda.after(delay, Item::ToServer(client, sent.clone()));
-        }
-    }
-
-    fn tell(&mut self, client: usize, connection: ConnectionId, told: Told) {
-        let (now, delay) = (self.agenda.now(), self.delay());
-        let Some(to) = self.connections.get_mut(&(client, connection)) else {
-            return;
-        };
-        to.last.1 = to.last.1.max(now + delay);
-        let delay = to.last.1 - now;
-        self.agenda.after(delay, Item::ToClient(client, connection, told));
-    }
-
-    fn answer(&mut self, client: usize, sent: &Sent, outcome: Outcome) {
-        self.tell(
-            client,
-            sent.connection,
-            Told::Answer(sent.stream, sent.sequence, outcome),
-        );
-    }
-
-    fn refuse(&mut self, client: usize, sent: &Sent, kind: Kind) {
-        self.answer(client, sent, Err(Error::new(kind, "server").into()));
-    }
-}
-
-fn refusal(done: Done) -> Option<Refusal> {
-    let refused = |lsn| {
-        Some(Refusal {
-            error: Error::new(Kind::Denied, "change"),
-            lsn,
-        })
-    };
-    match done {
-        Done::At(_) | Done::Seen => None,
-        Done::RefusedAt(lsn) => refused(lsn),
-        Done::Refused => refused(0),
-    }
-}
-
-/// An answer that says how much of which server's history it shows.
-fn shown(server: usize, changes: usize) -> Answer {
-    Answer::Object(object(server, changes as u64))
-}
-
-fn object(server: usize, size: u64) -> Object {
-    let time = Timestamp(0);
-    Object {
-        fid: Fid {
-            fileset: FILESET,
-            vnode: Vnode::ROOT,
-            unique: 1,
-        },
-        attributes: Attributes {
-            kind: FileKind::Regular,
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            links: 1,
-            size,
-            blocks: 0,
-            data_version: server as u64,
-            accessed: time,
-            modified: time,
-            changed: time,
-            created: time,
-            parent: None,
-            device: 0,
-            acl: 0,
-        },
     }
 }

@@ -1,15 +1,17 @@
 //! The server's side of a history: what it does with what arrives, and what it promises after a look.
 
-use baton_rpc::session::client::{ConnectionId, Sent};
+use baton_rpc::session::client::{ConnectionId, Refusal, Sent};
 use baton_rpc::session::server::{Arrived, Ended};
 use baton_types::call::{Answer, Coming, Hold, Push, Request, Role};
-use baton_types::{AggregateId, Epoch, Error, Kind, Timestamp};
+use baton_types::file::{Attributes, FileKind, Object};
+use baton_types::{AggregateId, Epoch, Error, Fid, Kind, Timestamp, Vnode};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{Connection, Habit, Item, Told, World, object, refusal, shown};
+use super::network::{Connection, Told};
+use super::{Habit, Item, World};
 use crate::invariants::i06_once_in_order::Change;
-use crate::sim::session::mount::change_of;
+use crate::sim::session::mount::{FILESET, change_of};
 use crate::sim::session::store::{Call, Done, Entry};
 
 impl World {
@@ -273,5 +275,52 @@ impl World {
             durable,
         };
         self.answer(client, sent, Ok((bound, Bytes::new())));
+    }
+}
+
+fn refusal(done: Done) -> Option<Refusal> {
+    let refused = |lsn| {
+        Some(Refusal {
+            error: Error::new(Kind::Denied, "change"),
+            lsn,
+        })
+    };
+    match done {
+        Done::At(_) | Done::Seen => None,
+        Done::RefusedAt(lsn) => refused(lsn),
+        Done::Refused => refused(0),
+    }
+}
+
+/// An answer that says how much of which server's history it shows.
+fn shown(server: usize, changes: usize) -> Answer {
+    Answer::Object(object(server, changes as u64))
+}
+
+fn object(server: usize, size: u64) -> Object {
+    let time = Timestamp(0);
+    Object {
+        fid: Fid {
+            fileset: FILESET,
+            vnode: Vnode::ROOT,
+            unique: 1,
+        },
+        attributes: Attributes {
+            kind: FileKind::Regular,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            links: 1,
+            size,
+            blocks: 0,
+            data_version: server as u64,
+            accessed: time,
+            modified: time,
+            changed: time,
+            created: time,
+            parent: None,
+            device: 0,
+            acl: 0,
+        },
     }
 }
