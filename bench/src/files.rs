@@ -141,12 +141,12 @@ fn one(work: &Work, place: &mut Place, archive: &Archive, pids: &Pids, table: &m
 
 /// The processes of client and server.
 struct Pids {
-    client: Vec<i32>,
-    server: Vec<i32>,
+    client: Vec<u32>,
+    server: Vec<u32>,
 }
 
 fn pids(stage: &Stage) -> Result<Pids> {
-    let of = |machine: &str| -> Result<Vec<i32>> {
+    let of = |machine: &str| -> Result<Vec<u32>> {
         let process = stage.cell.process(machine).context("it has a process")?;
         Ok(family(process.pid()))
     };
@@ -157,7 +157,7 @@ fn pids(stage: &Stage) -> Result<Pids> {
 }
 
 /// A process and its children: a daemon has a guard.
-fn family(pid: i32) -> Vec<i32> {
+fn family(pid: u32) -> Vec<u32> {
     let mut all = vec![pid];
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
@@ -173,7 +173,7 @@ impl Pids {
     }
 }
 
-fn spent(pids: &[i32]) -> Result<Duration> {
+fn spent(pids: &[u32]) -> Result<Duration> {
     let mut all = Duration::ZERO;
     for pid in pids {
         // Of the scheduler, in nanoseconds, thread by thread: /proc/PID/stat counts in hundredths of a second.

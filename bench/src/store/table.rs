@@ -324,7 +324,7 @@ mod tests {
         for figure in own {
             table.row("it", unit, Some(target)).side(OWN).add(*figure);
         }
-        table.report(own.len()).unwrap().rows.remove(0)
+        table.report("baton.bench.test/1", own.len()).unwrap().rows.remove(0)
     }
 
     #[test]

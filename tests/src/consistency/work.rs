@@ -208,10 +208,9 @@ impl Worker {
         let (at, value) = (self.rng.random_range(0..BLOCKS), self.value());
         let bytes: Vec<u8> = value.to_le_bytes().repeat(BLOCK_BYTES as usize / 8);
         let ((), begun, ended) = self.timed(|me| {
-            Ok(me
-                .blocks
+            me.blocks
                 .write_all_at(&bytes, at * BLOCK_BYTES)
-                .context("write of a block")?)
+                .context("write of a block")
         })?;
         let call = BlockCall::Write(value);
         self.seen.blocks.push((at, Timed { begun, ended, call }));
