@@ -217,7 +217,7 @@ fn salvage(cell: &mut Cell) -> Result<()> {
     cell.terminate("fs1")?;
     let disk = cell.places().disk("lfs01");
     let disk = disk.to_str().context("the directory's name is no text")?;
-    let said = cell.administrator().run("salvage", &["-aggregate", disk, "-check"])?;
+    let said = cell.administrator().run("salvage", &["-check", disk])?;
     if said.code != 0 {
         bail!("{said}");
     }

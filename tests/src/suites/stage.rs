@@ -1,10 +1,11 @@
 //! Where a suite is played: a cell with mounts, and in it a fileset of the suite's own.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::cell::{Builder, Cell, Trust};
+use crate::cell::{Builder, Cell, Role, Trust};
 
 /// A cell that serves one fileset for a suite.
 #[derive(Debug)]
@@ -21,7 +22,8 @@ const DISK_BYTES: u64 = 12 << 30;
 const FILESET: &str = "stage";
 
 impl Stage {
-    /// A cell of one member and one server with so many mounts, made as `builder` says otherwise.
+    /// A cell of one member and one server with so many mounts, made as `builder` says otherwise. The fileset is made
+    /// by a root whom the servers believe; with [`Trust::Users`] they cease to when everybody may write there.
     ///
     /// # Errors
     /// What a command said that failed.
@@ -35,7 +37,7 @@ impl Stage {
             .await?;
         let mut roots = Vec::new();
         for index in 0..mounts {
-            roots.push(cell.add_client(&format!("client{}", index + 1), trust).await?);
+            roots.push(cell.add_client(&format!("client{}", index + 1), Trust::UsersAndRoot).await?);
         }
         let words = ["create", "-ftname", FILESET, "-server", "fs1", "-aggregate", "lfs01"];
         cell.fts(&words)?.done()?;
@@ -43,6 +45,14 @@ impl Stage {
         let place = place.to_str().context("the directory's name is no text")?;
         let seat = cell.seat("client1", cell.administrator_name());
         seat.fts(&["crmount", "-dir", place, "-fileset", FILESET])?.done()?;
+        std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o1777))?;
+        if trust == Trust::Users {
+            for client in cell.named(Role::Client) {
+                let principal = format!("hosts/{client}");
+                let words = ["cell", "principal", &principal, "--may-assert-root", "off"];
+                cell.baton(&words)?.done()?;
+            }
+        }
         let directories = roots.iter().map(|root| root.join(FILESET)).collect();
         Ok(Stage { cell, directories })
     }
