@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 pub use pjdfstest::{Expected, Report};
 pub use restarts::kill_again_and_again;
 pub use stage::Stage;
-pub use tree::sources;
+pub use tree::{copy_and_compare, sources};
 
 /// The suites by their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Suite {
         match self {
             Suite::Pjdfstest | Suite::PjdfstestPlain => pjdfstest::run(stage, self),
             Suite::Fsx => everyday::fsx(stage, size),
-            Suite::Tree => tree::copy_and_compare(stage),
+            Suite::Tree => tree::copy_and_compare(stage.first(), stage.last()),
             Suite::Git => everyday::git(stage),
             Suite::Archives => everyday::archives(stage),
             Suite::Sqlite => everyday::sqlite(stage),

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rand::RngExt;
 
-use super::Stage;
 use crate::cell::Cell;
 
 /// What each small file holds.
@@ -36,13 +35,12 @@ struct Promised {
     directories: u64,
 }
 
-/// Kills the server of `stage` so often under load, and counts.
+/// Kills `fs1` so often while programs work in `directories`, the same one as each mount shows it; and counts.
 ///
 /// # Errors
 /// An error in any program; something promised that is not there, or is there twice; what `salvage -check` finds.
-pub async fn kill_again_and_again(stage: &mut Stage, kills: usize) -> Result<String> {
+pub async fn kill_again_and_again(cell: &mut Cell, directories: &[PathBuf], kills: usize) -> Result<String> {
     let progress = Arc::new(Progress::default());
-    let directories = stage.directories.clone();
     let mut writers = Vec::new();
     for (index, directory) in directories.iter().enumerate() {
         let own = directory.join(format!("writer-{index}"));
@@ -52,13 +50,13 @@ pub async fn kill_again_and_again(stage: &mut Stage, kills: usize) -> Result<Str
     for kill in 0..kills {
         let pause = rand::rng().random_range(Duration::ZERO..BETWEEN_MAX);
         tokio::time::sleep(pause).await;
-        stage.cell.kill("fs1").with_context(|| format!("kill {kill}"))?;
-        stage.cell.start("fs1")?;
+        cell.kill("fs1").with_context(|| format!("kill {kill}"))?;
+        cell.start("fs1")?;
         if kill % 5 == 4 {
-            goes_on(&stage.cell, &progress, &writers).await?;
+            goes_on(cell, &progress, &writers).await?;
         }
     }
-    goes_on(&stage.cell, &progress, &writers).await?;
+    goes_on(cell, &progress, &writers).await?;
     progress.is_over.store(true, Ordering::Relaxed);
     let mut promised = Vec::new();
     for (own, writer) in writers {
@@ -69,14 +67,14 @@ pub async fn kill_again_and_again(stage: &mut Stage, kills: usize) -> Result<Str
         }
     }
     let (mut files, mut records) = (0, 0);
-    let last = stage.last().clone();
+    let last = directories.last().context("a writer needs a mount")?;
     for (own, promised) in promised {
         let name = own.file_name().context("a writer's directory has a name")?;
         check(&last.join(name), &promised)?;
         files += promised.files;
         records += promised.records + promised.directories;
     }
-    salvage(&mut stage.cell)?;
+    salvage(cell)?;
     Ok(format!(
         "{kills} kills: {files} files and {records} other changes promised, 0 missing, 0 twice, salvage finds nothing"
     ))

@@ -37,7 +37,10 @@ impl Stage {
             .await?;
         let mut roots = Vec::new();
         for index in 0..mounts {
-            roots.push(cell.add_client(&format!("client{}", index + 1), Trust::UsersAndRoot).await?);
+            roots.push(
+                cell.add_client(&format!("client{}", index + 1), Trust::UsersAndRoot)
+                    .await?,
+            );
         }
         let words = ["create", "-ftname", FILESET, "-server", "fs1", "-aggregate", "lfs01"];
         cell.fts(&words)?.done()?;

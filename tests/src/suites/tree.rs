@@ -8,8 +8,6 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::Stage;
-
 /// Fewer would be no real tree.
 const FILES_MIN: usize = 5_000;
 
@@ -21,12 +19,12 @@ enum Entry {
     File { mode: u32, size: u64, hash: blake3::Hash },
 }
 
-/// Copies the tree in by the first mount, and compares it by the last.
+/// Copies the tree to `first/tree`, and compares it by `last`, the same directory as another mount shows it.
 ///
 /// # Errors
 /// The first difference.
-pub fn copy_and_compare(stage: &Stage) -> Result<String> {
-    let target = stage.first().join("tree");
+pub fn copy_and_compare(first: &Path, last: &Path) -> Result<String> {
+    let target = first.join("tree");
     let sources = sources()?;
     fs::create_dir(&target)?;
     for source in &sources {
@@ -36,7 +34,7 @@ pub fn copy_and_compare(stage: &Stage) -> Result<String> {
     let mut files = 0;
     for source in &sources {
         let name = source.file_name().context("a package lies in a folder")?;
-        let (there, seen) = (listing(source)?, listing(&stage.last().join("tree").join(name))?);
+        let (there, seen) = (listing(source)?, listing(&last.join("tree").join(name))?);
         compare(&there, &seen).with_context(|| source.display().to_string())?;
         files += there.len();
     }

@@ -5,6 +5,7 @@
 mod commands;
 mod disk;
 mod export;
+mod files;
 mod harness_program;
 mod identities;
 mod leader;

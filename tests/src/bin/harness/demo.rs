@@ -1,12 +1,15 @@
-//! `demo`: a cell, changes, the leader's death, and the count. Every figure is measured in this run.
+//! `demo`: a cell, changes, the leader's death, files, the file server's death, and the count. Every figure is
+//! measured in this run.
 
+use std::fs;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use baton_tests::cell::{Builder, Cell, Life, Programs, Role, Show};
+use baton_tests::cell::{Builder, Cell, Life, Programs, Role, Show, Trust};
 use baton_tests::load::Load;
+use baton_tests::suites::{copy_and_compare, kill_again_and_again};
 use clap::Args;
 
 /// Members, file servers, writers.
@@ -15,6 +18,10 @@ const SERVERS: usize = 2;
 const WRITERS: usize = 2;
 /// Changes before the leader is killed, and again between its death and its return, and after that.
 const CHANGES: usize = 300;
+/// Deaths of the file server.
+const KILLS: usize = 5;
+/// Room for what is copied in: the files that stand for disks have holes.
+const DISK_BYTES: u64 = 4 << 30;
 
 /// How to show it.
 #[derive(Args)]
@@ -61,6 +68,7 @@ async fn show(arguments: &Arguments, stage: &mut Stage) -> Result<()> {
         .flservers(MEMBERS)
         .servers(SERVERS)
         .aggregates(1)
+        .disk_bytes(DISK_BYTES)
         .show(Show::Commands);
     if arguments.keep {
         builder = builder.life(Life::Free);
@@ -135,6 +143,42 @@ async fn story(cell: &mut Cell, stage: &mut Stage) -> Result<()> {
     cell.fts(&["status"])?.done()?;
     let running = cell.named(Role::Flserver).len();
     println!("({running} members; nothing lost, nothing done twice)");
+    files(cell, stage).await
+}
+
+/// Two mounts, a real tree, and a server that is killed under a writer.
+async fn files(cell: &mut Cell, stage: &mut Stage) -> Result<()> {
+    stage
+        .heading("A home for somebody: a fileset, two machines that mount the cell")
+        .await?;
+    let mut roots = Vec::new();
+    for name in ["client1", "client2"] {
+        roots.push(cell.add_client(name, Trust::UsersAndRoot).await?);
+    }
+    let words = ["create", "-ftname", "user.ito", "-server", "fs1", "-aggregate", "lfs01"];
+    cell.fts(&words)?.done()?;
+    let home = roots[0].join("ito");
+    let place = home.to_str().context("the directory's name is no text")?;
+    let seat = cell.seat("client1", "admin");
+    seat.fts(&["crmount", "-dir", place, "-fileset", "user.ito"])?.done()?;
+    cell.fts(&["lsft", "-fileset", "user.ito"])?.done()?;
+
+    stage
+        .heading("A real tree is copied in, and compared by the other machine")
+        .await?;
+    let directories: Vec<PathBuf> = roots.iter().map(|root| root.join("ito")).collect();
+    let begun = Instant::now();
+    let copied = {
+        let directories = directories.clone();
+        tokio::task::spawn_blocking(move || copy_and_compare(&directories[0], &directories[1])).await??
+    };
+    println!("{copied}, in {:.1} s", begun.elapsed().as_secs_f64());
+    fs::remove_dir_all(directories[0].join("tree"))?;
+
+    stage
+        .heading(&format!("fs1 is killed {KILLS} times while programs write"))
+        .await?;
+    println!("{}", kill_again_and_again(cell, &directories, KILLS).await?);
     Ok(())
 }
 

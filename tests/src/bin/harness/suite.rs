@@ -63,7 +63,7 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
 async fn restarts(arguments: &Arguments) -> Result<()> {
     let mut stage = Stage::set(Builder::default(), arguments.mounts, Trust::UsersAndRoot).await?;
     let kills = usize::try_from(arguments.size)?;
-    match kill_again_and_again(&mut stage, kills).await {
+    match kill_again_and_again(&mut stage.cell, &stage.directories, kills).await {
         Ok(counted) => {
             println!("restarts: {counted}");
             stage.cell.down()
