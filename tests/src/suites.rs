@@ -63,7 +63,7 @@ impl Suite {
         match self {
             Suite::Pjdfstest | Suite::PjdfstestPlain => pjdfstest::run(stage, self),
             Suite::Fsx => everyday::fsx(stage, size),
-            Suite::Tree => tree::copy_and_compare(stage.first(), stage.last()),
+            Suite::Tree => copy_and_compare(stage.first(), stage.last()),
             Suite::Git => everyday::git(stage),
             Suite::Archives => everyday::archives(stage),
             Suite::Sqlite => everyday::sqlite(stage),

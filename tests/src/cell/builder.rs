@@ -150,7 +150,7 @@ impl Builder {
         );
         ensure!(
             self.servers > 0 || self.aggregates + self.mounts == 0,
-            "aggregates need a server that reports them"
+            "aggregates and mounts need a server"
         );
         let mut cell = self.empty()?;
         match self.fill(&mut cell).await {
