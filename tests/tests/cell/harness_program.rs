@@ -65,7 +65,7 @@ async fn cell_of_the_harness_lives_until_it_is_taken_down() -> Result<()> {
     ensure!(said.contains("is there already"), "{said}");
     let entries = typed(
         &folder.at,
-        "fts lsserverentry -all; fts create user.ito fs2 lfs02; fts lsfldb user.ito",
+        "fts lsserverentry -all; fts create user.ito fs1 lfs02; fts lsfldb user.ito",
     )?;
     ensure!(
         entries.contains("hosts/fs1") && entries.contains("hosts/fs2") && entries.contains("user.ito"),
