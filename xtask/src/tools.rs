@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 type Package = (&'static str, &'static [&'static str], &'static str);
 
 /// What tests call.
-const FOR_TESTS: [Package; 2] = [
+const FOR_TESTS: [Package; 3] = [
     (
         "nftables",
         &["nft", "--version"],
@@ -22,6 +22,7 @@ const FOR_TESTS: [Package; 2] = [
         &["ip", "-Version"],
         "partition tests make network namespaces",
     ),
+    ("sqlite3", &["sqlite3", "--version"], "a database is kept by two mounts"),
 ];
 
 /// What the measurement of the store calls.

@@ -24,6 +24,7 @@ mod streams;
 use std::collections::{BTreeMap, BTreeSet};
 
 use baton_types::call::{Push, Request, Role};
+use baton_types::limits::CLIENT_RENEW_MICROS;
 use baton_types::{AggregateId, Core, Epoch, Error, FilesetId, Kind, Time, Timestamp};
 
 use calls::Ongoing;
@@ -33,10 +34,6 @@ use streams::Streams;
 
 pub use event::{Action, Asked, CallNumber, ConnectionId, Event, Order, Outcome, Refusal, Sent};
 
-/// How often a client says that it lives (HA §3.4).
-pub const RENEW_MICROS: Time = 2_000_000;
-/// How long what it was told may be used after that.
-pub const LIFETIME_MICROS: Time = 8_000_000;
 /// The first pause before a server is tried again; it doubles up to the last.
 const RETRY_MIN_MICROS: Time = 10_000;
 /// The longest: programs wait meanwhile.
@@ -183,7 +180,7 @@ impl Client {
             0 => Time::MAX,
             end => end,
         };
-        let renew = end.min(self.renewed_at.saturating_add(RENEW_MICROS));
+        let renew = end.min(self.renewed_at.saturating_add(CLIENT_RENEW_MICROS));
         let next = match self.state {
             State::Unbound if !self.has_calls() => self.retry_at.min(end),
             State::Unbound => end,
@@ -348,7 +345,7 @@ impl Client {
             }
         }
         self.connect(now, actions);
-        if self.session != 0 && now >= self.renewed_at.saturating_add(RENEW_MICROS) {
+        if self.session != 0 && now >= self.renewed_at.saturating_add(CLIENT_RENEW_MICROS) {
             self.renew(now, actions);
         }
         self.flush(now, actions);

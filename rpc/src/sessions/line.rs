@@ -309,7 +309,13 @@ impl Line {
                 conversation, caller, ..
             }) => (conversation, caller),
             Ok(_) => return Err(refused(format!("{} answered something else", self.server))),
-            Err(error) => return Err(Trouble::Caller(denied(error))),
+            Err(error) => {
+                let error = denied(error);
+                if error.kind == Kind::Denied {
+                    self.session.login_refused(caller, &error);
+                }
+                return Err(Trouble::Caller(error));
+            }
         };
         let channel = inner.wire.channel().clone();
         if let Some(handle) = handle {

@@ -51,6 +51,14 @@ impl Session {
         }
     }
 
+    /// The server decided against a login: whoever keeps the users' proofs does not show the same one at once again,
+    /// because a connection bears few failures, and all users of the machine share it.
+    pub(super) fn login_refused(&self, caller: u32, error: &Error) {
+        if let Some(sessions) = self.sessions.upgrade() {
+            sessions.setup.logins.refused(&sessions.who(caller), error);
+        }
+    }
+
     pub(super) fn date(&self, now: Time) -> Option<Timestamp> {
         self.core.lock().date(now)
     }

@@ -12,11 +12,12 @@
 use std::collections::BTreeMap;
 
 use baton_types::call::{Answer, Coming, Lock, Patience, Request, Role};
+use baton_types::limits::CLIENT_LIFETIME_MICROS;
 use baton_types::{Error, Fid, FilesetId, Kind, Time};
 
 use super::calls::{Ongoing, Purpose};
 use super::kept::Change;
-use super::{Action, Client, ConnectionId, LIFETIME_MICROS, RETRY_MIN_MICROS, Stage, State};
+use super::{Action, Client, ConnectionId, RETRY_MIN_MICROS, Stage, State};
 
 /// How far it is.
 #[derive(Debug)]
@@ -95,7 +96,7 @@ impl Client {
 
     /// What was sent at `asked_at`, and answered, says that the client lived then.
     pub(super) fn lives(&mut self, asked_at: Time, actions: &mut Vec<Action>) {
-        let until = asked_at + LIFETIME_MICROS;
+        let until = asked_at + CLIENT_LIFETIME_MICROS;
         self.renewed_at = self.renewed_at.max(asked_at);
         if until > self.alive_until {
             self.alive_until = until;

@@ -207,10 +207,10 @@ fn a_call_waits_for_the_session_and_the_client_says_that_it_lives() {
     rig.answer(&getattr, Ok((Answer::Object(object()), Bytes::new())));
     assert!(matches!(rig.told(), (1, Ok((Answer::Object(_), _)))));
     let before = rig.client.alive_until();
-    rig.now += RENEW_MICROS;
+    rig.now += CLIENT_RENEW_MICROS;
     rig.step(Event::Tick);
     rig.renewed();
-    assert!(rig.client.alive_until() >= before + RENEW_MICROS);
+    assert!(rig.client.alive_until() >= before + CLIENT_RENEW_MICROS);
     assert!(rig.client.date(rig.now).unwrap().0 >= 50);
 }
 
