@@ -194,6 +194,7 @@ async fn register(client: &FldbClient, me: &Me) -> Result<u64> {
         name: me.name.clone(),
         addresses: me.addresses.clone(),
         incarnation: me.incarnation,
+        beats: false,
     };
     loop {
         match client.change(change.clone()).await {

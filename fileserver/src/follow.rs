@@ -119,7 +119,11 @@ pub async fn follow(
                 Record::Member(member) => drop(members.insert(member.number, member)),
                 Record::Principal(principal) => heard.registry.put(principal),
                 Record::Cell(cell) => drop(heard.mechanisms.send_replace(cell.auth)),
-                Record::Entry(_) | Record::Fileset(_) | Record::Invitation(_) | Record::Event(_) => {}
+                Record::Entry(_)
+                | Record::Fileset(_)
+                | Record::Invitation(_)
+                | Record::Event(_)
+                | Record::Tenure(_) => {}
             }
         }
     }

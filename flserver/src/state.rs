@@ -10,6 +10,8 @@
 //! | `state/draft.rs` | a change under way: the copy it works on, and what it has touched |
 //! | `state/right.rs` | who may do what |
 //! | `state/{cell,registry,entries,aggregates,filesets}.rs` | what each change does |
+//! | `state/owners.rs` | the changes of owners: claims, moves, judgements |
+//! | `state/plan.rs` | who would go where |
 //! | `state/query.rs` | questions |
 //! | `state/dump.rs` | the whole value as bytes, for Raft's snapshots |
 
@@ -20,6 +22,8 @@ mod draft;
 mod dump;
 mod entries;
 mod filesets;
+mod owners;
+mod plan;
 mod query;
 mod registry;
 mod right;
@@ -29,10 +33,10 @@ mod tests;
 use baton_types::change::ChangeSession;
 use baton_types::limits::{CHANGE_SESSIONS_MAX, EVENTS_MAX};
 use baton_types::record::{
-    Aggregate, Cell, Event, Fileset, Invitation, Member, Principal, Record, Server, ServerEntry,
+    Aggregate, Cell, Event, Fileset, Invitation, Member, Principal, Record, Server, ServerEntry, Tenure,
 };
 use baton_types::{
-    Address, AggregateId, AggregateName, EntryName, FilesetId, FilesetName, PrincipalName, Result, ServerId,
+    Address, AggregateId, AggregateName, EntryName, Epoch, FilesetId, FilesetName, PrincipalName, Result, ServerId,
 };
 use rpds::RedBlackTreeMapSync as Map;
 
@@ -99,6 +103,7 @@ pub struct Fldb {
     principal_ids: Map<u32, PrincipalName>,
     invitations: Map<[u8; 32], Invitation>,
     events: Map<u64, Event>,
+    tenures: Map<(AggregateId, Epoch), Tenure>,
     sessions: Map<ChangeSession, Answered>,
     /// Sessions by the index of their last change: the first is the next to be forgotten.
     session_order: Map<u64, ChangeSession>,
@@ -142,6 +147,7 @@ impl Default for Fldb {
             principal_ids: Map::default(),
             invitations: Map::default(),
             events: Map::default(),
+            tenures: Map::default(),
             sessions: Map::default(),
             session_order: Map::default(),
             horizon: 0,

@@ -1,6 +1,12 @@
 //! Changes and proposals between their typed form and the wire.
+//!
+//! | file | is |
+//! |---|---|
+//! | `change/owners.rs` | changes of owners: what the arbiter, owners and administrators say of them |
 
-use baton_types::change::{AddressEdit, AggregateRef, Change, ChangeSession, FilesetRef, OwnerEdit};
+mod owners;
+
+use baton_types::change::{AddressEdit, AggregateRef, Change, ChangeSession, FilesetRef, OwnerEdit, Takeover};
 pub use baton_types::change::{Proposal, Who};
 use baton_types::limits::{ADDRESSES_MAX, GROUPS_OF_PRINCIPAL_MAX};
 use baton_types::record::VersionState;
@@ -115,11 +121,13 @@ impl From<Change> for v1::Change {
                 name,
                 addresses,
                 incarnation,
+                beats,
             } => Wire::RegisterServer(v1::RegisterServer {
                 id: id.0.as_bytes().to_vec(),
                 name: bytes(name),
                 addresses: bytes_list(addresses),
                 incarnation: incarnation.0.as_bytes().to_vec(),
+                beats,
             }),
             Change::ReportAggregate { server, id, name } => Wire::ReportAggregate(v1::ReportAggregate {
                 server: server.0.as_bytes().to_vec(),
@@ -131,11 +139,13 @@ impl From<Change> for v1::Change {
                 server,
                 incarnation,
                 disk_epoch,
+                takeover,
             } => Wire::Claim(v1::Claim {
                 aggregate: aggregate.0.as_bytes().to_vec(),
                 server: server.0.as_bytes().to_vec(),
                 incarnation: incarnation.0.as_bytes().to_vec(),
                 disk_epoch: disk_epoch.0,
+                takeover: takeover == Takeover::Forced,
             }),
             Change::Detach {
                 aggregate,
@@ -159,6 +169,13 @@ impl From<Change> for v1::Change {
                 fileset: fileset.0,
                 valid: state == VersionState::Valid,
             }),
+            Change::Move(wish) => Wire::Move(wish.into()),
+            owners @ (Change::GiveUp { .. }
+            | Change::Judge { .. }
+            | Change::HandOver { .. }
+            | Change::AbandonMove { .. }
+            | Change::SetDrained { .. }
+            | Change::ReportTakeover { .. }) => owners::to_wire(owners),
             Change::SetCell { key, value } => Wire::SetCell(v1::SetCell { key, value }),
             Change::EditPrincipal {
                 name,
@@ -289,6 +306,7 @@ impl TryFrom<v1::Change> for Change {
                 name: EntryName::from_wire(&c.name)?,
                 addresses: Address::list(&c.addresses, ADDRESSES_MAX, "addresses")?,
                 incarnation: Incarnation::from_wire(&c.incarnation)?,
+                beats: c.beats,
             },
             Wire::ReportAggregate(c) => Change::ReportAggregate {
                 server: ServerId::from_wire(&c.server)?,
@@ -300,6 +318,7 @@ impl TryFrom<v1::Change> for Change {
                 server: ServerId::from_wire(&c.server)?,
                 incarnation: Incarnation::from_wire(&c.incarnation)?,
                 disk_epoch: Epoch(c.disk_epoch),
+                takeover: owners::takeover(c.takeover),
             },
             Wire::Detach(c) => Change::Detach {
                 aggregate: AggregateId::from_wire(&c.aggregate)?,
@@ -316,6 +335,16 @@ impl TryFrom<v1::Change> for Change {
                     false => VersionState::Invalid,
                 },
             },
+            Wire::Move(c) => Change::Move(c.try_into()?),
+            Wire::GiveUp(c) => owners::give_up(c)?,
+            Wire::Judge(c) => owners::judge(c)?,
+            Wire::HandOver(c) => owners::hand_over(&c)?,
+            Wire::AbandonMove(c) => owners::abandon_move(c)?,
+            Wire::SetDrained(c) => Change::SetDrained {
+                server: ServerId::from_wire(&c.server)?,
+                drained: c.drained,
+            },
+            Wire::ReportTakeover(c) => owners::report_takeover(&c)?,
             Wire::SetCell(c) => Change::SetCell {
                 key: free_text(c.key, "setting")?,
                 value: free_text(c.value, "value")?,

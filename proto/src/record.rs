@@ -1,13 +1,19 @@
 //! Records between their typed form and the wire.
+//!
+//! | file | is |
+//! |---|---|
+//! | `record/owners.rs` | servers, aggregates, and who owned what |
 
-use baton_types::limits::{ADDRESSES_MAX, ATTACHED_MAX, FILESET_SITES_MAX, GROUPS_OF_PRINCIPAL_MAX};
+mod owners;
+
+use baton_types::limits::{ADDRESSES_MAX, FILESET_SITES_MAX, GROUPS_OF_PRINCIPAL_MAX};
 use baton_types::record::{
-    Aggregate, AggregateState, Cell, Changed, EntryLock, Event, Fileset, Invitation, InvitationKind, Member, Principal,
-    Server, ServerEntry, Site, VersionState,
+    Cell, Changed, EntryLock, Event, Fileset, Invitation, InvitationKind, Member, Patience, Principal, ServerEntry,
+    Site, VersionState,
 };
 pub use baton_types::record::{Key, Record, Table};
 use baton_types::{
-    Address, AggregateId, Epoch, Error, FilesetId, GroupName, Incarnation, PrincipalName, Result, ServerId, Timestamp,
+    Address, AggregateId, Epoch, Error, FilesetId, GroupName, PrincipalName, Result, ServerId, Timestamp,
 };
 
 use crate::v1;
@@ -15,34 +21,6 @@ use crate::wire::{FromWire, at_most, bytes, bytes_list, free_text, invalid, miss
 
 fn uuid_bytes(id: uuid::Uuid) -> Vec<u8> {
     id.as_bytes().to_vec()
-}
-
-impl From<Server> for v1::Server {
-    fn from(s: Server) -> v1::Server {
-        v1::Server {
-            id: uuid_bytes(s.id.0),
-            name: bytes(s.name),
-            principal: bytes(s.principal),
-            addresses: bytes_list(s.addresses),
-            incarnation: s.incarnation.map(|i| uuid_bytes(i.0)).unwrap_or_default(),
-            registered: s.registered.0,
-        }
-    }
-}
-
-impl TryFrom<v1::Server> for Server {
-    type Error = Error;
-
-    fn try_from(s: v1::Server) -> Result<Server> {
-        Ok(Server {
-            id: ServerId::from_wire(&s.id)?,
-            name: FromWire::from_wire(&s.name)?,
-            principal: PrincipalName::from_wire(&s.principal)?,
-            addresses: Address::list(&s.addresses, ADDRESSES_MAX, "addresses")?,
-            incarnation: Incarnation::optional(&s.incarnation)?,
-            registered: Timestamp(s.registered),
-        })
-    }
 }
 
 impl From<ServerEntry> for v1::ServerEntry {
@@ -71,45 +49,6 @@ impl TryFrom<v1::ServerEntry> for ServerEntry {
             owner: GroupName::optional(&e.owner)?,
             quota: e.quota,
             uses: e.uses,
-        })
-    }
-}
-
-impl From<Aggregate> for v1::Aggregate {
-    fn from(a: Aggregate) -> v1::Aggregate {
-        let state = match a.state {
-            AggregateState::Detached => v1::AggregateState::Detached,
-            AggregateState::Exported => v1::AggregateState::Exported,
-        };
-        v1::Aggregate {
-            id: uuid_bytes(a.id.0),
-            name: bytes(a.name),
-            number: a.number,
-            attached: a.attached.into_iter().map(|s| uuid_bytes(s.0)).collect(),
-            owner: a.owner.map(|s| uuid_bytes(s.0)).unwrap_or_default(),
-            epoch: a.epoch.0,
-            state: state as i32,
-        }
-    }
-}
-
-impl TryFrom<v1::Aggregate> for Aggregate {
-    type Error = Error;
-
-    fn try_from(a: v1::Aggregate) -> Result<Aggregate> {
-        let state = match a.state() {
-            v1::AggregateState::Detached => AggregateState::Detached,
-            v1::AggregateState::Exported => AggregateState::Exported,
-            v1::AggregateState::Unspecified => return Err(invalid("aggregate", "a state this version does not know")),
-        };
-        Ok(Aggregate {
-            id: AggregateId::from_wire(&a.id)?,
-            name: FromWire::from_wire(&a.name)?,
-            number: a.number,
-            attached: ServerId::list(&a.attached, ATTACHED_MAX, "attached servers")?,
-            owner: ServerId::optional(&a.owner)?,
-            epoch: Epoch(a.epoch),
-            state,
         })
     }
 }
@@ -218,6 +157,9 @@ impl From<Cell> for v1::Cell {
             host_certificate_seconds: c.host_certificate_seconds,
             user_certificate_seconds: c.user_certificate_seconds,
             entry_lock_seconds: c.entry_lock_seconds,
+            suspect_millis: c.patience.suspect_millis,
+            dead_millis: c.patience.dead_millis,
+            isolated_millis: c.patience.isolated_millis,
         }
     }
 }
@@ -239,7 +181,19 @@ impl TryFrom<v1::Cell> for Cell {
             host_certificate_seconds: c.host_certificate_seconds,
             user_certificate_seconds: c.user_certificate_seconds,
             entry_lock_seconds: c.entry_lock_seconds,
+            patience: patience((c.suspect_millis, c.dead_millis, c.isolated_millis)),
         })
+    }
+}
+
+/// What an older version did not write is what it is by default.
+fn patience((suspect, dead, isolated): (u64, u64, u64)) -> Patience {
+    let given = |millis: u64, default: u64| if millis == 0 { default } else { millis };
+    let default = Patience::default();
+    Patience {
+        suspect_millis: given(suspect, default.suspect_millis),
+        dead_millis: given(dead, default.dead_millis),
+        isolated_millis: given(isolated, default.isolated_millis),
     }
 }
 
@@ -330,6 +284,7 @@ impl From<Event> for v1::Event {
             by: bytes(e.by),
             what: e.what,
             on: e.on,
+            detail: e.detail,
         }
     }
 }
@@ -344,6 +299,7 @@ impl TryFrom<v1::Event> for Event {
             by: PrincipalName::from_wire(&e.by)?,
             what: free_text(e.what, "event")?,
             on: free_text(e.on, "event")?,
+            detail: free_text(e.detail, "event")?,
         })
     }
 }
@@ -361,6 +317,7 @@ impl From<Record> for v1::Record {
             Record::Principal(r) => Wire::Principal(r.into()),
             Record::Invitation(r) => Wire::Invitation(r.into()),
             Record::Event(r) => Wire::Event(r.into()),
+            Record::Tenure(r) => Wire::Tenure(r.into()),
         };
         v1::Record { record: Some(record) }
     }
@@ -381,6 +338,7 @@ impl TryFrom<v1::Record> for Record {
             Wire::Principal(r) => Record::Principal(r.try_into()?),
             Wire::Invitation(r) => Record::Invitation(r.try_into()?),
             Wire::Event(r) => Record::Event(r.try_into()?),
+            Wire::Tenure(r) => Record::Tenure(r.try_into()?),
             Wire::Session(_) | Wire::Counters(_) => return Err(invalid("record", "it belongs in snapshots only")),
         })
     }
@@ -399,6 +357,10 @@ impl From<Key> for v1::Key {
             Key::Principal(name) => Wire::Principal(bytes(name)),
             Key::Invitation(hash) => Wire::Invitation(hash.to_vec()),
             Key::Event(index) => Wire::Event(index),
+            Key::Tenure(aggregate, epoch) => Wire::Tenure(v1::TenureKey {
+                aggregate: uuid_bytes(aggregate.0),
+                epoch: epoch.0,
+            }),
         };
         v1::Key { key: Some(key) }
     }
@@ -419,6 +381,7 @@ impl TryFrom<v1::Key> for Key {
             Wire::Principal(name) => Key::Principal(PrincipalName::from_wire(&name)?),
             Wire::Invitation(hash) => Key::Invitation(FromWire::from_wire(&hash)?),
             Wire::Event(index) => Key::Event(index),
+            Wire::Tenure(key) => Key::Tenure(AggregateId::from_wire(&key.aggregate)?, Epoch(key.epoch)),
         })
     }
 }
@@ -457,6 +420,7 @@ impl From<Table> for v1::Table {
             Table::Principal => v1::Table::Principal,
             Table::Invitation => v1::Table::Invitation,
             Table::Event => v1::Table::Event,
+            Table::Tenure => v1::Table::Tenure,
         }
     }
 }
@@ -475,6 +439,7 @@ impl TryFrom<v1::Table> for Table {
             v1::Table::Principal => Table::Principal,
             v1::Table::Invitation => Table::Invitation,
             v1::Table::Event => Table::Event,
+            v1::Table::Tenure => Table::Tenure,
             v1::Table::Unspecified => return Err(invalid("table", "one this version does not know")),
         })
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use baton_types::change::FilesetRef;
-use baton_types::record::{Aggregate, AggregateState, Fileset, Key, Record, Server, Table};
+use baton_types::record::{Aggregate, Fileset, Key, Record, Server, Table};
 use baton_types::{Address, AggregateId, EntryName, Epoch, Error, FilesetId, FilesetName, Kind, Result, ServerId};
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::runtime::Handle;
@@ -128,9 +128,7 @@ impl Locator {
             .ok_or_else(|| Error::new(Kind::NotFound, on()).because("the location database has not told of it"))?;
         let nobody =
             || Error::new(Kind::Detached, format!("aggregate {}", record.name)).because("nobody owns it just now");
-        let (Some(owner), AggregateState::Exported) = (record.owner, record.state) else {
-            return Err(nobody());
-        };
+        let owner = record.owner.filter(|_| record.state.is_served()).ok_or_else(nobody)?;
         let server = tables.servers.get(&owner).ok_or_else(nobody)?;
         Ok(Owner {
             aggregate,
@@ -290,7 +288,8 @@ impl Tables {
             | Record::Entry(_)
             | Record::Principal(_)
             | Record::Invitation(_)
-            | Record::Event(_) => {}
+            | Record::Event(_)
+            | Record::Tenure(_) => {}
         }
     }
 
@@ -305,7 +304,13 @@ impl Tables {
             }
             Key::Aggregate(id) => drop(self.aggregates.remove(id)),
             Key::Server(id) => drop(self.servers.remove(id)),
-            Key::Cell | Key::Member(_) | Key::Entry(_) | Key::Principal(_) | Key::Invitation(_) | Key::Event(_) => {}
+            Key::Cell
+            | Key::Member(_)
+            | Key::Entry(_)
+            | Key::Principal(_)
+            | Key::Invitation(_)
+            | Key::Event(_)
+            | Key::Tenure(..) => {}
         }
     }
 }

@@ -234,6 +234,7 @@ impl Shared {
             by: alice(),
             what: what.to_owned(),
             on: String::new(),
+            detail: String::new(),
         };
         state.events.insert(index, event);
         drop(state);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::record::groups::CELL_ADMIN;
-use crate::record::{InvitationKind, Principal, VersionState};
+use crate::record::{InvitationKind, Principal, ServerState, TimeLine, VersionState};
 use crate::{
     Address, AggregateId, AggregateName, CellId, CellName, EntryName, Epoch, Error, FilesetId, FilesetName, GroupName,
     Incarnation, Kind, PrincipalName, Result, ServerId, Timestamp,
@@ -45,6 +45,74 @@ pub enum OwnerEdit {
     Set(GroupName),
     /// None.
     Clear,
+}
+
+/// Whether the owner of an aggregate has a say in its going.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Takeover {
+    /// It is asked, and hands over everything its clients hold: nobody notices more than a pause.
+    #[default]
+    Planned,
+    /// It is not asked, and fenced by the new epoch.
+    Forced,
+}
+
+/// Which aggregates are to move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Moving {
+    /// These.
+    Aggregates(Vec<AggregateRef>),
+    /// All that this server owns.
+    Server(ServerId),
+}
+
+/// An aggregate that changes hands, or the wish that it does: all that a plan of moves is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// What.
+    pub what: Moving,
+    /// To whom; `None` chooses for each the first of those attached that is fit.
+    pub to: Option<ServerId>,
+    /// Whether the owner is asked.
+    pub takeover: Takeover,
+}
+
+/// What the arbiter holds of one run of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Of whom.
+    pub server: ServerId,
+    /// Of which run: a newer one has nothing to do with it.
+    pub incarnation: Incarnation,
+    /// What.
+    pub state: ServerState,
+    /// On what evidence, in one line for people.
+    pub evidence: String,
+}
+
+/// An aggregate that the arbiter gives to another server, or to another run of the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// What.
+    pub aggregate: AggregateId,
+    /// As the arbiter knew it; if it moved since, this grant is passed over.
+    pub from: Epoch,
+    /// To whom.
+    pub to: ServerId,
+    /// To which run of it; if it is another by now, this grant is passed over.
+    pub run: Incarnation,
+    /// The newest epoch that was seen on the disk.
+    pub disk: Epoch,
+}
+
+/// An aggregate as one party knows it: whatever has another epoch by now is passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Which.
+    pub aggregate: AggregateId,
+    /// Under which it is held.
+    pub epoch: Epoch,
 }
 
 /// One change of the location database; applied by every member in the order of the log.
@@ -126,6 +194,8 @@ pub enum Change {
         addresses: Vec<Address>,
         /// This run of it.
         incarnation: Incarnation,
+        /// It sends beats to every member from now on.
+        beats: bool,
     },
     /// A file server says that it sees an aggregate's label; under its own certificate only.
     ReportAggregate {
@@ -146,6 +216,8 @@ pub enum Change {
         incarnation: Incarnation,
         /// The newest epoch on the disk; the grant is above it and above every earlier grant.
         disk_epoch: Epoch,
+        /// Whether a living owner keeps it.
+        takeover: Takeover,
     },
     /// The owner gives an aggregate up; under its own certificate only.
     Detach {
@@ -155,6 +227,66 @@ pub enum Change {
         server: ServerId,
         /// Under which it owned it: a late word of an older epoch changes nothing.
         epoch: Epoch,
+    },
+    /// The owner cannot serve an aggregate any more, because of its port, its disk or what is on it; under its own
+    /// certificate only. Whoever is fit is to take it.
+    GiveUp {
+        /// Which.
+        aggregate: AggregateId,
+        /// The owner.
+        server: ServerId,
+        /// Under which it owned it.
+        epoch: Epoch,
+        /// In one line for people.
+        why: String,
+    },
+    /// What the arbiter decides, all of it or, row by row, what still fits; by a member only.
+    Judge {
+        /// Servers whose state changes.
+        verdicts: Vec<Verdict>,
+        /// Aggregates that get a new owner.
+        grants: Vec<Grant>,
+        /// How long nothing had been heard of whom it is about, in microseconds.
+        silent_micros: u64,
+        /// In one line for people.
+        reason: String,
+    },
+    /// `fts failover`: owners are asked to hand over, or the aggregates are granted to others at once. All of it or nothing.
+    Move(Move),
+    /// The owner has frozen, written and detached aggregates that are draining: their targets own them from here on;
+    /// under its own certificate only. What is not draining under its epoch any more is passed over.
+    HandOver {
+        /// The owner.
+        server: ServerId,
+        /// All that it hands over at once.
+        rows: Vec<Held>,
+    },
+    /// The owner could not hand over, and serves on; under its own certificate only.
+    AbandonMove {
+        /// The owner.
+        server: ServerId,
+        /// What it keeps.
+        rows: Vec<Held>,
+        /// In one line for people.
+        why: String,
+    },
+    /// `fts drain`, `fts undrain`: whether a server may be given anything.
+    SetDrained {
+        /// Which.
+        server: ServerId,
+        /// Nothing more.
+        drained: bool,
+    },
+    /// A new owner's last fileset has left grace; under its own certificate only.
+    ReportTakeover {
+        /// The owner.
+        server: ServerId,
+        /// Of what.
+        aggregate: AggregateId,
+        /// Under which epoch.
+        epoch: Epoch,
+        /// What it took.
+        time_line: TimeLine,
     },
     /// The owner of an aggregate says whether the RW version of a fileset is on it; under its own certificate only.
     ReportFileset {

@@ -4,6 +4,7 @@
 //! types once, at the edge, and travels typed from there.
 
 mod address;
+pub mod beat;
 pub mod call;
 pub mod change;
 mod clock;
@@ -16,6 +17,7 @@ mod frame;
 mod id;
 pub mod limits;
 mod name;
+pub mod plan;
 pub mod record;
 pub mod units;
 mod version;

@@ -34,6 +34,14 @@ pub const ADDRESSES_MAX: usize = 16;
 pub const FILESET_SITES_MAX: usize = 16;
 /// Servers that may be attached to one aggregate: what a shared cloud disk allows (16), no more is known to exist.
 pub const ATTACHED_MAX: usize = 16;
+/// Between two beats of a file server: three may be late or lost before it is suspected, five before it is judged.
+pub const BEAT_MICROS: u64 = 200_000;
+/// Aggregates in one decision about owners: every disk of a large server room, in an entry of 64 KiB.
+pub const JUDGED_AGGREGATES_MAX: usize = 1_024;
+/// Servers that one decision of the arbiter is about.
+pub const JUDGED_SERVERS_MAX: usize = 64;
+/// Owners of an aggregate that are remembered: a night of trouble, seen in the morning.
+pub const TENURES_MAX: usize = 16;
 /// Groups one principal may be in: a token check walks them all.
 pub const GROUPS_OF_PRINCIPAL_MAX: usize = 1_024;
 /// Free text a person gives (a reason, a description): it is replicated and printed on one line.

@@ -45,6 +45,7 @@ pub async fn set(session: &Session, key: String, value: String) -> Result<Output
 /// By the names under which they are set.
 fn settings(cell: &Cell) -> Vec<(&'static str, String)> {
     let duration = |seconds| format_duration(Duration::from_secs(seconds));
+    let millis = |millis| format_duration(Duration::from_millis(millis));
     vec![
         ("description", printable(&cell.description)),
         ("auth", printable(&cell.auth.join(","))),
@@ -52,6 +53,9 @@ fn settings(cell: &Cell) -> Vec<(&'static str, String)> {
         ("host-certificate-lifetime", duration(cell.host_certificate_seconds)),
         ("user-certificate-lifetime", duration(cell.user_certificate_seconds)),
         ("lock-lifetime", duration(cell.entry_lock_seconds)),
+        ("suspect-after", millis(cell.patience.suspect_millis)),
+        ("dead-after", millis(cell.patience.dead_millis)),
+        ("isolated-after", millis(cell.patience.isolated_millis)),
     ]
 }
 
@@ -73,12 +77,16 @@ fn to_json(cell: &Cell) -> serde_json::Value {
         "host_certificate_seconds": cell.host_certificate_seconds,
         "user_certificate_seconds": cell.user_certificate_seconds,
         "lock_seconds": cell.entry_lock_seconds,
+        "suspect_millis": cell.patience.suspect_millis,
+        "dead_millis": cell.patience.dead_millis,
+        "isolated_millis": cell.patience.isolated_millis,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use baton_types::record::Patience;
     use baton_types::{CellId, CellName};
     use uuid::Uuid;
 
@@ -93,6 +101,7 @@ mod tests {
             host_certificate_seconds: 30 * 86_400,
             user_certificate_seconds: 36 * 3_600,
             entry_lock_seconds: 8 * 3_600,
+            patience: Patience::default(),
         };
         assert_eq!(
             print(&cell),
@@ -102,7 +111,10 @@ mod tests {
              \x20 invitation-lifetime        15m\n\
              \x20 host-certificate-lifetime  30d\n\
              \x20 user-certificate-lifetime  1d12h\n\
-             \x20 lock-lifetime              8h\n"
+             \x20 lock-lifetime              8h\n\
+             \x20 suspect-after              600ms\n\
+             \x20 dead-after                 1s\n\
+             \x20 isolated-after             2s\n"
         );
         assert_eq!(to_json(&cell)["auth"], json!(["cert", "host-trust"]));
     }

@@ -36,7 +36,7 @@ impl Book {
                     book.filesets.push(fileset);
                 }
                 Record::Cell(_) | Record::Member(_) | Record::Principal(_) => {}
-                Record::Invitation(_) | Record::Event(_) => {}
+                Record::Invitation(_) | Record::Event(_) | Record::Tenure(_) => {}
             }
         }
         book
@@ -202,12 +202,9 @@ pub mod tests {
         let address = Address::parse("mlserva.example").unwrap();
         vec![
             Record::Server(Server {
-                id: server,
-                name: EntryName::parse("mlserva").unwrap(),
-                principal: principal.clone(),
                 addresses: vec![address.clone()],
-                incarnation: None,
                 registered: Timestamp(1_800_000_000 * 1_000_000_000),
+                ..Server::new(server, EntryName::parse("mlserva").unwrap())
             }),
             Record::Entry(ServerEntry {
                 number: 3,
@@ -219,13 +216,11 @@ pub mod tests {
                 uses: 2,
             }),
             Record::Aggregate(Aggregate {
-                id: aggregate,
-                name: AggregateName::parse("lfs03").unwrap(),
-                number: 13,
                 attached: vec![server],
                 owner: Some(server),
                 epoch: Epoch(41),
                 state: AggregateState::Exported,
+                ..Aggregate::new(aggregate, AggregateName::parse("lfs03").unwrap(), 13)
             }),
             Record::Fileset(Fileset {
                 id: FilesetId(1201),

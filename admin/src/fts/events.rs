@@ -93,14 +93,25 @@ fn line(event: &Event) -> String {
 /// `create fileset` of `fileset user.ito` is told as `create fileset user.ito`.
 fn sentence(event: &Event) -> String {
     let (what, on) = (printable(&event.what), printable(&event.on));
-    match what.split_once(' ').filter(|(_, noun)| on.starts_with(noun)) {
+    let told = match what.split_once(' ').filter(|(_, noun)| on.starts_with(noun)) {
         Some((verb, _)) => format!("{verb} {on}"),
         None => format!("{what} {on}"),
+    };
+    match event.detail.is_empty() {
+        true => told,
+        false => format!("{told}: {}", printable(&event.detail)),
     }
 }
 
 fn to_json(event: &Event) -> Value {
-    json!({ "index": event.index, "date": date(event.date), "by": event.by, "what": event.what, "on": event.on })
+    json!({
+        "index": event.index,
+        "date": date(event.date),
+        "by": event.by,
+        "what": event.what,
+        "on": event.on,
+        "detail": event.detail,
+    })
 }
 
 #[cfg(test)]
@@ -116,6 +127,7 @@ mod tests {
             by: PrincipalName::parse("alice").unwrap(),
             what: "create fileset".to_owned(),
             on: "fileset user.ito\u{1b}[2J".to_owned(),
+            detail: String::new(),
         };
         assert_eq!(
             line(&event),
@@ -127,6 +139,16 @@ mod tests {
             ..event.clone()
         };
         assert_eq!(sentence(&set), "set lock-lifetime = 4h");
+        let taken = Event {
+            what: "serve".to_owned(),
+            on: "aggregate lfs03 by mlservb under epoch 42".to_owned(),
+            detail: "fenced 1.2 ms, serving 46.0 ms".to_owned(),
+            ..event.clone()
+        };
+        assert_eq!(
+            sentence(&taken),
+            "serve aggregate lfs03 by mlservb under epoch 42: fenced 1.2 ms, serving 46.0 ms"
+        );
         let json = json_line(SCHEMA, &to_json(&event));
         assert_eq!(json.matches('\n').count(), 1);
         assert!(json.contains("\"schema\":\"baton.fts.event/1\""), "{json}");

@@ -189,6 +189,8 @@ fn state(aggregate: &Aggregate) -> &'static str {
     match aggregate.state {
         AggregateState::Exported => "exported",
         AggregateState::Detached => "detached",
+        AggregateState::Draining => "draining",
+        AggregateState::Unserved => "unserved",
     }
 }
 

@@ -7,7 +7,7 @@ use baton_aggregate::device::{Access, FileDevice};
 use baton_aggregate::fence::{Grant, Ring, Slots, read_slots};
 use baton_aggregate::format::SlotState;
 use baton_aggregate::nodes::Nodes;
-use baton_types::change::Change;
+use baton_types::change::{Change, Takeover};
 use baton_types::{Epoch, Error, Kind, PrincipalName, Result};
 
 use super::{Claims, aggregate_of, blocking};
@@ -48,6 +48,7 @@ impl Claims {
             server: self.me.id,
             incarnation: self.me.incarnation,
             disk_epoch: Epoch(next.0.saturating_sub(1)),
+            takeover: Takeover::Planned,
         };
         let granted = self.client.change(change).await.map_err(|error| match error.kind {
             Kind::Busy => self.not_taken(error, &slots),

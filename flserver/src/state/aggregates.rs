@@ -1,21 +1,26 @@
-//! Servers and aggregates, as the servers themselves report them; and who owns what.
+//! Servers and aggregates, as the servers themselves report them.
 
+use baton_types::change::Change;
 use baton_types::limits::ATTACHED_MAX;
-use baton_types::record::{Aggregate, AggregateState, Record, Server, ServerEntry};
-use baton_types::{
-    Address, AggregateId, AggregateName, EntryName, Epoch, Error, Incarnation, Kind, PrincipalName, Result, ServerId,
-};
+use baton_types::record::{Aggregate, Record, Server, ServerEntry, ServerState};
+use baton_types::{Address, AggregateId, AggregateName, Error, Kind, PrincipalName, Result, ServerId};
 
 use super::draft::Draft;
 
 impl Draft<'_> {
-    pub(super) fn register(
-        &mut self,
-        id: ServerId,
-        name: &EntryName,
-        addresses: &[Address],
-        incarnation: Incarnation,
-    ) -> Result<Record> {
+    /// A new run of a server is taken to be alive, whatever became of the last.
+    pub(super) fn register(&mut self, change: &Change) -> Result<Record> {
+        let Change::RegisterServer {
+            id,
+            name,
+            addresses,
+            incarnation,
+            beats,
+        } = change
+        else {
+            unreachable!("routed by Draft::run")
+        };
+        let id = *id;
         let on = format!("server {name}");
         let principal = PrincipalName::host(name);
         if self.who.principal() != Some(&principal) {
@@ -52,13 +57,21 @@ impl Draft<'_> {
             });
         }
         self.tell(on);
+        let known = self.state.servers.get(&id).cloned();
+        let mut server = known.unwrap_or_else(|| Server::new(id, name.clone()));
+        if server.incarnation != Some(*incarnation) {
+            server.state = ServerState::Alive;
+            server.since = self.date;
+            "registered".clone_into(&mut server.evidence);
+        }
         Ok(self.put_server(Server {
-            id,
             name: name.clone(),
             principal,
             addresses: own,
-            incarnation: Some(incarnation),
+            incarnation: Some(*incarnation),
             registered: self.date,
+            beats: *beats,
+            ..server
         }))
     }
 
@@ -85,13 +98,8 @@ impl Draft<'_> {
                 let number = self.state.next.aggregate;
                 self.state.next.aggregate += 1;
                 Aggregate {
-                    id,
-                    name: name.clone(),
-                    number,
-                    attached: Vec::new(),
-                    owner: None,
-                    epoch: Epoch::NONE,
-                    state: AggregateState::Detached,
+                    since: self.date,
+                    ..Aggregate::new(id, name.clone(), number)
                 }
             }
         };
@@ -99,57 +107,6 @@ impl Draft<'_> {
             return Err(Error::new(Kind::Limit, on).because(format!("{ATTACHED_MAX} servers are attached already")));
         }
         aggregate.attached.push(server);
-        self.tell(on);
-        Ok(self.put_aggregate(aggregate))
-    }
-
-    /// One owner under one epoch, and epochs only grow (I1). A restarted owner gets a new epoch too: an
-    /// epoch is used by one run of one process.
-    pub(super) fn claim(&mut self, id: AggregateId, by: ServerId, run: Incarnation, disk: Epoch) -> Result<Record> {
-        let mut aggregate = self.state.known_aggregate(id)?;
-        let on = format!("aggregate {}", aggregate.name);
-        let name = |id: &ServerId| {
-            self.state
-                .servers
-                .get(id)
-                .map_or_else(|| id.to_string(), |s| s.name.to_string())
-        };
-        if self
-            .state
-            .servers
-            .get(&by)
-            .is_none_or(|server| server.incarnation != Some(run))
-        {
-            return Err(Error::new(Kind::Stale, on).because(format!("{} runs again since: register first", name(&by))));
-        }
-        if !aggregate.attached.contains(&by) {
-            return Err(Error::new(Kind::Denied, on).because(format!("{} has not reported its label", name(&by))));
-        }
-        if let Some(owner) = aggregate.owner.filter(|owner| *owner != by) {
-            let owner = name(&owner);
-            return Err(Error::new(Kind::Busy, on)
-                .because(format!("exported by {owner} under epoch {}", aggregate.epoch))
-                .remedy(format!("on {owner}: dfsexport -aggregate {} -detach", aggregate.name)));
-        }
-        aggregate.epoch = aggregate
-            .epoch
-            .max(disk)
-            .next()
-            .ok_or_else(|| Error::new(Kind::Limit, on.clone()).because("the epochs of this era are used up"))?;
-        aggregate.owner = Some(by);
-        aggregate.state = AggregateState::Exported;
-        self.tell(format!("{on} for {} under epoch {}", name(&by), aggregate.epoch));
-        Ok(self.put_aggregate(aggregate))
-    }
-
-    pub(super) fn detach(&mut self, id: AggregateId, by: ServerId, epoch: Epoch) -> Result<Record> {
-        let mut aggregate = self.state.known_aggregate(id)?;
-        let on = format!("aggregate {}", aggregate.name);
-        if aggregate.owner != Some(by) || aggregate.epoch != epoch {
-            return Err(Error::new(Kind::WrongEpoch, on).because(format!("it is under epoch {} now", aggregate.epoch)));
-        }
-        aggregate.owner = None;
-        aggregate.state = AggregateState::Detached;
         self.tell(on);
         Ok(self.put_aggregate(aggregate))
     }

@@ -1,7 +1,7 @@
 //! The cell itself: its first change, its settings, the members of its database.
 
 use baton_types::change::Change;
-use baton_types::record::{Cell, Member, Principal, Record, groups};
+use baton_types::record::{Cell, Member, Patience, Principal, Record, groups};
 use baton_types::units::{format_duration, parse_duration};
 use baton_types::{Address, EntryName, Error, GroupName, Kind, PrincipalName, Result};
 use std::time::Duration;
@@ -15,6 +15,8 @@ const MECHANISMS: [&str; 2] = ["cert", "host-trust"];
 const INVITATION_SECONDS: std::ops::RangeInclusive<u64> = 60..=7 * 86_400;
 /// Below an hour a machine that was off over lunch could not renew; above a year nothing is renewed.
 const CERTIFICATE_SECONDS: std::ops::RangeInclusive<u64> = 3_600..=366 * 86_400;
+/// Below two beats every server would be late; above five minutes somebody is called before the arbiter acts.
+const PATIENCE_MILLIS: std::ops::RangeInclusive<u64> = 400..=300_000;
 /// DFS's own locks ended after 8 hours; a week is a forgotten one.
 const LOCK_SECONDS: std::ops::RangeInclusive<u64> = 60..=7 * 86_400;
 
@@ -104,6 +106,7 @@ impl Draft<'_> {
             host_certificate_seconds: 30 * 86_400,
             user_certificate_seconds: 30 * 86_400,
             entry_lock_seconds: 8 * 3_600,
+            patience: Patience::default(),
         }))
     }
 
@@ -124,15 +127,19 @@ impl Draft<'_> {
                 cell.user_certificate_seconds = seconds(key, value, CERTIFICATE_SECONDS)?;
             }
             "lock-lifetime" => cell.entry_lock_seconds = seconds(key, value, LOCK_SECONDS)?,
+            "suspect-after" => cell.patience.suspect_millis = millis(key, value)?,
+            "dead-after" => cell.patience.dead_millis = millis(key, value)?,
+            "isolated-after" => cell.patience.isolated_millis = millis(key, value)?,
             _ => {
                 return Err(
                     Error::new(Kind::NotFound, format!("setting '{}'", key.escape_debug())).remedy(
                         "there are: description, auth, invitation-lifetime, host-certificate-lifetime, \
-                     user-certificate-lifetime, lock-lifetime",
+                     user-certificate-lifetime, lock-lifetime, suspect-after, dead-after, isolated-after",
                     ),
                 );
             }
         }
+        ordered(key, &cell.patience)?;
         self.tell(format!("{key} = {value}"));
         Ok(self.put_cell(cell))
     }
@@ -169,6 +176,29 @@ fn mechanisms(value: &str) -> Result<Vec<String>> {
         return Err(bad("without cert nobody could administrate the cell".to_owned()));
     }
     Ok(list)
+}
+
+fn millis(key: &str, value: &str) -> Result<u64> {
+    let millis = u64::try_from(parse_duration(value)?.as_millis()).unwrap_or(u64::MAX);
+    if !PATIENCE_MILLIS.contains(&millis) {
+        let text = |millis: &u64| format_duration(Duration::from_millis(*millis));
+        return Err(Error::new(Kind::Range, format!("{key} {value}")).because(format!(
+            "outside {} to {}",
+            text(PATIENCE_MILLIS.start()),
+            text(PATIENCE_MILLIS.end())
+        )));
+    }
+    Ok(millis)
+}
+
+/// A server is suspected before it is judged, and judged sooner with its disks' word than without.
+fn ordered(key: &str, patience: &Patience) -> Result<()> {
+    if patience.suspect_millis < patience.dead_millis && patience.dead_millis <= patience.isolated_millis {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Range, key.to_owned())
+        .because("suspect-after must be less than dead-after, and that no more than isolated-after")
+        .remedy("set the others first"))
 }
 
 fn seconds(key: &str, value: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64> {

@@ -4,11 +4,11 @@
 //! step with the records, and note each touched record for the watchers.
 
 use baton_types::change::{Change, Proposal, Who};
-use baton_types::limits::TEXT_BYTES_MAX;
+use baton_types::limits::{TENURES_MAX, TEXT_BYTES_MAX};
 use baton_types::record::{
-    Aggregate, Cell, Changed, Event, Fileset, Invitation, Key, Member, Principal, Record, Server, ServerEntry,
+    Aggregate, Cell, Changed, Event, Fileset, Invitation, Key, Member, Principal, Record, Server, ServerEntry, Tenure,
 };
-use baton_types::{PrincipalName, Result, Timestamp};
+use baton_types::{Epoch, PrincipalName, Result, Timestamp};
 
 use super::Fldb;
 
@@ -20,7 +20,15 @@ pub(super) struct Draft<'a> {
     pub(super) who: &'a Who,
     changed: Changed,
     /// What to write into the events; set by the change, none if it did nothing worth telling.
-    event: Option<(String, Option<PrincipalName>)>,
+    event: Option<Telling>,
+}
+
+/// What becomes an event.
+struct Telling {
+    on: String,
+    /// If not the caller.
+    by: Option<PrincipalName>,
+    detail: String,
 }
 
 impl<'a> Draft<'a> {
@@ -65,24 +73,31 @@ impl<'a> Draft<'a> {
             Change::RenameFileset { fileset, name } => self.rename_fileset(fileset, name)?,
             Change::LockFileset { fileset } => self.lock_fileset(fileset)?,
             Change::UnlockFileset { fileset } => self.unlock_fileset(fileset)?,
-            Change::RegisterServer {
-                id,
-                name,
-                addresses,
-                incarnation,
-            } => self.register(*id, name, addresses, *incarnation)?,
+            Change::RegisterServer { .. } => self.register(change)?,
             Change::ReportAggregate { server, id, name } => self.report(*server, *id, name)?,
-            Change::Claim {
-                aggregate,
-                server,
-                incarnation,
-                disk_epoch,
-            } => self.claim(*aggregate, *server, *incarnation, *disk_epoch)?,
+            Change::Claim { .. } => self.claim(change)?,
             Change::Detach {
                 aggregate,
                 server,
                 epoch,
             } => self.detach(*aggregate, *server, *epoch)?,
+            Change::GiveUp {
+                aggregate,
+                server,
+                epoch,
+                why,
+            } => self.give_up(*aggregate, *server, *epoch, why)?,
+            Change::Judge { .. } => self.judge(change)?,
+            Change::Move(wish) => self.move_aggregates(wish)?,
+            Change::HandOver { server, rows } => self.hand_over(*server, rows)?,
+            Change::AbandonMove { server, rows, why } => self.abandon_move(*server, rows, why)?,
+            Change::SetDrained { server, drained } => self.set_drained(*server, *drained)?,
+            Change::ReportTakeover {
+                server,
+                aggregate,
+                epoch,
+                time_line,
+            } => self.report_takeover((*server, *aggregate), *epoch, *time_line)?,
             Change::ReportFileset {
                 server,
                 aggregate,
@@ -111,7 +126,7 @@ impl<'a> Draft<'a> {
 
     /// The new state, and what watchers are to be told.
     pub(super) fn finish(mut self, change: &Change) -> (Fldb, Changed) {
-        if let Some((on, by)) = self.event.take() {
+        if let Some(Telling { on, by, detail }) = self.event.take() {
             let nobody = || PrincipalName::parse("nobody").ok();
             let Some(by) = by.or_else(|| self.who.principal().cloned()).or_else(nobody) else {
                 return (self.state, self.changed);
@@ -122,6 +137,7 @@ impl<'a> Draft<'a> {
                 by,
                 what: verb(change).to_owned(),
                 on,
+                detail,
             };
             self.state.events.insert_mut(event.index, event.clone());
             self.changed.put.push(Record::Event(event));
@@ -138,12 +154,25 @@ impl<'a> Draft<'a> {
 
     /// Notes that the change is worth an event on the thing called `on`.
     pub(super) fn tell(&mut self, on: impl Into<String>) {
-        self.event = Some((one_line(on.into()), None));
+        self.tell_detail(on, "");
+    }
+
+    /// The same, with the evidence or the result.
+    pub(super) fn tell_detail(&mut self, on: impl Into<String>, detail: &str) {
+        self.event = Some(Telling {
+            on: one_line(on.into()),
+            by: None,
+            detail: one_line(detail.to_owned()),
+        });
     }
 
     /// The same for a change whose caller is not logged in.
     pub(super) fn tell_for(&mut self, by: PrincipalName, on: impl Into<String>) {
-        self.event = Some((one_line(on.into()), Some(by)));
+        self.event = Some(Telling {
+            on: one_line(on.into()),
+            by: Some(by),
+            detail: String::new(),
+        });
     }
 
     pub(super) fn put_cell(&mut self, cell: Cell) -> Record {
@@ -200,6 +229,22 @@ impl<'a> Draft<'a> {
         self.state.aggregate_numbers.insert_mut(aggregate.number, aggregate.id);
         self.state.aggregates.insert_mut(aggregate.id, aggregate.clone());
         self.note(Record::Aggregate(aggregate))
+    }
+
+    /// Of each aggregate the last owners are remembered.
+    pub(super) fn put_tenure(&mut self, tenure: Tenure) -> Record {
+        let id = tenure.aggregate;
+        self.state.tenures.insert_mut((id, tenure.epoch), tenure.clone());
+        let own = |state: &Fldb| -> Vec<Epoch> {
+            let own = state.tenures.range((id, Epoch::NONE)..=(id, Epoch(u64::MAX)));
+            own.map(|((_, epoch), _)| *epoch).collect()
+        };
+        let known = own(&self.state);
+        for epoch in known.iter().take(known.len().saturating_sub(TENURES_MAX)) {
+            self.state.tenures.remove_mut(&(id, *epoch));
+            self.note_gone(Key::Tenure(id, *epoch));
+        }
+        self.note(Record::Tenure(tenure))
     }
 
     pub(super) fn put_fileset(&mut self, fileset: Fileset) -> Record {
@@ -278,6 +323,14 @@ fn verb(change: &Change) -> &'static str {
         Change::ReportAggregate { .. } => "attach aggregate",
         Change::Claim { .. } => "claim aggregate",
         Change::Detach { .. } => "detach aggregate",
+        Change::GiveUp { .. } => "give up aggregate",
+        Change::Judge { .. } => "judge",
+        Change::Move(_) => "move",
+        Change::HandOver { .. } => "hand over",
+        Change::AbandonMove { .. } => "abandon move",
+        Change::SetDrained { drained: true, .. } => "drain",
+        Change::SetDrained { drained: false, .. } => "undrain",
+        Change::ReportTakeover { .. } => "serve",
         Change::ReportFileset { .. } => "report fileset",
         Change::SetCell { .. } => "set",
         Change::EditPrincipal { .. } => "edit principal",

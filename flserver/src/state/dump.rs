@@ -133,6 +133,7 @@ impl Fldb {
             }
             Record::Invitation(invitation) => self.invitations.insert_mut(invitation.secret_hash, invitation),
             Record::Event(event) => self.events.insert_mut(event.index, event),
+            Record::Tenure(tenure) => self.tenures.insert_mut((tenure.aggregate, tenure.epoch), tenure),
         }
     }
 

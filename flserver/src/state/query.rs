@@ -8,14 +8,14 @@ use baton_types::{
 
 use super::Fldb;
 
-/// Which filesets (and which events) a list is about.
+/// Which filesets, events and tenures a list is about.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// This one only.
     pub fileset: Option<FilesetRef>,
     /// Booked under the entry with this address.
     pub entry: Option<Address>,
-    /// With a version on this aggregate.
+    /// With a version on this aggregate; tenures of it.
     pub aggregate: Option<AggregateRef>,
     /// With an administrator's lock that still holds at this date.
     pub locked_at: Option<Timestamp>,
@@ -210,6 +210,19 @@ impl Fldb {
             Table::Event => {
                 let later = self.events.range(filter.after.saturating_add(1)..);
                 Box::new(later.map(|(_, event)| Record::Event(event.clone())))
+            }
+            Table::Tenure => {
+                let of = filter
+                    .aggregate
+                    .as_ref()
+                    .map(|a| self.aggregate(a))
+                    .transpose()?
+                    .map(|a| a.id);
+                let own = self
+                    .tenures
+                    .values()
+                    .filter(move |t| of.is_none_or(|id| t.aggregate == id));
+                Box::new(own.cloned().map(Record::Tenure))
             }
             Table::Fileset => self.list_filesets(filter)?,
         })

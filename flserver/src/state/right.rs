@@ -2,7 +2,7 @@
 //! right taken away takes effect between one index and the next.
 
 use baton_types::change::{AggregateRef, Change, Who};
-use baton_types::record::groups::{CELL_ADMIN, FILESET_ADMIN, FLDB_ADMIN};
+use baton_types::record::groups::{CELL_ADMIN, FILESET_ADMIN, FLDB_ADMIN, OPERATOR};
 use baton_types::{Address, Error, Kind, PrincipalName, Result, ServerId};
 
 use super::Fldb;
@@ -26,12 +26,23 @@ pub(crate) fn may(state: &Fldb, who: &Who, change: &Change) -> Result<()> {
                 "only member {name} itself says this, under its own certificate"
             ))),
         },
+        Change::Judge { .. } => match who {
+            Who::Host { name, .. } if state.members.values().any(|m| name.as_host() == Some(m.name.as_str())) => Ok(()),
+            Who::Host { .. } | Who::Nobody | Who::Principal { .. } | Who::Database => {
+                Err(who.denied("only a member of the location database judges"))
+            }
+        },
+        Change::Move(_) | Change::SetDrained { .. } => member_of(state, who, &[FLDB_ADMIN, OPERATOR]),
         // The secret of the token is the right.
         Change::UseInvitation { .. } => Ok(()),
         Change::RegisterServer { id, .. } => own_server(who, *id),
         Change::ReportAggregate { server, .. }
         | Change::Claim { server, .. }
         | Change::Detach { server, .. }
+        | Change::GiveUp { server, .. }
+        | Change::HandOver { server, .. }
+        | Change::AbandonMove { server, .. }
+        | Change::ReportTakeover { server, .. }
         | Change::ReportFileset { server, .. } => own_server(who, *server),
         // The first aggregate exported in a cell gets its root.
         Change::CreateFileset { name, aggregate, .. } if name.is_root_cell() && owns(state, who, aggregate) => Ok(()),

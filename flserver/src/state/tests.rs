@@ -11,6 +11,7 @@ mod filesets;
 mod invitations;
 mod members;
 mod once;
+mod owners;
 mod queries;
 mod registry;
 mod rights;
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use baton_proto::v1;
-use baton_types::change::{AggregateRef, Change, ChangeSession, FilesetRef, Proposal, Who};
+use baton_types::change::{AggregateRef, Change, ChangeSession, FilesetRef, Proposal, Takeover, Who};
 use baton_types::record::{
     Aggregate, Changed, Fileset, Invitation, InvitationKind, Key, Member, Principal, Record, Server, ServerEntry,
     Table, VersionState,
@@ -138,6 +139,7 @@ fn register(name: &str, number: u128, addresses: &[&str], incarnation: u128) -> 
         name: of(name),
         addresses: names(addresses),
         incarnation: run(incarnation),
+        beats: true,
     }
 }
 
@@ -155,6 +157,7 @@ fn claim(number: u128, aggregate: u128, incarnation: u128, disk_epoch: Epoch) ->
         server: server_id(number),
         incarnation: run(incarnation),
         disk_epoch,
+        takeover: Takeover::Planned,
     }
 }
 

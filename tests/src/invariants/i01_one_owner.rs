@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use baton_types::change::Change;
 
-use baton_types::record::{Aggregate, Changed, Record};
+use baton_types::record::{Aggregate, Changed, Record, Tenure};
 use baton_types::{AggregateId, Epoch, ServerId};
 
 use super::Verdict;
@@ -21,14 +21,22 @@ impl OneOwner {
     /// One index's step, in the order of the log.
     ///
     /// # Errors
-    /// As [`OneOwner::changed`], or a claim that got an epoch which was granted before, be it to the same server.
+    /// As [`OneOwner::changed`], or a grant of an epoch which was granted before, be it to the same server.
     pub fn applied(&mut self, step: &Step) -> Verdict {
         let claimed = matches!(&step.proposal, Some(p) if matches!(p.change, Change::Claim { .. }));
-        for record in step.changed.put.iter().filter(|_| claimed) {
-            if let Record::Aggregate(Aggregate { id, name, epoch, .. }) = record
-                && !self.granted.insert((*id, *epoch))
-            {
-                return Err(format!("epoch {epoch} of aggregate {name} was granted twice"));
+        for record in &step.changed.put {
+            let (id, epoch) = match record {
+                Record::Aggregate(Aggregate { id, epoch, .. }) if claimed => (*id, *epoch),
+                Record::Tenure(Tenure {
+                    aggregate,
+                    epoch,
+                    time_line: None,
+                    ..
+                }) if !claimed => (*aggregate, *epoch),
+                _ => continue,
+            };
+            if !self.granted.insert((id, epoch)) {
+                return Err(format!("epoch {epoch} of aggregate {id} was granted twice"));
             }
         }
         self.changed(&step.changed)
@@ -78,13 +86,14 @@ mod tests {
 
     fn owned(owner: Option<u128>, epoch: u64) -> Changed {
         let aggregate = Aggregate {
-            id: AggregateId(Uuid::from_u128(1)),
-            name: AggregateName::parse("agg1").unwrap(),
-            number: 1,
-            attached: Vec::new(),
             owner: owner.map(|owner| ServerId(Uuid::from_u128(owner))),
             epoch: Epoch(epoch),
             state: AggregateState::Exported,
+            ..Aggregate::new(
+                AggregateId(Uuid::from_u128(1)),
+                AggregateName::parse("agg1").unwrap(),
+                1,
+            )
         };
         Changed {
             index: 1,

@@ -115,6 +115,7 @@ fn registration(id: ServerId, name: &str) -> Result<Change> {
         name: EntryName::parse(name)?,
         addresses: vec![name.parse()?],
         incarnation: Incarnation::random(),
+        beats: false,
     })
 }
 

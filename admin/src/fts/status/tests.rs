@@ -176,13 +176,13 @@ fn status_in_json_has_its_fields() {
 fn an_aggregate_without_an_owner_is_detached() {
     let mut view = view(&[true; 3], true);
     view.aggregates = vec![Aggregate {
-        id: AggregateId(Uuid::from_u128(9)),
-        name: AggregateName::parse("lfs04").unwrap(),
-        number: 14,
         attached: vec![ServerId(Uuid::from_u128(7)), ServerId(Uuid::from_u128(5))],
-        owner: None,
         epoch: Epoch(3),
-        state: AggregateState::Detached,
+        ..Aggregate::new(
+            AggregateId(Uuid::from_u128(9)),
+            AggregateName::parse("lfs04").unwrap(),
+            14,
+        )
     }];
     assert_eq!(
         aggregates(&view),

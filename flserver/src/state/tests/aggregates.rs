@@ -151,7 +151,9 @@ fn claim_gives_one_owner_under_a_new_epoch() {
     );
     assert_eq!(
         db.refused_by(&host("fs2", 2), claim(2, 1, 2, Epoch::NONE)),
-        "Busy: aggregate agg1: exported by fs1 under epoch 1; on fs1: dfsexport -aggregate agg1 -detach"
+        "Busy: aggregate agg1: exported by fs1 under epoch 1; planned: fts failover -aggregate agg1 -to fs2 \
+         (or on fs1: dfsexport -aggregate agg1 -detach); if fs1 must be stopped: add -takeover, \
+         it is fenced by the next epoch"
     );
     // The next run of the owner: an epoch is used by one run of one process.
     db.by(&host("fs1", 1), register("fs1", 1, &["fs1"], 11)).unwrap();

@@ -154,11 +154,34 @@ fn mechanisms_are_known_ones_and_cert_among_them() {
 }
 
 #[test]
+fn silence_is_borne_in_order_suspected_before_judged() {
+    let mut db = Db::new();
+    db.done(set("isolated-after", "4s"));
+    db.done(set("dead-after", "3s"));
+    db.done(set("suspect-after", "2500ms"));
+    let patience = db.state.cell().unwrap().patience;
+    assert_eq!(
+        (patience.suspect_millis, patience.dead_millis, patience.isolated_millis),
+        (2_500, 3_000, 4_000)
+    );
+    assert_eq!(
+        db.refused(set("dead-after", "2s")),
+        "Range: dead-after: suspect-after must be less than dead-after, and that no more than isolated-after; \
+         set the others first"
+    );
+    assert_eq!(
+        db.refused(set("suspect-after", "100ms")),
+        "Range: suspect-after 100ms: outside 400ms to 5m"
+    );
+}
+
+#[test]
 fn unknown_setting_is_answered_with_those_there_are() {
     assert_eq!(
         Db::new().refused(set("lock", "1h")),
         "NotFound: setting 'lock': no such thing; there are: description, auth, invitation-lifetime, \
-         host-certificate-lifetime, user-certificate-lifetime, lock-lifetime"
+         host-certificate-lifetime, user-certificate-lifetime, lock-lifetime, suspect-after, \
+         dead-after, isolated-after"
     );
 }
 

@@ -3,6 +3,8 @@
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use proptest::test_runner::Config;
 
+use baton_types::record::ServerState;
+
 use super::super::dump::checksum;
 use super::*;
 
@@ -59,6 +61,16 @@ fn some_server_change() -> impl Strategy<Value = Change> {
             server: server_id(number),
             epoch: Epoch(epoch),
         }),
+        (number(), 0..3_u128, 0..12_u64).prop_map(|(number, agg, epoch)| Change::GiveUp {
+            aggregate: aggregate_id(agg),
+            server: server_id(number),
+            epoch: Epoch(epoch),
+            why: "its disk fails".to_owned(),
+        }),
+        (number(), number(), 0..3_u128, 0..12_u64).prop_map(|(from, to, agg, epoch)| super::owners::judged(
+            (from, ServerState::Dead),
+            &[(agg, Epoch(epoch), to)],
+        )),
         (number(), 0..3_u128, 0..12_u64, 1..30_u64, any::<bool>()).prop_map(|(number, agg, epoch, fileset, valid)| {
             report_fileset((number, agg, Epoch(epoch)), fileset, valid)
         }),

@@ -1,6 +1,7 @@
 //! Who may do what: every change against every kind of caller.
 
-use baton_types::change::AddressEdit;
+use baton_types::change::{AddressEdit, Move, Moving};
+use baton_types::record::{ServerState, TimeLine};
 
 use super::super::right::may;
 use super::*;
@@ -23,6 +24,7 @@ fn callers() -> Vec<(&'static str, Who)> {
         ("fldb", person("fldb")),
         ("fileset", person("fileset")),
         ("owners", person("owners")),
+        ("operator", person("operator")),
         ("trusted", by_host_trust("cell")),
         ("disabled", person("disabled")),
         ("host", host("fs1", 1)),
@@ -47,6 +49,7 @@ fn registry() -> Fldb {
         ("fldb", &["fldb-admin"]),
         ("fileset", &["fileset-admin"]),
         ("owners", &["owners"]),
+        ("operator", &["operator"]),
         ("disabled", &["cell-admin"]),
         ("hosts/fs3", &["cell-admin"]),
     ] {
@@ -88,6 +91,7 @@ fn each_change_is_for_some_and_not_for_others() {
         .filter(|n| *n != "disabled")
         .collect();
     let (everyone, cell) = (everyone.join(" "), "cell admin-host");
+    let operators = "cell fldb operator admin-host";
     let (fldb, fileset) = ("cell fldb admin-host", "cell fldb fileset admin-host");
     let entry = Change::CreateServerEntry {
         address: of("x"),
@@ -109,6 +113,36 @@ fn each_change_is_for_some_and_not_for_others() {
         addresses: names(&["fl1"]),
         issuer: true,
     };
+    let give_up = Change::GiveUp {
+        aggregate: aggregate_id(1),
+        server: server_id(1),
+        epoch: Epoch(1),
+        why: String::new(),
+    };
+    let hand_over = Change::HandOver {
+        server: server_id(1),
+        rows: Vec::new(),
+    };
+    let abandon = Change::AbandonMove {
+        server: server_id(1),
+        rows: Vec::new(),
+        why: String::new(),
+    };
+    let report_takeover = Change::ReportTakeover {
+        server: server_id(1),
+        aggregate: aggregate_id(1),
+        epoch: Epoch(1),
+        time_line: TimeLine::default(),
+    };
+    let wish = Change::Move(Move {
+        what: Moving::Server(server_id(1)),
+        to: None,
+        takeover: Takeover::Planned,
+    });
+    let drained = Change::SetDrained {
+        server: server_id(1),
+        drained: true,
+    };
     let rename = Change::RenameFileset {
         fileset: named("a"),
         name: of("b"),
@@ -122,6 +156,13 @@ fn each_change_is_for_some_and_not_for_others() {
         (detach, "host"),
         (report_fileset((1, 1, Epoch(1)), 1, true), "host"),
         (announce, "member"),
+        (give_up, "host"),
+        (hand_over, "host"),
+        (abandon, "host"),
+        (report_takeover, "host"),
+        (super::owners::judged((1, ServerState::Dead), &[]), "member"),
+        (wish, operators),
+        (drained, operators),
         (set, cell),
         (new_person("x", None, &[]), cell),
         (invite(1, InvitationKind::User, "x"), cell),

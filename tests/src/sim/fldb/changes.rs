@@ -1,7 +1,7 @@
 //! Changes as clients would make them: mostly sensible, on few things, so that they get in each other's way.
 
 use baton_flserver::state::Fldb;
-use baton_types::change::{AddressEdit, AggregateRef, Change, FilesetRef, Who};
+use baton_types::change::{AddressEdit, AggregateRef, Change, FilesetRef, Takeover, Who};
 use baton_types::record::{Aggregate, Record, Table};
 use baton_types::{
     Address, AggregateId, AggregateName, EntryName, Error, FilesetName, Incarnation, PrincipalName, Result, ServerId,
@@ -107,6 +107,7 @@ fn registration(seed: &mut Seed, server: u64) -> Result<(Who, Change)> {
         name: EntryName::parse(&format!("fs{server}"))?,
         addresses: vec![server_address(server)?],
         incarnation: Incarnation(uuid(2, seed.draw())),
+        beats: true,
     };
     Ok((server_itself(server)?, change))
 }
@@ -135,6 +136,7 @@ fn claim(known: &Fldb, server: u64, aggregate: u64) -> Result<(Who, Change)> {
         disk_epoch: known_aggregate(known, aggregate)
             .map(|aggregate| aggregate.epoch)
             .unwrap_or_default(),
+        takeover: Takeover::Planned,
     };
     Ok((server_itself(server)?, change))
 }

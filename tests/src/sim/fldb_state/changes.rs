@@ -2,8 +2,10 @@
 
 use baton_flserver::state::{Filter, Fldb};
 use baton_proto::v1;
-use baton_types::change::{AddressEdit, AggregateRef, Change, FilesetRef, OwnerEdit, Who};
-use baton_types::record::{InvitationKind, Record, Site, Table};
+use baton_types::change::{
+    AddressEdit, AggregateRef, Change, FilesetRef, Grant, Held, Move, Moving, OwnerEdit, Takeover, Verdict, Who,
+};
+use baton_types::record::{InvitationKind, Record, ServerState, Site, Table, TimeLine};
 use baton_types::{Address, AggregateId, CellId, Epoch, Error, FilesetId, GroupName, Incarnation, ServerId};
 use std::str::FromStr;
 use uuid::Uuid;
@@ -91,6 +93,7 @@ fn register(number: u64, incarnation: u64) -> Change {
         name: of(&format!("fs{number}")),
         addresses: vec![of(&format!("fs{number}"))],
         incarnation: run(incarnation),
+        beats: true,
     }
 }
 
@@ -105,7 +108,8 @@ fn report(number: u64, aggregate: u64) -> Change {
 /// A change, and on whose behalf. Its caller may know the newest `state`, as a careful one would, or guess.
 pub(super) fn drawn(seed: &mut Seed, state: &Fldb) -> (Who, Change) {
     let (who, change) = match seed.below(20) {
-        0..4 => owner_change(seed, state),
+        0..2 => owner_change(seed, state),
+        2..4 => move_change(seed, state),
         4..6 => server_change(seed),
         6..15 => (caller(seed), fileset_change(seed, state)),
         15..17 => (caller(seed), entry_change(seed)),
@@ -155,9 +159,107 @@ fn owner_change(seed: &mut Seed, state: &Fldb) -> (Who, Change) {
             server,
             incarnation: incarnation(seed, state, server),
             disk_epoch: *seed.pick(&[Epoch::NONE, epoch, epoch, Epoch(epoch.0 + 2)]),
+            takeover: *seed.pick(&[Takeover::Planned, Takeover::Planned, Takeover::Forced]),
         },
     };
     (host(number), change)
+}
+
+/// Moves and what follows from them, judgements, and what owners say of them.
+fn move_change(seed: &mut Seed, state: &Fldb) -> (Who, Change) {
+    let aggregate = aggregate_id(seed.between(1, AGGREGATES));
+    let known = state.known_aggregate(aggregate).ok();
+    let epoch = known.as_ref().map_or(Epoch(seed.below(5)), |known| known.epoch);
+    let owner = known
+        .and_then(|known| known.owner)
+        .map_or(seed.between(1, SERVERS), number_of);
+    let server = server_id(if seed.chance(800) {
+        owner
+    } else {
+        seed.between(1, SERVERS)
+    });
+    let rows = vec![Held { aggregate, epoch }];
+    let change = match seed.below(8) {
+        0..2 => return (caller(seed), wish(seed)),
+        2..4 => return (member(), judgement(seed, state)),
+        4 => Change::HandOver { server, rows },
+        5 => Change::AbandonMove {
+            server,
+            rows,
+            why: "calls do not end".to_owned(),
+        },
+        6 => Change::GiveUp {
+            aggregate,
+            server,
+            epoch,
+            why: "its disk fails".to_owned(),
+        },
+        _ => Change::ReportTakeover {
+            server,
+            aggregate,
+            epoch,
+            time_line: TimeLine {
+                serving_micros: seed.below(9),
+                ..TimeLine::default()
+            },
+        },
+    };
+    (host(number_of(server)), change)
+}
+
+fn wish(seed: &mut Seed) -> Change {
+    let server = server_id(seed.between(1, SERVERS));
+    if seed.chance(300) {
+        return Change::SetDrained {
+            server,
+            drained: seed.chance(400),
+        };
+    }
+    let aggregates = (1..=AGGREGATES).map(|number| AggregateRef::Name(of(&format!("agg{number}"))));
+    Change::Move(Move {
+        what: match seed.below(3) {
+            0 => Moving::Server(server),
+            1 => Moving::Aggregates(aggregates.take(1).collect()),
+            _ => Moving::Aggregates(aggregates.collect()),
+        },
+        to: seed.chance(300).then(|| server_id(seed.between(1, SERVERS))),
+        takeover: *seed.pick(&[Takeover::Planned, Takeover::Planned, Takeover::Forced]),
+    })
+}
+
+/// One server is judged, rightly or not; one aggregate goes to another.
+fn judgement(seed: &mut Seed, state: &Fldb) -> Change {
+    let server = server_id(seed.between(1, SERVERS));
+    let to = server_id(seed.between(1, SERVERS));
+    let aggregate = aggregate_id(seed.between(1, AGGREGATES));
+    let known = state
+        .known_aggregate(aggregate)
+        .map_or(Epoch::NONE, |known| known.epoch);
+    Change::Judge {
+        verdicts: vec![Verdict {
+            server,
+            incarnation: incarnation(seed, state, server),
+            state: *seed.pick(&[ServerState::Alive, ServerState::Pending, ServerState::Dead]),
+            evidence: "beat 1.0 s late".to_owned(),
+        }],
+        grants: vec![Grant {
+            aggregate,
+            from: if seed.chance(800) { known } else { Epoch(seed.below(5)) },
+            to,
+            run: incarnation(seed, state, to),
+            disk: known,
+        }],
+        silent_micros: 1_000_000,
+        reason: "beat 1.0 s late".to_owned(),
+    }
+}
+
+/// The member whose name `beginning` gives.
+fn member() -> Who {
+    Who::Host {
+        name: of("hosts/fl1"),
+        server: None,
+    }
 }
 
 fn number_of(server: ServerId) -> u64 {
