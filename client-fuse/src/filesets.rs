@@ -223,7 +223,12 @@ impl Fileset {
                     Action::Refuse => {
                         released.extend(control.entering.drain(..).map(|entering| self.refused(entering)));
                     }
-                    Action::Join(_) | Action::Forget(_) | Action::Settle(_) | Action::Return(_) | Action::Leave => {
+                    Action::Join(_)
+                    | Action::Forget(_)
+                    | Action::Clear(_)
+                    | Action::Settle(_)
+                    | Action::Return(_)
+                    | Action::Leave => {
                         outside.push(action);
                     }
                 }

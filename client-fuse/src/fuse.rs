@@ -40,6 +40,17 @@ impl Fuse {
         self.ask_until(request, GivesUp::WhenKilled, reply, hand_on);
     }
 
+    /// Notes who is told that a file is gone.
+    fn noting<T: 'static>(&self, thread: u32, reply: Reply<T>) -> Reply<T> {
+        let gone = self.0.gone.clone();
+        Box::new(move |result| {
+            if let Err(libc::ESTALE) = result {
+                gone.met(thread);
+            }
+            reply(result);
+        })
+    }
+
     fn ask_until<T: Send + 'static>(
         &self,
         request: &Request,
@@ -47,7 +58,7 @@ impl Fuse {
         reply: Reply<T>,
         hand_on: impl FnOnce(&Mount, &Ask<T>),
     ) {
-        let ask = Ask::new(request.pid(), gives_up, reply);
+        let ask = Ask::new(request.pid(), gives_up, self.noting(request.pid(), reply));
         hand_on(&self.0, &ask);
         self.0.waiting.watch(&ask);
     }
@@ -69,10 +80,10 @@ impl Filesystem for Fuse {
         self.0.forget(ino.0, count);
     }
 
-    fn getattr(&self, request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let who = self.who(request);
+    fn getattr(&self, request: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
+        let (who, handle) = (self.who(request), fh.map(|fh| fh.0));
         self.ask(request, reply::attributes(reply), |mount, ask| {
-            mount.getattr(&who, ino.0, ask);
+            mount.getattr(&who, ino.0, handle, ask);
         });
     }
 

@@ -12,6 +12,7 @@ use baton_types::{Error, Fid, Kind, Result};
 use parking_lot::{Mutex, RwLock};
 
 use crate::inodes::{Inode, Look};
+use crate::ops::Keeps;
 
 /// All of one mount.
 #[derive(Default)]
@@ -26,6 +27,8 @@ pub struct Handle {
     pub inode: Arc<Inode>,
     /// Who opened it.
     pub who: Arc<Who>,
+    /// Whether the kernel keeps what is read and written by it.
+    pub keeps: Keeps,
     /// Of a directory: names that were listed and did not fit into an answer.
     pub listed: Mutex<Option<Arc<Page>>>,
     /// Who set locks by it, as the kernel numbers them.
@@ -48,11 +51,13 @@ pub struct Page {
 
 impl Handles {
     /// A number for a new one.
-    pub fn insert(&self, inode: Arc<Inode>, who: Arc<Who>) -> u64 {
+    pub fn insert(&self, inode: Arc<Inode>, who: Arc<Who>, keeps: Keeps) -> u64 {
+        inode.opened();
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let handle = Handle {
             inode,
             who,
+            keeps,
             listed: Mutex::default(),
             owners: Mutex::default(),
             is_lost: AtomicBool::new(false),
@@ -72,7 +77,9 @@ impl Handles {
 
     /// Closes one.
     pub fn remove(&self, number: u64) -> Option<Arc<Handle>> {
-        self.open.write().remove(&number)
+        let handle = self.open.write().remove(&number)?;
+        handle.inode.closed();
+        Some(handle)
     }
 
     /// Locks on these files are lost: their handles give no bytes and take none.

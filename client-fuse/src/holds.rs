@@ -3,12 +3,19 @@
 //! ```text
 //!        wanted            joined alone             revoked                    settled
 //!  Out ─────────▶ Joining ──────────────▶ Alone ──────────────▶ Settling(s) ───────────▶ Shared
-//!   ▲                │ joined shared        │ lapsed, lost          ▲    │ return(s)        │ ▲
-//!   │                └──────────────────────┼──▶ Settling(-) ───────┘    └──────────────────┘ │
-//!   └───────────────────────────────────────┴────────────── lost, left ◀──── joined alone ────┘
+//!   ▲              │  │ joined shared      ▲ │ lapsed, lost          ▲    │ return(s)      │ ▲
+//!   │              │  └────────────────────┼─┼──▶ Settling(-) ───────┘    └────────────────┘ │
+//!   │              │        settled        │ │                                               │
+//!   │              └─▶ Clearing ───────────┘ │                                               │
+//!   │                      ▲ └───────────────┼──▶ Settling(s): revoked                       │
+//!   │                      └─────────────────┼────────────────────────────── joined alone ───┘
+//!   └────────────────────────────────────────┴─────────────── lost, left
 //! ```
 //! *Settling*: the kernel forgets the fileset, and its server hears of every file that is open. Calls go on
 //! meanwhile, as if shared: a notice to the kernel may wait for one of them.
+//!
+//! *Clearing*: nobody else is there, but the kernel may hold pages from when there was somebody. It forgets those
+//! before it is let keep anything.
 //!
 //! When a call comes, everything but *Out*, *Joining* and *Leaving* lets it through.
 //!
@@ -31,6 +38,8 @@ pub enum State {
     Joining,
     /// Nobody else is there.
     Alone,
+    /// Nobody else is there, and the kernel may still hold pages from when there was.
+    Clearing,
     /// Others may be there, and the kernel still holds what was true before. With the serial to give back, if any.
     Settling(Option<u64>),
     /// Others may be there.
@@ -42,7 +51,7 @@ pub enum State {
 impl State {
     fn lets_in(self) -> bool {
         match self {
-            State::Alone | State::Settling(_) | State::Shared => true,
+            State::Alone | State::Clearing | State::Settling(_) | State::Shared => true,
             State::Out | State::Joining | State::Leaving => false,
         }
     }
@@ -101,6 +110,8 @@ pub enum Action {
     Doubt,
     /// The kernel forgets; then `Settled` with this number.
     Forget(u64),
+    /// The kernel forgets pages; then `Settled` with this number.
+    Clear(u64),
     /// The kernel forgets, the server hears of open files; then `Settled` with this number.
     Settle(u64),
     /// Give the hold back.
@@ -109,10 +120,20 @@ pub enum Action {
     Leave,
 }
 
+/// The pages that the kernel holds of a fileset while nothing is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pages {
+    /// None that are old.
+    Good,
+    /// Perhaps some of before.
+    Old,
+}
+
 /// One fileset.
 #[derive(Debug)]
 pub struct Holds {
     state: State,
+    pages: Pages,
     /// Highest serial that was taken back.
     revoked: u64,
     /// Counts the runs of settling.
@@ -130,6 +151,7 @@ impl Default for Holds {
     fn default() -> Holds {
         Holds {
             state: State::Out,
+            pages: Pages::Good,
             revoked: 0,
             run: 0,
             views: 1,
@@ -154,30 +176,39 @@ impl Holds {
                 self.settle(Some(self.revoked), out);
             }
             (State::Out | State::Joining, Hold::Alone) => self.alone(out),
+            (State::Clearing, Hold::Shared) => self.settle(None, out),
             (State::Out | State::Joining, Hold::Shared) => self.settle(None, out),
             (State::Shared, Hold::Alone) if !is_taken_back => self.alone(out),
             (State::Alone, Hold::Shared) => {
                 out.push(Action::Doubt);
                 self.settle(None, out);
             }
-            (State::Shared | State::Alone | State::Settling(_) | State::Leaving, _) => {}
+            (State::Shared | State::Alone | State::Clearing | State::Settling(_) | State::Leaving, _) => {}
         }
     }
 
     fn alone(&mut self, out: &mut Vec<Action>) {
+        if self.pages == Pages::Old && self.views <= 1 {
+            self.state = State::Clearing;
+            self.run += 1;
+            return out.push(Action::Clear(self.run));
+        }
         self.state = State::Alone;
-        if self.views <= 1 {
-            out.push(Action::Believe);
+        match self.views {
+            0 | 1 => out.push(Action::Believe),
+            _ => self.pages = Pages::Old,
         }
     }
 
     fn settle(&mut self, back: Option<u64>, out: &mut Vec<Action>) {
         self.state = State::Settling(back);
+        self.pages = Pages::Old;
         self.run += 1;
         out.push(Action::Settle(self.run));
     }
 
     fn forget(&mut self, out: &mut Vec<Action>) {
+        self.pages = Pages::Old;
         self.run += 1;
         out.extend([Action::Doubt, Action::Forget(self.run)]);
     }
@@ -187,7 +218,7 @@ impl Holds {
         match self.state {
             // The grant is on its way, and is given back when it is here.
             State::Joining => {}
-            State::Out => self.settle(Some(self.revoked), out),
+            State::Out | State::Clearing => self.settle(Some(self.revoked), out),
             State::Alone => {
                 out.push(Action::Doubt);
                 self.settle(Some(self.revoked), out);
@@ -199,14 +230,20 @@ impl Holds {
     }
 
     fn settled(&mut self, run: u64, out: &mut Vec<Action>) {
-        let State::Settling(back) = self.state else {
-            return;
-        };
         if run != self.run {
             return;
         }
-        self.state = State::Shared;
-        out.extend(back.map(Action::Return));
+        match self.state {
+            State::Settling(back) => {
+                self.state = State::Shared;
+                out.extend(back.map(Action::Return));
+            }
+            State::Clearing => {
+                self.pages = Pages::Good;
+                self.alone(out);
+            }
+            State::Out | State::Joining | State::Alone | State::Shared | State::Leaving => {}
+        }
     }
 
     fn out(&mut self, out: &mut Vec<Action>) {
@@ -235,7 +272,7 @@ impl Holds {
                 out.push(Action::Join(Coming::Fresh));
             }
             State::Leaving => self.is_wanted = true,
-            State::Joining | State::Alone | State::Settling(_) | State::Shared => {}
+            State::Joining | State::Alone | State::Clearing | State::Settling(_) | State::Shared => {}
         }
     }
 
@@ -255,7 +292,7 @@ impl Holds {
         }
         match (before <= 1, views <= 1) {
             (true, false) => self.forget(out),
-            (false, true) => out.push(Action::Believe),
+            (false, true) => self.alone(out),
             (true, true) | (false, false) => {}
         }
     }

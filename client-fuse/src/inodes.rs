@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use baton_types::file::{Attributes, FileKind, Object};
-use baton_types::{Error, Fid, FileName, FilesetId, Kind, Result, Timestamp};
+use baton_types::{Error, Fid, FileName, FilesetId, Kind, Result};
 use parking_lot::{Mutex, RwLock};
 
 use crate::proof::{Proof, Seat};
@@ -69,7 +69,9 @@ struct State {
     /// Counts the beginnings and ends of changes.
     moments: u64,
     believed: Option<Believed>,
-    told: Option<Told>,
+    /// Programs' opens.
+    open: u32,
+    held: Held,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,12 +83,26 @@ struct Believed {
     attributes: Attributes,
 }
 
-/// What the kernel was told last of a file's bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Told {
-    modified: Timestamp,
-    size: u64,
-    data_version: u64,
+/// The pages that the kernel may hold of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Held {
+    /// None: nobody opened it since they were last forgotten.
+    #[default]
+    Nothing,
+    /// Of some version.
+    Unsure,
+    /// Of this version or a later one; nothing of ours was written since.
+    Since(u64),
+}
+
+impl Held {
+    /// Something of ours changes the file: its pages may be of that before the server has taken it, and after it
+    /// was overwritten.
+    fn doubt(&mut self) {
+        if *self != Held::Nothing {
+            *self = Held::Unsure;
+        }
+    }
 }
 
 /// A moment in the life of an inode.
@@ -94,15 +110,6 @@ struct Told {
 pub struct Look {
     moment: u64,
     is_quiet: bool,
-}
-
-/// What the kernel makes of the pages that it holds when it is told attributes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pages {
-    /// It sees by itself whether they are good.
-    Known,
-    /// They are of other bytes, but size and time are as before: it would keep them.
-    Misjudged,
 }
 
 impl Inodes {
@@ -206,6 +213,11 @@ impl Inodes {
         let table = self.table.read();
         let inodes = table.inodes.values().filter(|inode| inode.fid.fileset == fileset);
         inodes.cloned().collect()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<Inode>> {
+        self.table.read().inodes.values().cloned().collect()
     }
 
     /// What the kernel was told that a name leads to.
@@ -355,6 +367,7 @@ impl Inode {
         let mut state = self.state.lock();
         state.changing += 1;
         state.moments += 1;
+        state.held.doubt();
         if state.changing == 1 {
             state.believed = None;
         }
@@ -365,6 +378,7 @@ impl Inode {
         let mut state = self.state.lock();
         state.changing = state.changing.saturating_sub(1);
         state.moments += 1;
+        state.held.doubt();
         let later = |lsn: u64| state.believed.is_none_or(|believed| believed.lsn < lsn);
         match (outcome, stay) {
             (Some((lsn, attributes)), Some(stay)) if later(lsn) => {
@@ -391,23 +405,48 @@ impl Inode {
         believed.map(|believed| believed.attributes)
     }
 
-    /// The kernel is about to be told `attributes`.
-    pub fn telling(&self, attributes: &Attributes) -> Pages {
-        let now = Told {
-            modified: attributes.modified,
-            size: attributes.size,
-            data_version: attributes.data_version,
+    /// A program opened it: the kernel may hold pages of it from now on.
+    pub fn opened(&self) {
+        let mut state = self.state.lock();
+        state.open += 1;
+        if state.held == Held::Nothing {
+            state.held = Held::Unsure;
+        }
+    }
+
+    /// A program closed it. The kernel keeps the pages.
+    pub fn closed(&self) {
+        let mut state = self.state.lock();
+        state.open = state.open.saturating_sub(1);
+    }
+
+    /// The kernel is about to be told to forget all pages. Says whether it may hold any.
+    pub fn forgetting(&self) -> bool {
+        let mut state = self.state.lock();
+        let next = match state.open {
+            0 => Held::Nothing,
+            _ => Held::Unsure,
         };
-        let before = self.state.lock().told.replace(now);
-        match before {
-            Some(before)
-                if self.kind == FileKind::Regular
-                    && before.data_version != now.data_version
-                    && (before.modified, before.size) == (now.modified, now.size) =>
-            {
-                Pages::Misjudged
-            }
-            _ => Pages::Known,
+        std::mem::replace(&mut state.held, next) != Held::Nothing
+    }
+
+    /// Whether all pages that the kernel holds are of `version`, which the file had when it was asked for at `look`,
+    /// or of a later one.
+    pub fn holds_good(&self, look: Look, version: u64) -> bool {
+        let state = self.state.lock();
+        let is_quiet = look.is_quiet && state.moments == look.moment;
+        match state.held {
+            Held::Nothing => true,
+            Held::Unsure => false,
+            Held::Since(dropped) => is_quiet && dropped == version,
+        }
+    }
+
+    /// The kernel has forgotten all pages after the answer to what was asked at `look` said `version`.
+    pub fn dropped(&self, look: Look, version: u64) {
+        let mut state = self.state.lock();
+        if look.is_quiet && state.moments == look.moment {
+            state.held = Held::Since(version);
         }
     }
 }

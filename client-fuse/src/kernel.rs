@@ -25,14 +25,23 @@ const WRITE_BYTES_MAX: u32 = baton_types::limits::FRAME_PAYLOAD_BYTES_MAX;
 const BACKGROUND_MAX: u16 = 64;
 /// `enum fuse_notify_code` of `linux/fuse.h`.
 const NOTIFY_INVALIDATE_INODE: i32 = 2;
+/// As above.
+const NOTIFY_STORE: i32 = 4;
 /// As above; since Linux 6.16.
 const NOTIFY_NEW_EPOCH: i32 = 8;
 
 /// Without these the mount is wrong, so a kernel that lacks one is refused.
-const NEEDED: [(InitFlags, &str); 5] = [
+const NEEDED: [(InitFlags, &str); 6] = [
     (InitFlags::FUSE_POSIX_LOCKS, "locks between mounts"),
     (InitFlags::FUSE_DONT_MASK, "the umask left to us"),
-    (InitFlags::FUSE_AUTO_INVAL_DATA, "pages that go when a file has changed"),
+    (
+        InitFlags::FUSE_AUTO_INVAL_DATA,
+        "pages that are not shown without attributes",
+    ),
+    (
+        InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
+        "mappings of files that are read without pages",
+    ),
     (InitFlags::FUSE_ATOMIC_O_TRUNC, "opening and truncating in one"),
     (InitFlags::FUSE_HANDLE_KILLPRIV_V2, "set-id bits left to us"),
 ];
@@ -48,7 +57,7 @@ const WANTED: [InitFlags; 7] = [
     InitFlags::FUSE_CACHE_SYMLINKS,
 ];
 
-/// Whether the kernel knew what it was told to forget.
+/// Whether the kernel knew the inode of a notice: one that it was told to forget, as a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forgotten {
     /// It did, and does no more.
@@ -122,13 +131,26 @@ impl Kernel {
         self.invalidate(node, -1)
     }
 
+    /// Gives the kernel bytes of a file. They make the file as long as they reach, whatever the kernel was told of its
+    /// size or is just about to be told. Waits for pages that are just being filled.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn store(&self, node: u64, offset: u64, bytes: &[u8]) -> Result<Forgotten> {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let head = [
+            &node.to_ne_bytes()[..],
+            &offset.to_ne_bytes(),
+            &len.to_ne_bytes(),
+            &[0; 4],
+        ]
+        .concat();
+        known(self.notify(NOTIFY_STORE, &[&head, bytes].concat()))
+    }
+
     fn invalidate(&self, node: u64, first: i64) -> Result<Forgotten> {
         let body = [node.to_ne_bytes(), first.to_ne_bytes(), (-1_i64).to_ne_bytes()].concat();
-        match self.notify(NOTIFY_INVALIDATE_INODE, &body) {
-            Ok(()) => Ok(Forgotten::Yes),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Forgotten::Unknown),
-            Err(e) => Err(failed(e)),
-        }
+        known(self.notify(NOTIFY_INVALIDATE_INODE, &body))
     }
 
     /// `struct fuse_out_header`: length, code, a unique number of 0; then the body.
@@ -136,6 +158,15 @@ impl Kernel {
         let len = 16 + u32::try_from(body.len()).unwrap_or(u32::MAX);
         let head = [len.to_ne_bytes(), code.to_ne_bytes(), [0; 4], [0; 4]].concat();
         (&self.device).write_all(&[&head, body].concat())
+    }
+}
+
+/// What the outcome of a notice about an inode says.
+fn known(noticed: io::Result<()>) -> Result<Forgotten> {
+    match noticed {
+        Ok(()) => Ok(Forgotten::Yes),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Forgotten::Unknown),
+        Err(e) => Err(failed(e)),
     }
 }
 

@@ -3,6 +3,7 @@
 //! An operation (`ops/`) finds its inode, enters that one's fileset, asks the server, and answers the kernel under the
 //! pass it was given. None of that waits: what cannot go on is kept with what is to be done then.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 
 use baton_rpc::sessions::{Order, Sessions, Setup, Who};
@@ -14,10 +15,12 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::filesets::{Changing, Fileset, Filesets, Pass};
+use crate::gone::Gone;
 use crate::handles::Handles;
-use crate::inodes::{Inode, Inodes, Pages};
+use crate::inodes::{Inode, Inodes};
 use crate::kernel::Kernel;
 use crate::opens::Opens;
+use crate::pages::Rounds;
 use crate::points::Points;
 use crate::proof::Proof;
 use crate::resolve::{Instance, Instances, Target};
@@ -41,13 +44,18 @@ pub struct Mount {
     /// Where programs work.
     pub filesets: Filesets,
     /// Programs that wait.
-    pub waiting: Waiting,
+    pub waiting: Arc<Waiting>,
     /// Who they are.
     pub threads: Threads,
     pub(crate) points: Points,
+    pub(crate) rounds: Rounds,
+    /// Programs that came to files that were gone.
+    pub(crate) gone: Arc<Gone>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) proof: Arc<Proof>,
     pub(crate) proving: Mutex<()>,
+    /// It has said, or tried to say, all that it had to.
+    pub(crate) is_stopped: AtomicBool,
     instances: Mutex<Option<Instances>>,
     sessions: OnceLock<Arc<Sessions>>,
     kernel: OnceLock<Kernel>,
@@ -74,12 +82,15 @@ impl Mount {
             handles: Handles::default(),
             opens: Opens::default(),
             filesets: Filesets::default(),
-            waiting: Waiting::new(clock.clone()),
+            waiting: Arc::new(Waiting::new(clock.clone())),
             threads: Threads::default(),
             points: Points::default(),
+            rounds: Rounds::default(),
+            gone: Arc::new(Gone::new(clock.clone())),
             clock,
             proof,
             proving: Mutex::new(()),
+            is_stopped: AtomicBool::new(false),
             instances: Mutex::new(None),
             sessions: OnceLock::new(),
             kernel: OnceLock::new(),
@@ -255,6 +266,11 @@ impl Mount {
         }
     }
 
+    /// Whether the thread that asks met a file just now that was gone.
+    pub(crate) fn looks_again(&self, who: &Who) -> bool {
+        self.gone.looks_again(who.pid)
+    }
+
     /// Gives back what [`Mount::cross`] pinned.
     pub(crate) fn unpin(&self, instance: Instance) {
         if self.inodes.unpin(instance) {
@@ -273,24 +289,6 @@ impl Mount {
         drop(instances);
         let fileset = self.filesets.get(seen.target.fileset);
         fileset.unview(self.clock.now(), self, instance);
-    }
-
-    /// Sees to it that the kernel drops pages that it would take for good, and goes on with `then`.
-    pub(crate) fn judge(&self, inode: &Arc<Inode>, pages: Pages, then: impl FnOnce() + Send + 'static) {
-        if pages == Pages::Known {
-            return then();
-        }
-        let (mount, number) = (self.this(), inode.number);
-        // Not here: the kernel may wait for a page that this very thread is to fill.
-        let thread = std::thread::Builder::new().name("pages".to_owned()).spawn(move || {
-            if let Some(Err(error)) = mount.kernel().map(|kernel| kernel.forget_inode(number)) {
-                tracing::error!(%error, number, "the kernel does not forget pages");
-            }
-            then();
-        });
-        if let Err(error) = thread {
-            tracing::error!(%error, "no thread to make the kernel forget pages");
-        }
     }
 
     /// Asks for a change and keeps the books about it: of `about` the answer tells the attributes, of `others` nothing.
@@ -325,6 +323,12 @@ impl Mount {
             done(&mount, pass, outcome.map(|(object, _)| object));
             drop(changing);
         });
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        self.waiting.close();
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | somebody unmounts it | what no server has yet is said; then the mount is gone here too |
 //! | its connection is aborted (by the guard, because it could not prove what it caches) | it is mounted anew at once; the old one says what it has to say and goes |
-//! | the daemon is to end | it is unmounted; where programs still use it, the guard cuts them off |
+//! | the daemon is to end | it is unmounted; where programs still use it, the guard cuts them off, or the daemon itself when its guard is gone |
 //!
 //! Mounting waits for no server: all that is waited for is the kernel's first question.
 
@@ -179,8 +179,10 @@ impl Mounts {
         }
         tracing::warn!(directory = %directory.display(), "programs use it, and are cut off");
         mount.stop(STOP);
-        if let Err(error) = self.guardian.cut_off(mount.minor.load(Ordering::SeqCst)) {
-            tracing::error!(%error, "not cut off");
+        let minor = mount.minor.load(Ordering::SeqCst);
+        if let Err(error) = self.guardian.cut_off(minor) {
+            tracing::warn!(%error, "the guard cuts nobody off: the daemon does it");
+            cut_off(mount, minor);
         }
     }
 
@@ -267,6 +269,17 @@ impl Live {
     fn stop(&self, within: Duration) {
         let served = self.served.lock().clone();
         stop(&*served, within);
+    }
+}
+
+/// What the guard would do.
+fn cut_off(mount: &Live, minor: u32) {
+    if let Err(error) = attach::abort(minor) {
+        tracing::error!(%error, "a connection is not aborted");
+    }
+    mount.served.lock().clone().forget();
+    if let Err(error) = attach::detach(&mount.plan.directory, InUse::Detach) {
+        tracing::error!(%error, "not unmounted");
     }
 }
 

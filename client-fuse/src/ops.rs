@@ -34,6 +34,7 @@ pub use copy_file_range::Piece;
 pub use create::{Created, There};
 pub use fsync::When;
 pub use lock::Range;
+pub(crate) use lookup::object;
 pub use open::Start;
 pub use readdir::{Listing, Row, With};
 pub use rename::Meets;
@@ -146,7 +147,6 @@ impl Mount {
     ) -> Result<Found> {
         let name = name.map(|name| (directory.number, name));
         let inode = self.inodes.tell(directory.instance, object, name)?;
-        inode.telling(&object.attributes);
         Ok(Found {
             number: inode.number,
             generation: object.fid.unique,
@@ -193,7 +193,7 @@ impl Mount {
                         payload: bytes::Bytes::new(),
                     };
                     mount.change(change, move |mount, pass, object| {
-                        made(mount, pass, directory, name, object);
+                        made(mount, pass, directory, name, object.map_err(lookup::no_names));
                     });
                 }),
             );

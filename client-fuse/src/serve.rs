@@ -1,6 +1,7 @@
 //! How a mount begins, and what its daemon asks of it besides what the kernel asks.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use baton_rpc::Locator;
@@ -174,8 +175,25 @@ impl Served for Mount {
         names
     }
 
+    fn forget(&self) {
+        let forgotten = |outcome: Result<()>| {
+            if let Err(error) = outcome {
+                tracing::error!(%error, "the kernel does not forget all that it holds");
+            }
+        };
+        let Some(kernel) = self.kernel() else {
+            return;
+        };
+        forgotten(kernel.forget_names());
+        for inode in self.inodes.all() {
+            forgotten(kernel.forget_inode(inode.number).map(drop));
+        }
+    }
+
     fn stop(&self, within: Duration) -> Result<()> {
-        self.waiting.close();
+        if self.is_stopped.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
         match self.sessions().stop(within) {
             true => Ok(()),
             false => Err(Error::new(Kind::TimedOut, "mount")

@@ -46,6 +46,10 @@ pub trait Served: Send + Sync {
     /// Names of servers that were asked and have not answered for a while.
     fn silent(&self) -> Vec<String>;
 
+    /// Makes the kernel forget all that it holds, as far as it does. For when the connection is aborted: nothing comes
+    /// after it.
+    fn forget(&self);
+
     /// Says everything that no server has yet, and gives back what is held. What the kernel asks afterwards is
     /// refused. The second time it does nothing.
     ///

@@ -106,10 +106,10 @@ impl Events for Told {
 /// When there are no more threads.
 pub fn keep_time(mount: &Arc<Mount>) -> Result<()> {
     let no_thread = |e| baton_types::Error::io("thread", e);
-    let looked_after = mount.clone();
+    let waiting = mount.waiting.clone();
     std::thread::Builder::new()
         .name("waiting".to_owned())
-        .spawn(move || looked_after.waiting.run())
+        .spawn(move || waiting.run())
         .map_err(no_thread)?;
     let weak = Arc::downgrade(mount);
     std::thread::Builder::new()
@@ -222,6 +222,32 @@ impl Mount {
         }
     }
 
+    /// As that, for pages alone: names and attributes are asked for each time.
+    fn clear(&self, fileset: &Arc<Fileset>, run: u64) {
+        let (mount, cleared) = (self.this(), fileset.clone());
+        let thread = std::thread::Builder::new().name("clear".to_owned()).spawn(move || {
+            if mount.forget_pages(cleared.id).is_ok() {
+                cleared.step(mount.clock.now(), &*mount, Event::Settled(run));
+            }
+        });
+        if let Err(error) = thread {
+            tracing::error!(%error, fileset = %fileset.id, "no thread to make the kernel forget pages");
+        }
+    }
+
+    fn forget_pages(&self, id: FilesetId) -> Result<()> {
+        let Some(kernel) = self.kernel() else {
+            return Ok(());
+        };
+        for inode in self.inodes.of(id).into_iter().filter(|inode| inode.forgetting()) {
+            if let Err(error) = kernel.forget_inode(inode.number) {
+                tracing::error!(%error, number = inode.number, "the kernel does not forget pages: nothing is cached");
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     fn forget_all(&self, fileset: &Fileset) {
         let Some(kernel) = self.kernel() else {
             return fileset.forgotten();
@@ -311,6 +337,7 @@ impl Carry for Mount {
         match action {
             Action::Join(coming) => self.join(fileset, coming),
             Action::Forget(run) => self.settle(fileset, run, Words::Nothing),
+            Action::Clear(run) => self.clear(fileset, run),
             Action::Settle(run) => self.settle(fileset, run, Words::Open),
             Action::Return(serial) => self.give_back(fileset, serial),
             Action::Leave => self.leave(fileset),

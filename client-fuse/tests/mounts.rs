@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use baton_client_fuse::attach::{self, InUse, Options};
 use baton_client_fuse::control::Control;
 use baton_client_fuse::guard::{self, Guardian};
+use baton_client_fuse::kernel::Kernel;
 use baton_client_fuse::mounts::{Begun, Mounts, Plan};
 use baton_client_fuse::proof::Proof;
 use baton_client_fuse::served::Served;
@@ -106,7 +107,7 @@ impl Filesystem for OneFile {
 }
 
 /// What the daemon would ask of a mount that has servers.
-struct NoServers;
+struct NoServers(Kernel);
 
 impl Served for NoServers {
     fn fileset_of(&self, node: u64) -> Result<FilesetId> {
@@ -145,6 +146,11 @@ impl Served for NoServers {
         Vec::new()
     }
 
+    fn forget(&self) {
+        self.0.forget_names().unwrap();
+        self.0.forget_inode(FILE.0).unwrap();
+    }
+
     fn stop(&self, _: Duration) -> Result<()> {
         Ok(())
     }
@@ -165,13 +171,14 @@ fn begin(_: &Plan, proof: Arc<Proof>, device: OwnedFd) -> Result<Begun> {
     config.clone_fd = true;
     let session =
         Session::from_fd(OneFile(proof.clone()), device, SessionACL::All, config).map_err(|e| Error::io("FUSE", e))?;
+    let kernel = Kernel::over(&session)?;
     let run = move || {
         session.run().map_err(|e| Error::io("FUSE", e))?;
         proof.forget(root);
         Ok(())
     };
     Ok(Begun {
-        served: Arc::new(NoServers),
+        served: Arc::new(NoServers(kernel)),
         run: Box::new(run),
     })
 }
@@ -415,6 +422,41 @@ async fn killed_daemon_leaves_neither_bytes_nor_mounts() {
     kill_process(guarded.daemon, Signal::KILL).unwrap();
     let status = guarded.guard.await.unwrap();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    assert!(!attach::mounted().unwrap().contains(&directory));
+    assert_eq!(sees(&open, &directory), [CUT_OFF, NO_FILE, NO_FILE]);
+}
+
+/// Says yes to what the daemon says first, and is gone.
+fn guard_that_dies(ours: std::os::unix::net::UnixStream) {
+    let mut line = Line::new(ours);
+    let (note, descriptors) = line.receive::<v1::GuardNote>().unwrap().expect("a mount to watch");
+    assert!(note.what.is_some() && descriptors.len() == 2);
+    line.send(&v1::ClientReply::default(), &[]).unwrap();
+}
+
+#[tokio::test]
+async fn daemon_whose_guard_is_gone_cuts_off_those_who_use_its_mount_and_ends() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path().join("mount");
+    fs::create_dir(&directory).unwrap();
+    attach::list_connections().unwrap();
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "daemon", "--nocapture"]);
+    command.env(DIRECTORY, &directory).stdin(OwnedFd::from(theirs));
+    let mut daemon = command.spawn().unwrap();
+    drop(command);
+    tokio::task::spawn_blocking(move || guard_that_dies(ours))
+        .await
+        .unwrap();
+    while !home.path().join("mount.pid").exists() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let open = File::open(directory.join("file")).unwrap();
+    assert_eq!(sees(&open, &directory), [Ok(()), Ok(()), NO_FILE]);
+    let pid = Pid::from_raw(daemon.id().unwrap().cast_signed()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert!(daemon.wait().await.unwrap().success());
     assert!(!attach::mounted().unwrap().contains(&directory));
     assert_eq!(sees(&open, &directory), [CUT_OFF, NO_FILE, NO_FILE]);
 }

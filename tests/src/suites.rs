@@ -2,6 +2,7 @@
 //!
 //! Each suite works in a directory that one or two mounts of one fileset show, and ends with a line that counts.
 
+mod consistency;
 mod everyday;
 mod pjdfstest;
 mod restarts;
@@ -13,6 +14,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+pub use consistency::{Server, consistency};
 pub use pjdfstest::{Expected, Report};
 pub use restarts::kill_again_and_again;
 pub use stage::Stage;
@@ -37,13 +39,11 @@ pub enum Suite {
     Sqlite,
     /// `fio`, which verifies what it wrote.
     Fio,
-    /// Random operations through all mounts, judged.
-    Consistency,
 }
 
 impl Suite {
     /// All of them.
-    pub const ALL: [(&str, Suite); 9] = [
+    pub const ALL: [(&str, Suite); 8] = [
         ("pjdfstest", Suite::Pjdfstest),
         ("pjdfstest-plain", Suite::PjdfstestPlain),
         ("fsx", Suite::Fsx),
@@ -52,7 +52,6 @@ impl Suite {
         ("archives", Suite::Archives),
         ("sqlite", Suite::Sqlite),
         ("fio", Suite::Fio),
-        ("consistency", Suite::Consistency),
     ];
 
     /// Runs it in the directories of `stage`; says what was counted.
@@ -68,7 +67,6 @@ impl Suite {
             Suite::Archives => everyday::archives(stage),
             Suite::Sqlite => everyday::sqlite(stage),
             Suite::Fio => everyday::fio(stage),
-            Suite::Consistency => everyday::consistency(stage, size),
         }
     }
 }

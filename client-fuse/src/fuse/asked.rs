@@ -103,10 +103,9 @@ pub(super) fn start(flags: OpenFlags) -> Start {
 
 /// Whether a file that is created may be there already.
 pub(super) fn there(flags: i32) -> There {
-    if flags & libc::O_EXCL == 0 {
-        There::Maybe
-    } else {
-        There::No
+    match flags & libc::O_EXCL {
+        0 => There::Maybe(start(OpenFlags(flags))),
+        _ => There::No,
     }
 }
 
@@ -119,9 +118,11 @@ pub(super) fn at(offset: u64, flags: OpenFlags, write_flags: WriteFlags) -> At {
 
 /// When a write is answered.
 pub(super) fn when(flags: OpenFlags) -> When {
-    // After a write through the page cache the kernel asks for `fsync` by itself.
-    let is_durable = flags.0 & libc::O_DIRECT != 0 && flags.0 & libc::O_DSYNC != 0;
-    if is_durable { When::Durable } else { When::Accepted }
+    match (flags.0 & libc::O_DSYNC, flags.0 & libc::O_DIRECT) {
+        (0, _) => When::Accepted,
+        (_, 0) => When::DurablePastPages,
+        (_, _) => When::Durable,
+    }
 }
 
 /// How an extended attribute is set; `None` for flags that nobody knows here.

@@ -168,7 +168,8 @@ pub(super) fn place(reply: ReplyLseek) -> Reply<u64> {
 fn file_flags(opened: &Opened) -> FopenFlags {
     match opened.keeps {
         Keeps::On => FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES,
-        Keeps::Not => FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES,
+        // Each read and write asks the server, and no page is in its way.
+        Keeps::Not => FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES,
     }
 }
 

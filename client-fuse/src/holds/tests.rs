@@ -44,6 +44,7 @@ fn told(action: Action) -> String {
         Action::Believe => "believe".to_owned(),
         Action::Doubt => "doubt".to_owned(),
         Action::Forget(run) => format!("forget, run {run}"),
+        Action::Clear(run) => format!("clear, run {run}"),
         Action::Settle(run) => format!("settle, run {run}"),
         Action::Return(serial) => format!("return {serial}"),
         Action::Leave => "leave".to_owned(),
@@ -104,23 +105,34 @@ fn any_event() -> impl Strategy<Value = Event> {
 
 proptest! {
     /// Whatever comes in whichever order: what is believed is believed alone, under one path, and after no higher
-    /// revocation; and the kernel is made to forget whenever that ends.
+    /// revocation; the kernel is made to forget whenever that ends, and holds no old page when it begins.
     #[test]
     fn prop_belief_is_alone(events in prop::collection::vec(any_event(), 1..60)) {
-        let (mut holds, mut believes) = (Holds::default(), false);
+        let (mut holds, mut believes, mut clearing, mut has_old_pages) = (Holds::default(), false, None, false);
         for (at, event) in events.into_iter().enumerate() {
             let actions = holds.step(at as u64 * 1_000_000, event);
+            if let Event::Settled(run) = event && clearing.take_if(|clear| *clear == run).is_some() {
+                has_old_pages = false;
+            }
             for action in &actions {
                 match action {
-                    Action::Believe => believes = true,
+                    Action::Believe => {
+                        prop_assert!(!has_old_pages, "{event:?}: {actions:?}");
+                        believes = true;
+                    }
+                    Action::Clear(run) => clearing = Some(*run),
                     Action::Doubt => {
-                        believes = false;
+                        (believes, has_old_pages) = (false, true);
                         let forgets = |action: &Action| matches!(action, Action::Forget(_) | Action::Settle(_));
                         prop_assert!(actions.iter().any(forgets), "{event:?}: {actions:?}");
                     }
                     Action::Return(_) => prop_assert!(!believes, "{event:?}: {actions:?}"),
                     _ => {}
                 }
+            }
+            if holds.state() != State::Clearing {
+                clearing = None;
+                has_old_pages |= holds.state().lets_in() && !believes;
             }
             if believes {
                 prop_assert_eq!(holds.state(), State::Alone);

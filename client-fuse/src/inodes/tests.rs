@@ -1,6 +1,6 @@
 //! What the kernel knows of files: names, attributes, and which change was the later one.
 
-use baton_types::Vnode;
+use baton_types::{Timestamp, Vnode};
 
 use super::*;
 
@@ -125,17 +125,41 @@ fn of_two_changes_the_later_one_is_believed_in_whichever_order_they_are_told() {
 }
 
 #[test]
-fn other_bytes_under_the_same_time_and_size_are_noticed() {
+fn pages_are_good_only_while_they_are_known_to_be_of_the_version_that_is_told() {
     let inodes = inodes();
     let inode = inodes
         .tell(Instance::ROOT, &object(5, FileKind::Regular), None)
         .unwrap();
-    assert_eq!(inode.telling(&attributes(FileKind::Regular, 1)), Pages::Known);
-    assert_eq!(inode.telling(&attributes(FileKind::Regular, 1)), Pages::Known);
-    assert_eq!(inode.telling(&attributes(FileKind::Regular, 2)), Pages::Misjudged);
-    let longer = Attributes {
-        size: 11,
-        ..attributes(FileKind::Regular, 3)
-    };
-    assert_eq!(inode.telling(&longer), Pages::Known);
+    let look = inode.look();
+    assert!(inode.holds_good(look, 1), "there are none");
+    inode.opened();
+    assert!(!inode.holds_good(look, 1), "they may be of any version");
+    inode.dropped(look, 1);
+    assert!(inode.holds_good(look, 1));
+    assert!(!inode.holds_good(look, 2), "somebody else wrote");
+    inode.dropped(look, 2);
+    inode.begin();
+    assert!(!inode.holds_good(inode.look(), 2), "it is being written to");
+    inode.end(None, None);
+    assert!(!inode.holds_good(inode.look(), 2), "it was written to");
+    inode.dropped(look, 2);
+    assert!(!inode.holds_good(inode.look(), 2), "they were dropped before that");
+    let later = inode.look();
+    inode.dropped(later, 2);
+    assert!(inode.holds_good(later, 2));
+}
+
+#[test]
+fn pages_outlive_the_last_close_until_they_are_forgotten() {
+    let inodes = inodes();
+    let inode = inodes
+        .tell(Instance::ROOT, &object(5, FileKind::Regular), None)
+        .unwrap();
+    assert!(!inode.forgetting(), "nobody opened it");
+    inode.opened();
+    assert!(inode.forgetting());
+    assert!(inode.forgetting(), "it is open: more may have come");
+    inode.closed();
+    assert!(inode.forgetting());
+    assert!(!inode.forgetting(), "nothing can have come");
 }

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use baton_rpc::sessions::Who;
 use baton_types::call::Request;
-use baton_types::{Error, Kind, Result};
+use baton_types::file::{FileKind, Object, Place};
+use baton_types::{Error, FileName, Kind, Result};
 use bytes::Bytes;
 
-use super::open::tell;
+use super::lookup::{no_names, object};
+use super::open::{Start, tell};
 use super::{Found, Keeps, New, Opened};
 use crate::filesets::{Belief, Pass};
+use crate::gone::TRIES_MAX;
 use crate::inodes::Inode;
 use crate::mount::Mount;
 use crate::opens::Next;
@@ -27,77 +30,159 @@ pub struct Created {
 /// Whether something may stand there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum There {
-    /// It may, and is opened then.
-    Maybe,
+    /// It may, and is opened then, and begins so.
+    Maybe(Start),
     /// It may not (`O_EXCL`).
     No,
+}
+
+/// A file that is to be made, or opened if it is there.
+#[derive(Clone)]
+struct Creating {
+    who: Arc<Who>,
+    new: New,
+    there: There,
+    ask: Ask<Created>,
+    /// How often a file that was there was gone again.
+    tries: u32,
+}
+
+/// A file that is there and held open.
+#[derive(Clone)]
+struct Held {
+    creating: Creating,
+    pass: Pass,
+    directory: Arc<Inode>,
+    name: FileName,
+    object: Object,
 }
 
 impl Mount {
     /// Makes a file and opens it.
     pub fn create(&self, who: &Arc<Who>, new: New, there: There, ask: &Ask<Created>) {
-        let (opener, asked) = (who.clone(), ask.clone());
+        self.create_or_open(Creating {
+            who: who.clone(),
+            new,
+            there,
+            ask: ask.clone(),
+            tries: 0,
+        });
+    }
+
+    fn create_or_open(&self, creating: Creating) {
+        let Creating { who, new, ask, .. } = creating.clone();
         let request = |place, newborn, time| Request::Create { place, newborn, time };
-        self.make(who, new, ask, request, move |mount, pass, directory, name, object| {
-            let object = match object {
-                Ok(object) => object,
-                Err(error) => return asked.answer(Err(not_made(error, there))),
+        self.make(&who, new, &ask, request, move |mount, pass, directory, name, object| {
+            let object = match (object, creating.there) {
+                (Ok(object), _) => object,
+                (Err(error), There::Maybe(start)) if error.kind == Kind::Exists => {
+                    return mount.open_there(creating, pass, directory, name, start);
+                }
+                (Err(error), _) => return creating.ask.answer(Err(error)),
             };
             let fid = object.fid;
             let next = pass.believe(|belief| mount.opens.made(fid, tell(belief)));
-            let finish = {
-                let (mount, pass, asked) = (mount.clone(), pass.clone(), asked.clone());
-                move || {
-                    let make = |belief| mount.created(belief, &opener, &directory, &name, &object);
-                    let mut is_told = false;
-                    pass.answer(&asked, |belief| {
-                        let created = make(belief);
-                        is_told = created.is_ok();
-                        created
-                    });
-                    if !is_told {
-                        mount.closed(fid);
-                    }
-                }
+            let held = Held {
+                creating,
+                pass,
+                directory,
+                name,
+                object,
             };
             match next {
-                Next::Tell => mount.tell_made(pass, fid, finish),
-                Next::Done | Next::Later => finish(),
+                Next::Tell => mount.tell_made(held),
+                Next::Done | Next::Later => mount.tell_created(&held),
             }
         });
     }
 
     /// Others may take the file's name away at once: then its handle is stale, as if it had been opened before that.
-    fn tell_made(&self, _: Pass, fid: baton_types::Fid, finish: impl FnOnce() + Send + 'static) {
-        let mount = self.this();
+    fn tell_made(&self, held: Held) {
+        let (mount, fid) = (self.this(), held.object.fid);
         self.call(&self.own, Request::Open { fid }, Bytes::new(), move |answer| {
             mount.opened_at_server(fid, answer.map(|_| ()));
-            finish();
+            mount.tell_created(&held);
         });
     }
 
-    fn created(
-        &self,
-        belief: Belief,
-        who: &Arc<Who>,
-        directory: &Arc<Inode>,
-        name: &baton_types::FileName,
-        object: &baton_types::file::Object,
-    ) -> Result<Created> {
-        let found = self.found(belief, directory, Some(name), object)?;
-        let inode = self.inodes.get(found.number)?;
-        let opened = Opened {
-            handle: self.handles.insert(inode, who.clone()),
-            keeps: Keeps::of(belief),
+    /// Somebody else made it since the kernel looked. The first time the kernel looks again, and opens that one by the
+    /// rules; the second time it would look no more, and the server's rules have to do.
+    fn open_there(&self, creating: Creating, pass: Pass, directory: Arc<Inode>, name: FileName, start: Start) {
+        let again = || Error::new(Kind::Stale, "name").because("somebody else just made it");
+        if !self.looks_again(&creating.who) || creating.tries == TRIES_MAX {
+            return creating.ask.answer(Err(again()));
+        }
+        let (mount, who) = (self.this(), creating.who.clone());
+        let place = Place {
+            directory: directory.fid,
+            name: name.clone(),
         };
-        Ok(Created { found, opened })
+        self.call(&who, Request::Lookup { place }, Bytes::new(), move |answer| {
+            let object = match object(answer).map_err(no_names) {
+                Ok(object) if object.attributes.kind == FileKind::Regular => object,
+                Ok(_) => return creating.ask.answer(Err(again())),
+                Err(error) if error.kind == Kind::NotFound => return mount.create_again(creating),
+                Err(error) => return creating.ask.answer(Err(error)),
+            };
+            let held = Held {
+                creating,
+                pass: pass.clone(),
+                directory,
+                name,
+                object,
+            };
+            mount.hold(object.fid, &pass, move |mount, outcome| match outcome {
+                Ok(()) => mount.begin_there(held, start),
+                Err(error) if error.kind == Kind::Stale => mount.create_again(held.creating),
+                Err(error) => held.creating.ask.answer(Err(error)),
+            });
+        });
     }
-}
 
-/// Somebody else made it since the kernel looked. `Stale` makes the kernel look again, and open that one by the rules.
-fn not_made(error: Error, there: There) -> Error {
-    match (error.kind, there) {
-        (Kind::Exists, There::Maybe) => Error::new(Kind::Stale, error.on),
-        _ => error,
+    fn create_again(&self, creating: Creating) {
+        let tries = creating.tries + 1;
+        self.create_or_open(Creating { tries, ..creating });
+    }
+
+    fn begin_there(&self, held: Held, start: Start) {
+        match start {
+            Start::AsIs => self.tell_created(&held),
+            Start::Empty => {
+                let fid = held.object.fid;
+                let inode = self.inodes.get(held.directory.instance.node(fid.vnode)).ok();
+                let change = self.emptying(&held.creating.who, &held.pass, fid, inode);
+                self.change(change, move |mount, _, object| match object {
+                    Ok(object) => mount.tell_created(&Held { object, ..held }),
+                    Err(error) => {
+                        mount.closed(fid);
+                        held.creating.ask.answer(Err(error));
+                    }
+                });
+            }
+        }
+    }
+
+    /// Tells the kernel, or closes it again if nobody waits any more.
+    fn tell_created(&self, held: &Held) {
+        let mut is_told = false;
+        held.pass.answer(&held.creating.ask, |belief| {
+            let created = self.created(belief, held);
+            is_told = created.is_ok();
+            created
+        });
+        if !is_told {
+            self.closed(held.object.fid);
+        }
+    }
+
+    fn created(&self, belief: Belief, held: &Held) -> Result<Created> {
+        let found = self.found(belief, &held.directory, Some(&held.name), &held.object)?;
+        let inode = self.inodes.get(found.number)?;
+        let keeps = Keeps::of(belief);
+        let handle = self.handles.insert(inode, held.creating.who.clone(), keeps);
+        Ok(Created {
+            found,
+            opened: Opened { handle, keeps },
+        })
     }
 }

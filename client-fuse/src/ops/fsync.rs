@@ -16,6 +16,8 @@ pub enum When {
     Accepted,
     /// When no crash can take it back (`O_SYNC`, `O_DSYNC`).
     Durable,
+    /// As that, by a handle that the kernel keeps no pages of; by others it asks for `fsync` itself.
+    DurablePastPages,
 }
 
 impl Mount {

@@ -11,15 +11,26 @@ use super::{Keeps, Stat};
 use crate::filesets::Pass;
 use crate::inodes::Inode;
 use crate::mount::{Mount, ROOT};
+use crate::pages::Reading;
 use crate::waiting::Ask;
 
 impl Mount {
-    /// The attributes of the inode with this number.
-    pub fn getattr(&self, who: &Arc<Who>, number: u64, ask: &Ask<Stat>) {
+    /// The attributes of the inode with this number. With a handle the kernel asks before it reads by that through
+    /// its pages, or looks for the file's end.
+    pub fn getattr(&self, who: &Arc<Who>, number: u64, handle: Option<u64>, ask: &Ask<Stat>) {
         let (who, asked) = (who.clone(), ask.clone());
         self.with(number, ask, move |mount, inode, pass| {
-            if !remembered(&inode, &pass, &asked) {
-                mount.ask_attributes(&who, inode, pass, asked);
+            if remembered(&inode, &pass, &asked) {
+                return;
+            }
+            let handle = handle.and_then(|handle| mount.handles.get(handle).ok());
+            match handle.filter(|handle| handle.keeps == Keeps::On && !pass.is_alone()) {
+                Some(handle) => mount.make_good(Reading {
+                    handle,
+                    pass,
+                    ask: asked,
+                }),
+                None => mount.ask_attributes(&who, inode, pass, asked),
             }
         });
         if number == ROOT {
@@ -28,35 +39,31 @@ impl Mount {
     }
 
     fn ask_attributes(&self, who: &Arc<Who>, inode: Arc<Inode>, pass: Pass, ask: Ask<Stat>) {
-        let (mount, look) = (self.this(), inode.look());
+        let look = inode.look();
         self.call(who, Request::Getattr { fid: inode.fid }, Bytes::new(), move |answer| {
             let object = match object(answer) {
                 Ok(object) => object,
                 Err(error) => return ask.answer(Err(error)),
             };
-            let pages = inode.telling(&object.attributes);
-            mount.judge(&inode.clone(), pages, move || {
-                pass.answer(&ask, |belief| {
-                    if let Some(stay) = belief.stay() {
-                        inode.learn(look, stay, &object.attributes);
-                    }
-                    Ok(Stat {
-                        number: inode.number,
-                        attributes: object.attributes,
-                        keeps: Keeps::of(belief),
-                    })
-                });
+            pass.answer(&ask, |belief| {
+                if let Some(stay) = belief.stay() {
+                    inode.learn(look, stay, &object.attributes);
+                }
+                Ok(Stat {
+                    number: inode.number,
+                    attributes: object.attributes,
+                    keeps: Keeps::of(belief),
+                })
             });
         });
     }
 }
 
 /// Answers from memory, if it can.
-fn remembered(inode: &Arc<Inode>, pass: &Pass, ask: &Ask<Stat>) -> bool {
+fn remembered(inode: &Inode, pass: &Pass, ask: &Ask<Stat>) -> bool {
     pass.believe(|belief| {
         let attributes = belief.stay().and_then(|stay| inode.believed(stay));
         if let Some(attributes) = attributes {
-            inode.telling(&attributes);
             ask.answer(Ok(Stat {
                 number: inode.number,
                 attributes,

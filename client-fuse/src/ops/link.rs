@@ -6,6 +6,7 @@ use baton_rpc::sessions::Who;
 use baton_types::call::Request;
 use bytes::Bytes;
 
+use super::lookup::no_names;
 use super::{Entry, Found, Keeps, New, apart, place};
 use crate::mount::{Change, Mount};
 use crate::waiting::Ask;
@@ -17,6 +18,8 @@ impl Mount {
             Ok(file) => file,
             Err(error) => return ask.answer(Err(error)),
         };
+        // The second time the file is kept: what is gone then is the directory.
+        let is_kept = self.looks_again(who);
         let (who, asked) = (who.clone(), ask.clone());
         self.with(new.directory, ask, move |mount, directory, pass| {
             if directory.instance != file.instance {
@@ -40,6 +43,10 @@ impl Mount {
                 payload: Bytes::new(),
             };
             mount.change(change, move |mount, pass, object| {
+                let object = match is_kept {
+                    true => object.map_err(no_names),
+                    false => object,
+                };
                 pass.answer(&asked, |belief| {
                     let found = mount.found(belief, &directory, Some(&name), &object?)?;
                     // Its attributes are taken in whatever was to be forgotten meanwhile.

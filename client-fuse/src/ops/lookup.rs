@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use baton_rpc::sessions::Who;
 use baton_types::call::{Answer, Request};
-use baton_types::file::{FileKind, MountPoint, Object};
+use baton_types::file::{FileKind, MountPoint, Object, Place};
 use baton_types::{Error, Fid, FileName, FilesetId, Kind, Result, Vnode};
 use bytes::Bytes;
 
-use super::{Entry, Found, Keeps, place};
+use super::{Entry, Found, Keeps};
 use crate::filesets::{Belief, Pass};
+use crate::gone::{KEPT, TRIES_MAX};
 use crate::inodes::Inode;
 use crate::mount::{Mount, unexpected};
 use crate::resolve::Instance;
@@ -25,47 +26,65 @@ impl Mount {
         }
         let (who, asked, name) = (who.clone(), ask.clone(), name.to_vec());
         self.with(directory, ask, move |mount, directory, pass| {
-            let place = match place(&directory, &name) {
-                Ok(place) => place,
-                Err(error) => return asked.answer(Err(error)),
-            };
-            let (mount, name) = (mount.clone(), place.name.clone());
-            let calling = mount.clone();
-            calling.call(&who.clone(), Request::Lookup { place }, Bytes::new(), move |answer| {
-                let object = match object(answer) {
-                    Ok(object) => object,
-                    Err(error) if error.kind == Kind::NotFound => return mount.found_nothing(&pass, &asked, error),
-                    Err(error) => return asked.answer(Err(error)),
-                };
-                if object.attributes.kind == FileKind::MountPoint {
-                    return mount.lookup_beyond(
-                        &who,
-                        Beyond {
-                            directory,
-                            name,
-                            pass,
-                            point: object.fid,
-                        },
-                        &asked,
-                    );
-                }
-                mount.tell_entry(pass, directory, name, object, &asked);
-            });
+            match FileName::parse(&name) {
+                Ok(name) => mount.lookup_name(Looking {
+                    who,
+                    directory,
+                    name,
+                    pass,
+                    ask: asked,
+                    tries: 0,
+                }),
+                Err(error) => asked.answer(Err(error)),
+            }
         });
     }
 
-    fn tell_entry(&self, pass: Pass, directory: Arc<Inode>, name: FileName, object: Object, ask: &Ask<Entry>) {
-        let (mount, ask) = (self.this(), ask.clone());
-        let known = self.inodes.get(directory.instance.node(object.fid.vnode)).ok();
-        let tell = move || {
-            pass.answer(&ask, |belief| {
-                Ok(Entry::Found(mount.found(belief, &directory, Some(&name), &object)?))
-            });
+    fn lookup_name(&self, looking: Looking) {
+        let (mount, who) = (self.this(), looking.who.clone());
+        let place = Place {
+            directory: looking.directory.fid,
+            name: looking.name.clone(),
         };
-        match known {
-            Some(inode) => self.judge(&inode.clone(), inode.telling(&object.attributes), tell),
-            None => tell(),
-        }
+        self.call(&who, Request::Lookup { place }, Bytes::new(), move |answer| {
+            let object = match object(answer).map_err(no_names) {
+                Ok(object) => object,
+                Err(error) if error.kind == Kind::NotFound => {
+                    return mount.found_nothing(&looking.pass, &looking.ask, error);
+                }
+                Err(error) => return looking.ask.answer(Err(error)),
+            };
+            match object.attributes.kind {
+                FileKind::MountPoint => mount.lookup_beyond(looking, object.fid),
+                FileKind::Directory => mount.tell_entry(&looking, &object),
+                _ if mount.looks_again(&looking.who) => mount.keep_found(looking, object),
+                _ => mount.tell_entry(&looking, &object),
+            }
+        });
+    }
+
+    fn tell_entry(&self, looking: &Looking, object: &Object) {
+        looking.pass.answer(&looking.ask, |belief| {
+            let name = Some(&looking.name);
+            Ok(Entry::Found(self.found(belief, &looking.directory, name, object)?))
+        });
+    }
+
+    /// Keeps what was found from going away before it can be used, as it did the last time.
+    fn keep_found(&self, mut looking: Looking, object: Object) {
+        let (fid, pass) = (object.fid, looking.pass.clone());
+        self.hold(fid, &pass, move |mount, held| match held {
+            Ok(()) => {
+                mount.tell_entry(&looking, &object);
+                let holder = mount.clone();
+                mount.waiting.later(KEPT, move || holder.closed(fid));
+            }
+            Err(error) if error.kind == Kind::Stale && looking.tries < TRIES_MAX => {
+                looking.tries += 1;
+                mount.lookup_name(looking);
+            }
+            Err(error) => looking.ask.answer(Err(error)),
+        });
     }
 
     fn found_nothing(&self, pass: &Pass, ask: &Ask<Entry>, error: Error) {
@@ -101,7 +120,6 @@ impl Mount {
 
     fn unnamed(&self, instance: Instance, object: &Object) -> Result<Found> {
         let inode = self.inodes.tell(instance, object, None)?;
-        inode.telling(&object.attributes);
         Ok(Found {
             number: inode.number,
             generation: object.fid.unique,
@@ -140,7 +158,25 @@ impl Mount {
     }
 
     /// What is behind a mount point.
-    fn lookup_beyond(&self, who: &Arc<Who>, beyond: Beyond, ask: &Ask<Entry>) {
+    fn lookup_beyond(&self, looking: Looking, point: Fid) {
+        let Looking {
+            who,
+            directory,
+            name,
+            pass,
+            ask,
+            ..
+        } = looking;
+        let beyond = Beyond {
+            directory,
+            name,
+            pass,
+            point,
+        };
+        self.cross_over(&who, beyond, &ask);
+    }
+
+    fn cross_over(&self, who: &Arc<Who>, beyond: Beyond, ask: &Ask<Entry>) {
         if let Some(leads_to) = self.points.get(beyond.point) {
             return self.lookup_there(who, beyond, leads_to, ask);
         }
@@ -192,7 +228,6 @@ impl Mount {
     fn root_entry(&self, belief: Belief, beyond: &Beyond, instance: Instance, root: &Object) -> Result<Entry> {
         let name = (beyond.directory.number, &beyond.name);
         let inode = self.inodes.tell(instance, root, Some(name))?;
-        inode.telling(&root.attributes);
         Ok(Entry::Found(Found {
             number: inode.number,
             generation: root.fid.unique,
@@ -203,6 +238,18 @@ impl Mount {
     }
 }
 
+/// A name that is looked up.
+#[derive(Clone)]
+struct Looking {
+    who: Arc<Who>,
+    directory: Arc<Inode>,
+    name: FileName,
+    pass: Pass,
+    ask: Ask<Entry>,
+    /// How often what was found was gone.
+    tries: u32,
+}
+
 /// A mount point that was found under a name.
 struct Beyond {
     directory: Arc<Inode>,
@@ -211,8 +258,16 @@ struct Beyond {
     point: Fid,
 }
 
+/// A directory that is gone was empty when it went: a name that was looked for in it was not there.
+pub(super) fn no_names(error: Error) -> Error {
+    match error.kind {
+        Kind::Stale => Error::new(Kind::NotFound, "name").because("its directory was removed"),
+        _ => error,
+    }
+}
+
 /// The file that an answer is about.
-pub(super) fn object(answer: Result<(Answer, Bytes)>) -> Result<Object> {
+pub(crate) fn object(answer: Result<(Answer, Bytes)>) -> Result<Object> {
     match answer? {
         (Answer::Object(object), _) => Ok(object),
         (other, _) => Err(unexpected(&other)),

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use baton_rpc::sessions::Who;
-use baton_types::Fid;
 use baton_types::call::Request;
 use baton_types::file::SetAttributes;
+use baton_types::{Fid, Result};
 use bytes::Bytes;
 
 use super::{Keeps, Opened};
@@ -35,21 +35,7 @@ impl Mount {
         self.with(number, ask, move |mount, inode, pass| match start {
             Start::AsIs => mount.open_known(who, inode, pass, asked),
             Start::Empty => {
-                let change = Change {
-                    who: who.clone(),
-                    pass,
-                    about: Some(inode.clone()),
-                    others: Vec::new(),
-                    request: Request::Setattr {
-                        fid: inode.fid,
-                        set: SetAttributes {
-                            size: Some(0),
-                            ..SetAttributes::default()
-                        },
-                        time: mount.sessions().date(inode.fid.fileset),
-                    },
-                    payload: Bytes::new(),
-                };
+                let change = mount.emptying(&who, &pass, inode.fid, Some(inode.clone()));
                 mount.change(change, move |mount, pass, object| match object {
                     Ok(_) => mount.open_known(who, inode, pass, asked),
                     Err(error) => asked.answer(Err(error)),
@@ -58,34 +44,54 @@ impl Mount {
         });
     }
 
+    /// The change that takes all bytes away.
+    pub(super) fn emptying(&self, who: &Arc<Who>, pass: &Pass, fid: Fid, inode: Option<Arc<Inode>>) -> Change {
+        Change {
+            who: who.clone(),
+            pass: pass.clone(),
+            about: inode,
+            others: Vec::new(),
+            request: Request::Setattr {
+                fid,
+                set: SetAttributes {
+                    size: Some(0),
+                    ..SetAttributes::default()
+                },
+                time: self.sessions().date(fid.fileset),
+            },
+            payload: Bytes::new(),
+        }
+    }
+
     fn open_known(&self, who: Arc<Who>, inode: Arc<Inode>, pass: Pass, ask: Ask<Opened>) {
-        let (mount, fid) = (self.this(), inode.fid);
+        let entered = pass.clone();
+        self.hold(inode.fid, &entered, move |mount, held| match held {
+            Ok(()) => mount.opened(&who, &inode, &pass, &ask),
+            Err(error) => ask.answer(Err(error)),
+        });
+    }
+
+    /// Counts an open of a file, and has its server know if others are there. [`Mount::closed`] takes it back.
+    pub(super) fn hold<T>(&self, fid: Fid, pass: &Pass, then: T)
+    where
+        T: FnOnce(&Arc<Mount>, Result<()>) + Clone + Send + 'static,
+    {
+        let mount = self.this();
         let again = {
-            let (who, inode, pass, ask) = (who.clone(), inode.clone(), pass.clone(), ask.clone());
-            move || mount.open_known(who, inode, pass, ask)
+            let (mount, pass, then) = (mount.clone(), pass.clone(), then.clone());
+            move || mount.hold(fid, &pass, then)
         };
         match pass.believe(|belief| self.opens.open(fid, tell(belief), again)) {
-            Next::Done => self.opened(&who, &inode, &pass, &ask),
+            Next::Done => then(&mount, Ok(())),
             Next::Later => {}
-            Next::Tell => {
-                let mount = self.this();
-                self.call(
-                    &self.own,
-                    Request::Open { fid },
-                    Bytes::new(),
-                    move |answer| match answer {
-                        Ok(_) => {
-                            mount.opened_at_server(fid, Ok(()));
-                            mount.opened(&who, &inode, &pass, &ask);
-                        }
-                        Err(error) => {
-                            mount.opens.close(fid);
-                            mount.opened_at_server(fid, Err(error.clone()));
-                            ask.answer(Err(error));
-                        }
-                    },
-                );
-            }
+            Next::Tell => self.call(&self.own, Request::Open { fid }, Bytes::new(), move |answer| {
+                let told = answer.map(|_| ());
+                if told.is_err() {
+                    mount.opens.close(fid);
+                }
+                mount.opened_at_server(fid, told.clone());
+                then(&mount, told);
+            }),
         }
     }
 
@@ -95,7 +101,7 @@ impl Mount {
         pass.answer(ask, |belief| {
             is_told = true;
             Ok(Opened {
-                handle: self.handles.insert(inode.clone(), who.clone()),
+                handle: self.handles.insert(inode.clone(), who.clone(), Keeps::of(belief)),
                 keeps: Keeps::of(belief),
             })
         });
@@ -117,7 +123,7 @@ impl Mount {
         self.with(number, ask, move |mount, inode, pass| {
             pass.answer(&asked, |belief| {
                 Ok(Opened {
-                    handle: mount.handles.insert(inode, who),
+                    handle: mount.handles.insert(inode, who, Keeps::of(belief)),
                     keeps: Keeps::of(belief),
                 })
             });

@@ -7,6 +7,7 @@ use baton_types::call::{Keep, Onto, Request};
 use baton_types::file::FileKind;
 use bytes::Bytes;
 
+use super::lookup::no_names;
 use super::{apart, place};
 use crate::inodes::Exchange;
 use crate::mount::{Change, Mount};
@@ -85,7 +86,7 @@ impl Mount {
                         .inodes
                         .rename((from.number, source), (into.number, target), exchange);
                 }
-                asked.answer(object.map(|_| ()));
+                asked.answer(object.map(|_| ()).map_err(no_names));
             });
         });
     }

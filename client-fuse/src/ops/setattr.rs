@@ -36,7 +36,6 @@ impl Mount {
             mount.change(change, move |_, _, object| {
                 asked.answer_with(|| {
                     let object = object?;
-                    inode.telling(&object.attributes);
                     // Not kept: the kernel takes this answer in whatever it was told to forget meanwhile.
                     Ok(Stat {
                         number: inode.number,

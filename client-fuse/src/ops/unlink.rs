@@ -7,6 +7,7 @@ use baton_types::FileName;
 use baton_types::call::{Keep, Request};
 use bytes::Bytes;
 
+use super::lookup::no_names;
 use super::place;
 use crate::inodes::Inode;
 use crate::mount::{Change, Mount};
@@ -49,7 +50,7 @@ impl Mount {
                         mount.close_at_server(object.fid);
                     }
                 }
-                asked.answer(object.map(|_| ()));
+                asked.answer(object.map(|_| ()).map_err(no_names));
             });
         });
     }
@@ -79,7 +80,7 @@ impl Mount {
                 if object.is_ok() {
                     mount.inodes.unname(directory.number, &name);
                 }
-                asked.answer(object.map(|_| ()));
+                asked.answer(object.map(|_| ()).map_err(no_names));
             });
         });
     }

@@ -3,6 +3,7 @@
 use baton_types::call::{At, Request};
 use bytes::Bytes;
 
+use super::Keeps;
 use super::fsync::When;
 use crate::mount::{Change, Mount};
 use crate::waiting::Ask;
@@ -17,6 +18,10 @@ impl Mount {
         {
             Ok(handle) => handle,
             Err(error) => return ask.answer(Err(error)),
+        };
+        let when = match (when, handle.keeps) {
+            (When::DurablePastPages, Keeps::On) => When::Accepted,
+            (when, _) => when,
         };
         let (asked, len) = (ask.clone(), bytes.len() as u32);
         let fileset = handle.inode.fid.fileset;
@@ -40,7 +45,7 @@ impl Mount {
             mount.change(change, move |mount, pass, object| match (object, when) {
                 (Err(error), _) => asked.answer(Err(error)),
                 (Ok(_), When::Accepted) => asked.answer(Ok(len)),
-                (Ok(_), When::Durable) => {
+                (Ok(_), When::Durable | When::DurablePastPages) => {
                     mount.make_durable(&pass, move |durable| asked.answer(durable.map(|()| len)));
                 }
             });

@@ -6,7 +6,6 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 
 use super::{Stage, program, tree};
-use crate::consistency::{Plan, run};
 
 fn text(path: &Path) -> Result<&str> {
     path.to_str()
@@ -164,23 +163,4 @@ pub fn fio(stage: &Stage) -> Result<String> {
         program(stage.first(), &words)?;
     }
     Ok("4 jobs of 32 MiB, every block verified".to_owned())
-}
-
-/// All mounts at once.
-pub fn consistency(stage: &Stage, operations: u64) -> Result<String> {
-    let directories: Vec<_> = stage.directories.iter().map(|root| root.join("consistency")).collect();
-    fs::create_dir(&directories[0])?;
-    let seed = rand::random();
-    println!("seed {seed}");
-    let plan = Plan {
-        directories,
-        threads: 2,
-        operations,
-        seed,
-    };
-    let verdict = run(&plan)?;
-    Ok(format!(
-        "{} operations on {} objects, 0 violations",
-        verdict.operations, verdict.objects
-    ))
 }

@@ -12,6 +12,8 @@ use crate::cell::{Builder, Cell, Role, Trust};
 pub struct Stage {
     /// The cell.
     pub cell: Cell,
+    /// The root of the cell, as each mount shows it.
+    roots: Vec<PathBuf>,
     /// The fileset's root, as each mount shows it.
     pub directories: Vec<PathBuf>,
 }
@@ -42,13 +44,7 @@ impl Stage {
                     .await?,
             );
         }
-        let words = ["create", "-ftname", FILESET, "-server", "fs1", "-aggregate", "lfs01"];
-        cell.fts(&words)?.done()?;
-        let place = roots.first().context("a stage needs a mount")?.join(FILESET);
-        let place = place.to_str().context("the directory's name is no text")?;
-        let seat = cell.seat("client1", cell.administrator_name());
-        seat.fts(&["crmount", "-dir", place, "-fileset", FILESET])?.done()?;
-        std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o1777))?;
+        make(&cell, &roots, FILESET)?;
         if trust == Trust::Users {
             for client in cell.named(Role::Client) {
                 let principal = format!("hosts/{client}");
@@ -57,7 +53,20 @@ impl Stage {
             }
         }
         let directories = roots.iter().map(|root| root.join(FILESET)).collect();
-        Ok(Stage { cell, directories })
+        Ok(Stage {
+            cell,
+            roots,
+            directories,
+        })
+    }
+
+    /// Another fileset, as each mount shows it: so far the first one is alone in it.
+    ///
+    /// # Errors
+    /// What a command said that failed.
+    pub fn another(&self, name: &str) -> Result<Vec<PathBuf>> {
+        make(&self.cell, &self.roots, name)?;
+        Ok(self.roots.iter().map(|root| root.join(name)).collect())
     }
 
     /// The directory at the first mount.
@@ -69,4 +78,16 @@ impl Stage {
     pub fn last(&self) -> &PathBuf {
         &self.directories[self.directories.len() - 1]
     }
+}
+
+/// A fileset with a mount point of its name in the root of the cell, where everybody may write.
+fn make(cell: &Cell, roots: &[PathBuf], name: &str) -> Result<()> {
+    let words = ["create", "-ftname", name, "-server", "fs1", "-aggregate", "lfs01"];
+    cell.fts(&words)?.done()?;
+    let place = roots.first().context("a stage needs a mount")?.join(name);
+    let place = place.to_str().context("the directory's name is no text")?;
+    let seat = cell.seat("client1", cell.administrator_name());
+    seat.fts(&["crmount", "-dir", place, "-fileset", name])?.done()?;
+    std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o1777))?;
+    Ok(())
 }

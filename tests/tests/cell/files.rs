@@ -1,10 +1,22 @@
 //! Files in mounted cells: what one mount writes another sees, and a server may be killed.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use baton_tests::cell::{Builder, Trust};
-use baton_tests::suites::{Stage, Suite, kill_again_and_again};
+use baton_tests::suites::{Server, Stage, Suite, consistency, kill_again_and_again};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Of all mounts together: as many as take about a minute on two processors.
+const OPERATIONS: u64 = 40_000;
+/// The same while the server dies.
+const OPERATIONS_KILLED: u64 = 4_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_mount_writes_the_other_reads() -> Result<()> {
@@ -34,5 +46,131 @@ async fn programs_do_not_notice_that_the_server_was_killed() -> Result<()> {
 async fn a_database_is_kept_by_two_mounts() -> Result<()> {
     let stage = Stage::set(Builder::default(), 2, Trust::UsersAndRoot).await?;
     let stage = tokio::task::spawn_blocking(move || Suite::Sqlite.run(&stage, 0).map(|_| stage)).await??;
+    stage.cell.down()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_through_three_mounts_are_explained_by_one_order() -> Result<()> {
+    let mut stage = Stage::set(Builder::default(), 3, Trust::UsersAndRoot).await?;
+    consistency(&mut stage, OPERATIONS, 1, Server::Lives).await?;
+    stage.cell.down()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_through_two_mounts_are_explained_by_one_order_when_the_server_is_killed() -> Result<()> {
+    let mut stage = Stage::set(Builder::default(), 2, Trust::UsersAndRoot).await?;
+    consistency(&mut stage, OPERATIONS_KILLED, 2, Server::Dies).await?;
+    stage.cell.down()
+}
+
+/// Replaced so often while another mount looks at it.
+const REPLACED: u64 = 1_000;
+
+/// Puts one file after the other under a name.
+fn replace(directory: &Path) -> Result<()> {
+    for number in 0..REPLACED {
+        let next = directory.join("next");
+        fs::write(&next, number.to_le_bytes())?;
+        fs::rename(&next, directory.join("name"))?;
+    }
+    Ok(())
+}
+
+/// Uses a name by every call that takes a path and that another mount may cross.
+fn use_name(name: &Path) -> Result<()> {
+    let mut bytes = [0; 8];
+    File::open(name).context("open")?.read_exact_at(&mut bytes, 0)?;
+    fs::metadata(name).context("stat")?;
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(name)
+        .context("open or create")?;
+    fs::set_permissions(name, fs::metadata(name).context("stat")?.permissions()).context("chmod")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_is_replaced_all_the_time_always_leads_to_a_file() -> Result<()> {
+    let stage = Stage::set(Builder::default(), 2, Trust::UsersAndRoot).await?;
+    fs::write(stage.first().join("name"), [0; 8])?;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let users: Vec<_> = (0..2)
+        .map(|_| {
+            let (name, is_over) = (stage.first().join("name"), is_over.clone());
+            thread::spawn(move || -> Result<()> {
+                while !is_over.load(Ordering::Relaxed) {
+                    use_name(&name)?;
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    let directory = stage.last().clone();
+    let replaced = tokio::task::spawn_blocking(move || replace(&directory)).await?;
+    is_over.store(true, Ordering::Relaxed);
+    for user in users {
+        user.join().map_err(|_| anyhow::anyhow!("a user panicked"))??;
+    }
+    replaced?;
+    stage.cell.down()
+}
+
+/// The first byte of a file, by way of the kernel's pages, about which nobody is asked while they are there.
+fn first_by_pages(file: &File) -> Option<u8> {
+    let sent = tempfile::NamedTempFile::new().ok()?;
+    rustix::fs::sendfile(sent.as_file(), file, Some(&mut 0), 1).ok()?;
+    fs::read(sent.path()).ok()?.first().copied()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_before_are_forgotten_by_who_is_alone_again() -> Result<()> {
+    let mut stage = Stage::set(Builder::default(), 2, Trust::UsersAndRoot).await?;
+    let (one, other) = (stage.first().join("f"), stage.last().join("f"));
+    fs::write(&one, b"1")?;
+    ensure!(fs::read(&other)? == b"1");
+    // Opened among others, and its page is in the kernel all the same.
+    let file = File::open(&one)?;
+    ensure!(first_by_pages(&file) == Some(b'1'));
+    fs::write(&other, b"2")?;
+    stage.cell.terminate("client2")?;
+    stage
+        .cell
+        .wait("the page is forgotten", async || {
+            (first_by_pages(&file)? == b'2').then_some(())
+        })
+        .await?;
+    stage.cell.down()
+}
+
+fn log_has(log: &PathBuf, text: &str) -> bool {
+    fs::read_to_string(log).is_ok_and(|log| log.contains(text))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_waits_can_be_killed_while_its_mount_ends() -> Result<()> {
+    let mut stage = Stage::set(Builder::default(), 1, Trust::UsersAndRoot).await?;
+    // What the mount has to say before it ends.
+    fs::write(stage.first().join("f"), b"not durable yet")?;
+    stage.cell.stop("fs1")?;
+    let mut waits = Command::new("stat")
+        .arg(stage.first().join("a-name-nobody-asked-for"))
+        .spawn()?;
+    let daemon = stage.cell.process("client1").context("it runs")?.pid();
+    kill_process(Pid::from_raw(daemon.cast_signed()).context("a process")?, Signal::TERM)?;
+    let log = stage.cell.places().log("client1");
+    stage
+        .cell
+        .wait("the mount ends", async || log_has(&log, "are cut off").then_some(()))
+        .await?;
+    waits.kill()?;
+    tokio::task::spawn_blocking(move || waits.wait()).await??;
+    ensure!(
+        !log_has(&log, "ended before it had said all"),
+        "it was the end of the mount that ended the program"
+    );
+    stage.cell.cont("fs1")?;
+    stage.cell.ended("client1")?;
     stage.cell.down()
 }

@@ -2,19 +2,25 @@
 
 use anyhow::{Context, Result, bail};
 use baton_tests::cell::{Builder, Trust};
-use baton_tests::suites::{Stage, Suite, kill_again_and_again};
+use baton_tests::suites::{Server, Stage, Suite, consistency, kill_again_and_again};
 use clap::Args;
 
 /// Which suites.
 #[derive(Args)]
 #[command(after_help = "Example:\n  cargo xtask suite fsx --size 100000")]
 pub struct Arguments {
-    /// By name, `restarts` among them; all but that unless given.
+    /// By name, `consistency` and `restarts` among them; all but these unless given.
     #[arg(value_name = "SUITE")]
     names: Vec<String>,
     /// Operations, where a suite counts them.
     #[arg(long, default_value_t = 10_000)]
     size: u64,
+    /// Kill the file server again and again, where a suite goes on then: `consistency`.
+    #[arg(long)]
+    kill: bool,
+    /// Decides what is done, where a suite draws it: `consistency`; drawn unless given.
+    #[arg(long)]
+    seed: Option<u64>,
     /// Mounts that share the fileset.
     #[arg(long, default_value_t = 2)]
     mounts: usize,
@@ -24,6 +30,9 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments) -> Result<()> {
     if arguments.names == ["restarts"] {
         return restarts(arguments).await;
+    }
+    if arguments.names == ["consistency"] {
+        return judged(arguments).await;
     }
     let mut failed = Vec::new();
     for (name, suite) in chosen(&arguments.names)? {
@@ -56,6 +65,24 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
     match failed.as_slice() {
         [] => Ok(()),
         failed => bail!("not as it should be: {}", failed.join(", ")),
+    }
+}
+
+/// All mounts at once, judged.
+async fn judged(arguments: &Arguments) -> Result<()> {
+    let mut stage = Stage::set(Builder::default(), arguments.mounts, Trust::UsersAndRoot).await?;
+    let seed = arguments.seed.unwrap_or_else(rand::random);
+    let server = match arguments.kill {
+        true => Server::Dies,
+        false => Server::Lives,
+    };
+    println!("seed {seed}");
+    match consistency(&mut stage, arguments.size, seed, server).await {
+        Ok(counted) => {
+            println!("consistency: {counted}");
+            stage.cell.down()
+        }
+        Err(error) => Err(error.context(stage.cell.log_ends())),
     }
 }
 
