@@ -11,9 +11,11 @@
 mod census;
 mod fileset;
 mod filesets;
+mod reclaim;
 mod running;
 mod seal;
 mod sessions;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 
@@ -35,8 +37,10 @@ use crate::recover::{Chain, Replayed, recover};
 pub use census::Census;
 pub(crate) use fileset::FilesetCell;
 pub use fileset::{Done, Fileset, Need};
+pub use reclaim::Reclaimed;
 pub use running::Running;
 pub use sessions::{RANGE_VNODES, SessionState};
+pub use snapshots::{Namesake, SnapshotInfo};
 
 /// An aggregate whose label was read.
 pub struct Opened {

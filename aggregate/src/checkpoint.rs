@@ -3,7 +3,7 @@
 //! | step | what | cut here |
 //! |---|---|---|
 //! | 1 | freeze: at one lsn, all active layers become frozen ones | nothing is written |
-//! | 2 | merge each fileset's frozen layers into new nodes | new nodes, which nothing refers to |
+//! | 2 | merge each fileset's frozen layers into new nodes, snapshot by snapshot | new nodes, which nothing refers to |
 //! | 3 | merge the system's, then what the space tree has to say; write the pending frees | the same |
 //! | 4 | the log durable up to the freeze; flush; write the root, flush, look | the old root and its log are whole |
 //! | 5 | swap the trees, drop the frozen layers, promote frees, release the log up to the root before | |
@@ -11,6 +11,7 @@
 //! One generation stays behind: if the newest root rots, the one before it and its log have lost nothing. A checkpoint
 //! that fails leaves the frozen layers where they are, and the next one merges them too.
 
+mod filesets;
 mod freeze;
 mod sink;
 
@@ -19,7 +20,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use baton_types::{Epoch, Kind, Result};
-use bytes::Bytes;
 
 use crate::engine::Engine;
 use crate::format::{
@@ -29,6 +29,7 @@ use crate::log::{Start, Writer};
 use crate::space::Inherited;
 use crate::transaction::Run;
 use crate::tree::{Layer, TreeId, build, merge};
+use filesets::Merged;
 use freeze::Frozen;
 use sink::NodeSink;
 
@@ -66,7 +67,7 @@ struct Stamp {
 
 /// What the merges came to.
 struct Trees {
-    filesets: Vec<Option<Pointer>>,
+    filesets: Vec<Merged>,
     system: Option<Pointer>,
     space: Option<Pointer>,
     space_layers: usize,
@@ -99,6 +100,7 @@ impl Engine {
         // The root counts; what it freed may be used again.
         self.release(&mut checkpoints)
             .inspect_err(|error| self.log.fail(error))?;
+        self.rooted.store(frozen.lsn.0, Ordering::Release);
         self.generation.store(checkpoints.generation, Ordering::Release);
         self.recount();
         Ok(())
@@ -139,17 +141,7 @@ impl Engine {
         checkpoints: &mut Checkpoints,
         sink: &mut NodeSink<'_>,
     ) -> Result<Trees> {
-        let mut derived = Layer::new();
-        let mut filesets = Vec::new();
-        for fileset in &frozen.filesets {
-            let before = fileset.fileset.state.lock().tree.root;
-            let root = self.merge(before, &fileset.layers, fileset.fileset.id.0, stamp, sink)?;
-            let pointer = root.map(|root| Bytes::copy_from_slice(&root.encode()));
-            derived.insert(Key::fileset_tree(fileset.fileset.id), pointer, stamp.lsn);
-            let usage = Some(fileset.usage.encode().into());
-            derived.insert(Key::fileset_usage(fileset.fileset.id), usage, stamp.lsn);
-            filesets.push(root);
-        }
+        let (filesets, derived) = self.merge_filesets(frozen, stamp, sink)?;
         let before = self.system.lock().root;
         let layers: Vec<_> = frozen.system.iter().cloned().chain([Arc::new(derived)]).collect();
         let system = self.merge(before, &layers, SYSTEM, stamp, sink)?;
@@ -280,12 +272,15 @@ impl Engine {
     }
 
     fn swap(&self, frozen: &Frozen, trees: &Trees) {
-        for (fileset, root) in frozen.filesets.iter().zip(&trees.filesets) {
+        let last = frozen.lsn;
+        for (fileset, merged) in frozen.filesets.iter().zip(&trees.filesets) {
             let mut state = fileset.fileset.state.lock();
-            state.tree.merged(fileset.layers.len(), *root);
+            state.tree.merged(fileset.layers.len(), merged.root, last);
+            state.snapshots.roots.extend(merged.snapshots.iter().copied());
+            state.snapshots.frozen.drain(..fileset.dead.len());
         }
-        self.system.lock().merged(frozen.system.len(), trees.system);
-        self.space.lock().tree.merged(trees.space_layers, trees.space);
+        self.system.lock().merged(frozen.system.len(), trees.system, last);
+        self.space.lock().tree.merged(trees.space_layers, trees.space, last);
     }
 
     /// Frees that waited long enough: their blocks may be taken again.

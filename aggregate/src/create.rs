@@ -63,7 +63,7 @@ pub fn check(device: &dyn Device, plan: &Plan) -> Result<Label> {
             name: plan.name.clone(),
             geometry,
             created: plan.created,
-            features: Features::default(),
+            features: Features::KNOWN,
         }),
     }
 }

@@ -59,6 +59,10 @@ pub(crate) struct Engine {
     pub changed: Mutex<Vec<Arc<FilesetCell>>>,
     /// Of the newest root that counts.
     pub generation: AtomicU64,
+    /// The last record that the trees of that root have.
+    pub rooted: AtomicU64,
+    /// Something may have space to give back.
+    pub has_garbage: AtomicBool,
     /// True while threads commit and make checkpoints; else whoever waits does it himself.
     pub has_threads: AtomicBool,
 }

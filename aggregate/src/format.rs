@@ -30,9 +30,10 @@ pub use bitmap::Bitmap;
 pub use checksum::Checksum;
 pub use geometry::{Geometry, RootPlace};
 pub use item::{
-    ClientState, EXTENT_BIRTH_AT, EXTENT_BLOCKS_MAX, Extent, FileKind, FilesetEntry, FilesetHeader, FilesetKind,
-    FilesetUsage, HashKey, MODE_TYPE, MountPoint, NAME_HASH_FIRST, NameEntry, Orphan, Pending, SegmentPhase,
-    SegmentState, SessionHeader, VnodeRange, XattrEntry, decode_holders, encode_holders, name_hash,
+    ClientState, DeadChunk, EXTENT_BIRTH_AT, EXTENT_BLOCKS_MAX, Extent, FileKind, FilesetEntry, FilesetHeader,
+    FilesetKind, FilesetUsage, HashKey, MODE_TYPE, MountPoint, NAME_HASH_FIRST, NameEntry, Orphan, Pending,
+    SegmentPhase, SegmentState, SessionHeader, Snapshot, VnodeRange, XattrEntry, decode_holders, encode_holders,
+    name_hash,
 };
 pub use key::{KEY_BYTES, Key, KeyKind, PIECES_MAX};
 pub use label::{Features, Label};

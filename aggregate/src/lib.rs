@@ -17,6 +17,7 @@ pub mod nodes;
 mod recover;
 pub mod salvage;
 mod session;
+mod snapshot;
 mod space;
 pub mod transaction;
 pub mod tree;

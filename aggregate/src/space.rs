@@ -449,7 +449,7 @@ impl Space {
 }
 
 /// Runs, cut where one segment ends and the next begins.
-fn split_by_segment(geometry: &Geometry, runs: &Runs) -> Vec<Run> {
+pub(crate) fn split_by_segment(geometry: &Geometry, runs: &Runs) -> Vec<Run> {
     let mut split = Vec::new();
     for run in runs.iter() {
         let (mut block, end) = (run.block.0, run.block.0 + u64::from(run.count));

@@ -234,7 +234,7 @@ fn make_on_disk(export: &Export, entry: &Fileset, operation: &Operation) -> Resu
         quota_files: 0,
         newest_snapshot: Lsn(0),
         origin: 0,
-        dead_list: 0,
+        snapshots_taken: 0,
         version: 0,
     });
     if header.kind != FilesetKind::ReadWrite {

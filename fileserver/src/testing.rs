@@ -64,7 +64,7 @@ pub(crate) fn make_fileset(aggregate: &Aggregate, id: u64, name: &str) -> Filese
         quota_files: 0,
         newest_snapshot: Lsn(0),
         origin: 0,
-        dead_list: 0,
+        snapshots_taken: 0,
         version: 0,
     };
     let birth = Birth { mode: 0o755, acl: &[] };

@@ -3,14 +3,15 @@
 //! A test asks for it between two operations, while no checkpoint is being made. It reads everything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use baton_types::{Error, FilesetId, Kind, Result};
 
-use super::Aggregate;
+use super::{Aggregate, Fileset, FilesetCell};
 use crate::engine::Engine;
-use crate::format::{Extent, Key, KeyKind, Pointer};
+use crate::format::{DeadChunk, Extent, Key, KeyKind, Lsn, Pointer};
+use crate::snapshot::{self, Span};
 use crate::space::census::Standing;
-use crate::tree::View;
 
 /// How many blocks are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Census {
     pub nodes: u64,
     /// Data of files.
     pub data: u64,
+    /// Of deleted snapshots alone: to be given back.
+    pub dead: u64,
     /// Freed, and not to be taken yet.
     pub pending: u64,
     /// Nodes of the lists of pending frees.
@@ -36,8 +39,19 @@ pub struct Census {
 enum Use {
     Node,
     Data,
+    Dead,
     Pending,
     List,
+}
+
+/// Which of the snapshots of a fileset have a block: from one to another, the fileset itself being the last of all.
+#[derive(Debug)]
+struct Held {
+    what: Use,
+    birth: Lsn,
+    first: usize,
+    last: usize,
+    is_dead: bool,
 }
 
 #[derive(Default)]
@@ -69,33 +83,10 @@ impl Aggregate {
 }
 
 impl Engine {
-    fn census(&self) -> Result<Census> {
+    fn census(self: &Arc<Engine>) -> Result<Census> {
         let mut uses = Uses::default();
         for id in self.fileset_ids()? {
-            let cell = self.fileset(id)?;
-            let root = cell.state.lock().tree.root;
-            self.add_nodes(root, &format!("fileset {id}"), &mut uses)?;
-            let extents = self.retrying(|pinned| {
-                let state = cell.state.lock();
-                let view: View<'_> = state.tree.view(&self.nodes, pinned);
-                let items = view.scan(Key::FIRST, Key::LAST);
-                let mut extents = Vec::new();
-                for item in items {
-                    let (key, value) = item?;
-                    if key.kind == KeyKind::Extent {
-                        extents.push((key, Extent::decode(&value)?));
-                    }
-                }
-                Ok(extents)
-            })?;
-            for (key, extent) in extents {
-                uses.add(
-                    extent.block.0,
-                    extent.count.into(),
-                    Use::Data,
-                    &format!("fileset {id}, {key:?}"),
-                )?;
-            }
+            self.add_fileset(id, &mut uses)?;
         }
         let system = self.system.lock().root;
         self.add_nodes(system, "the system tree", &mut uses)?;
@@ -114,6 +105,143 @@ impl Engine {
         self.compare(uses)
     }
 
+    /// The blocks of a fileset and its snapshots: each is of adjacent ones, from the first that is not older than the
+    /// block; what the fileset itself has no more is listed as dead, with just those that have it.
+    fn add_fileset(self: &Arc<Engine>, id: FilesetId, uses: &mut Uses) -> Result<()> {
+        let cell = self.fileset(id)?;
+        let mut line: Vec<(Lsn, u32)> = Vec::new();
+        let mut held: BTreeMap<u64, Held> = BTreeMap::new();
+        let kept = cell.state.lock().snapshots.line.clone();
+        line.extend(kept.iter().map(|(at, snapshot)| (at, snapshot.serial)));
+        let live = line.len();
+        for index in 0..=live {
+            let at = line.get(index).map(|(at, _)| *at);
+            for (block, (what, birth)) in self.blocks_at(&cell, at)? {
+                let before = index.checked_sub(1).map_or(Lsn(0), |before| line[before].0);
+                match held.get_mut(&block) {
+                    None if birth > before && at.is_none_or(|at| birth <= at) => {
+                        let (first, last, is_dead) = (index, index, false);
+                        held.insert(
+                            block,
+                            Held {
+                                what,
+                                birth,
+                                first,
+                                last,
+                                is_dead,
+                            },
+                        );
+                    }
+                    Some(found) if found.last + 1 == index && (found.what, found.birth) == (what, birth) => {
+                        found.last = index;
+                    }
+                    found => {
+                        let reason = format!("block {block} of {id}, {what:?} born at {birth}, at {at:?}: {found:?}");
+                        return Err(broken(reason));
+                    }
+                }
+            }
+        }
+        for (span, block) in self.dead_of(&cell)? {
+            let first = line.partition_point(|(_, serial)| *serial < span.first);
+            let end = line.partition_point(|(at, _)| *at <= span.last);
+            match held.get_mut(&block) {
+                None if first >= end => uses.add(block, 1, Use::Dead, &format!("fileset {id}"))?,
+                Some(found) if (found.first, found.last + 1, found.is_dead) == (first, end, false) => {
+                    found.is_dead = true;
+                }
+                found => {
+                    let reason = format!("block {block} of {id} is dead, {span:?}, of {first} to {end}: {found:?}");
+                    return Err(broken(reason));
+                }
+            }
+        }
+        for (block, found) in held {
+            if found.is_dead != (found.last < live) {
+                return Err(broken(format!("block {block} of {id}, of {live} snapshots: {found:?}")));
+            }
+            uses.add(block, 1, found.what, &format!("fileset {id}"))?;
+        }
+        Ok(())
+    }
+
+    /// The blocks of a fileset now, or at a snapshot, with their births.
+    fn blocks_at(self: &Arc<Engine>, cell: &Arc<FilesetCell>, at: Option<Lsn>) -> Result<BTreeMap<u64, (Use, Lsn)>> {
+        let fileset = Fileset::new(self.clone(), cell.clone());
+        let fileset = match at {
+            Some(at) => fileset.at(at)?,
+            None => fileset,
+        };
+        let (root, extents) = fileset.read(|view| {
+            let mut extents = Vec::new();
+            for item in view.scan(Key::FIRST, Key::LAST) {
+                let (key, value) = item?;
+                if key.kind == KeyKind::Extent {
+                    extents.push(Extent::decode(&value)?);
+                }
+            }
+            Ok((view.root, extents))
+        })?;
+        let mut blocks = BTreeMap::new();
+        let mut add = |first: u64, count: u64, found: (Use, Lsn)| {
+            let twice = (first..first + count).find(|block| blocks.insert(*block, found).is_some());
+            twice.map_or(Ok(()), |block| {
+                Err(broken(format!("block {block} of {} is there twice", cell.id)))
+            })
+        };
+        for pointer in self.nodes_of(root)? {
+            add(pointer.block.0, pointer.blocks.into(), (Use::Node, pointer.birth))?;
+        }
+        for extent in extents {
+            add(extent.block.0, extent.count.into(), (Use::Data, extent.birth))?;
+        }
+        Ok(blocks)
+    }
+
+    /// The blocks that only snapshots of a fileset have, or had.
+    fn dead_of(&self, cell: &FilesetCell) -> Result<Vec<(Span, u64)>> {
+        let mut dead = self.retrying(|pinned| {
+            let system = self.system.lock();
+            let view = system.view(&self.nodes, pinned);
+            let mut dead = Vec::new();
+            for item in snapshot::of(&view, cell.id) {
+                let (last, _) = item?;
+                let chunks = view.scan(Key::dead_chunk(last, 0), Key::new(last.0, KeyKind::DeadChunk, u64::MAX));
+                for item in chunks {
+                    let (key, value) = item?;
+                    let first = (key.sub >> 32) as u32;
+                    for (block, count) in DeadChunk::decode(&value)?.runs {
+                        let blocks = block.0..block.0 + u64::from(count);
+                        dead.extend(blocks.map(|block| (Span { last, first }, block)));
+                    }
+                }
+            }
+            Ok(dead)
+        })?;
+        let state = cell.state.lock();
+        let unwritten = state.snapshots.frozen.iter().map(|dead| &**dead);
+        for (span, runs) in unwritten.chain([&state.snapshots.dead]).flat_map(|dead| dead.iter()) {
+            dead.extend(
+                runs.iter()
+                    .flat_map(|run| run.blocks().map(move |block| (span, block.0))),
+            );
+        }
+        Ok(dead)
+    }
+
+    fn nodes_of(&self, root: Option<Pointer>) -> Result<Vec<Pointer>> {
+        let mut nodes = Vec::from_iter(root);
+        let mut next = 0;
+        while let Some(pointer) = nodes.get(next) {
+            let node = self.nodes.read(pointer)?;
+            if node.level() > 0 {
+                nodes.extend((0..node.len()).map(|index| node.pointer(index)));
+            }
+            next += 1;
+        }
+        Ok(nodes)
+    }
+
     fn fileset_ids(&self) -> Result<Vec<FilesetId>> {
         self.retrying(|pinned| {
             let system = self.system.lock();
@@ -129,14 +257,9 @@ impl Engine {
         })
     }
 
-    fn add_nodes(&self, pointer: Option<Pointer>, tree: &str, uses: &mut Uses) -> Result<()> {
-        let Some(pointer) = pointer else { return Ok(()) };
-        uses.add(pointer.block.0, pointer.blocks.into(), Use::Node, tree)?;
-        let node = self.nodes.read(&pointer)?;
-        if node.level() > 0 {
-            for index in 0..node.len() {
-                self.add_nodes(Some(node.pointer(index)), tree, uses)?;
-            }
+    fn add_nodes(&self, root: Option<Pointer>, tree: &str, uses: &mut Uses) -> Result<()> {
+        for pointer in self.nodes_of(root)? {
+            uses.add(pointer.block.0, pointer.blocks.into(), Use::Node, tree)?;
         }
         Ok(())
     }
@@ -164,6 +287,7 @@ impl Engine {
                     },
                     (true, Some((Use::Node, _))) => &mut census.nodes,
                     (true, Some((Use::Data, _))) => &mut census.data,
+                    (true, Some((Use::Dead, _))) => &mut census.dead,
                     (true, Some((Use::Pending, _))) => &mut census.pending,
                     (true, Some((Use::List, _))) => &mut census.lists,
                     (true, None) => {

@@ -60,7 +60,7 @@ fn fileset(aggregate: &Aggregate) -> Fileset {
         quota_files: 0,
         newest_snapshot: Lsn(0),
         origin: 0,
-        dead_list: 0,
+        snapshots_taken: 0,
         version: 0,
     };
     let made = aggregate.change_system(RecordKind::Fileset, &Operation::default(), |transaction| {

@@ -13,17 +13,21 @@ use crate::engine::{Engine, Patience, blank};
 use crate::fileset::{Names, Object};
 use crate::format::{FilesetHeader, FilesetKind, Lsn, Record, RecordKind, SegmentClass};
 use crate::live::LiveTree;
+use crate::nodes::Nodes;
 use crate::session::{Running, Turn};
+use crate::snapshot::{Dead, Snapshots};
 use crate::space::Purpose;
 use crate::transaction::{Change, Operation, Reply, Room, Run, Transaction, Usage};
-use crate::tree::{Pinned, Stop, View};
+use crate::tree::{Layer, Pinned, Stop, View};
 
-/// A fileset in service.
+/// A fileset in service, or one of its [snapshots](Fileset::at).
 #[derive(Clone)]
 pub struct Fileset {
-    engine: Arc<Engine>,
-    cell: Arc<FilesetCell>,
-    patience: Patience,
+    pub(super) engine: Arc<Engine>,
+    pub(super) cell: Arc<FilesetCell>,
+    pub(super) patience: Patience,
+    /// Which moment of it is read; `None` for now.
+    pub(super) snapshot: Option<Lsn>,
 }
 
 /// One fileset's state, which its users share.
@@ -36,11 +40,14 @@ pub(crate) struct FilesetCell {
 pub(crate) struct State {
     pub header: FilesetHeader,
     pub tree: LiveTree,
+    pub snapshots: Snapshots,
     pub usage: Usage,
     /// Vnodes from here on were given to no session.
     pub next_vnode: u64,
     /// The next checkpoint knows of it.
     pub is_changed: bool,
+    /// It was deleted, and no checkpoint is to speak of it.
+    pub is_gone: bool,
 }
 
 /// What became of a change.
@@ -99,7 +106,12 @@ impl Room for Reserve<'_> {
 impl Fileset {
     pub(crate) fn new(engine: Arc<Engine>, cell: Arc<FilesetCell>) -> Fileset {
         let patience = Patience::Wait;
-        Fileset { engine, cell, patience }
+        Fileset {
+            engine,
+            cell,
+            patience,
+            snapshot: None,
+        }
     }
 
     /// The same, for one who may not wait. Whatever is asked of it ends with `Wait` where a node, data or room must
@@ -136,9 +148,14 @@ impl Fileset {
         self.cell.id
     }
 
-    /// What it holds now.
+    /// What it holds now; a snapshot, what it held then.
     pub fn usage(&self) -> Usage {
-        self.cell.state.lock().usage
+        let state = self.cell.state.lock();
+        let snapshot = self.snapshot.and_then(|at| state.snapshots.line.get(at));
+        snapshot.map_or(state.usage, |snapshot| Usage {
+            bytes: snapshot.bytes,
+            files: snapshot.files,
+        })
     }
 
     /// What the location of its names depends on, and its limits.
@@ -153,7 +170,10 @@ impl Fileset {
     pub fn read<T>(&self, mut look: impl FnMut(&View<'_>) -> Result<T, Stop>) -> Result<T> {
         self.engine.attempt(self.patience, |pinned| {
             let state = self.cell.state.lock();
-            look(&state.tree.view(&self.engine.nodes, pinned))
+            match self.snapshot {
+                None => look(&state.tree.view(&self.engine.nodes, pinned)),
+                Some(at) => look(&state.view_at(self.cell.id, at, &self.engine.nodes, pinned)?),
+            }
         })
     }
 
@@ -169,6 +189,23 @@ impl Fileset {
         need: Need,
         mut make: impl FnMut(&mut Transaction<'_>) -> Result<Reply, Stop>,
     ) -> Result<Done<Bytes>> {
+        self.decide(operation, need, |turn, pinned| self.try_change(turn, pinned, &mut make))
+    }
+
+    /// Does `operation` by what `attempt` gives a place in history; `attempt` is run again when a node was missing.
+    pub(super) fn decide(
+        &self,
+        operation: &Operation,
+        need: Need,
+        mut attempt: impl FnMut(&Running<'_>, &Pinned) -> Result<(Lsn, Reply), Stop>,
+    ) -> Result<Done<Bytes>> {
+        if let Some(at) = self.snapshot {
+            let error = Error::new(Kind::ReadOnly, format!("snapshot {at} of fileset {}", self.cell.id));
+            return Ok(Done {
+                lsn: self.engine.log.durable(),
+                answer: Err(error.because("a snapshot never changes")),
+            });
+        }
         let turn = match self.engine.sessions.begin(&self.engine, operation, self.patience)? {
             Turn::Before { lsn, reply } => {
                 return Ok(Done {
@@ -181,10 +218,7 @@ impl Fileset {
         let changed = turn
             .may_make(&self.engine, self.cell.id, self.patience)
             .and_then(|()| self.engine.admit(need.purpose, need.blocks, self.patience))
-            .and_then(|()| {
-                self.engine
-                    .attempt(self.patience, |pinned| self.try_change(&turn, pinned, &mut make))
-            });
+            .and_then(|()| self.engine.attempt(self.patience, |pinned| attempt(&turn, pinned)));
         match changed {
             Ok((lsn, reply)) => Ok(Done {
                 lsn,
@@ -243,7 +277,8 @@ impl Fileset {
             result: result.clone(),
             ..self.head(operation, usage)
         };
-        let lsn = self.engine.append(head, change, &mut state.tree)?;
+        let State { tree, snapshots, .. } = &mut *state;
+        let lsn = self.engine.append(head, change, tree, Some(snapshots))?;
         state.usage = usage;
         self.engine.note_change(&self.cell, &mut state);
         turn.ran(lsn, result);
@@ -268,7 +303,7 @@ impl Fileset {
         Ok(lsn)
     }
 
-    fn head(&self, operation: &Operation, usage: Usage) -> Record {
+    pub(super) fn head(&self, operation: &Operation, usage: Usage) -> Record {
         Record {
             fileset: self.cell.id,
             session: operation.session.0,
@@ -289,11 +324,18 @@ impl Fileset {
 }
 
 impl Engine {
-    /// Gives a change its place in history, and makes it visible. The caller holds the history and the tree.
+    /// Gives a change its place in history, and makes it visible. The caller holds the history and the tree. What it
+    /// frees, `snapshots` may still have; without them, nobody has.
     ///
     /// # Errors
     /// `TooBig` if no batch holds its record; then nothing happened.
-    pub(crate) fn append(&self, head: Record, change: Change, tree: &mut LiveTree) -> Result<Lsn> {
+    pub(crate) fn append(
+        &self,
+        head: Record,
+        change: Change,
+        tree: &mut LiveTree,
+        mut snapshots: Option<&mut Snapshots>,
+    ) -> Result<Lsn> {
         let mut record = Record {
             items: change.items.into_items(),
             frees: change.frees,
@@ -309,10 +351,12 @@ impl Engine {
         })?;
         change.runs.iter().for_each(|run| space.record(*run));
         for free in &record.frees {
-            space.free(Run {
-                block: free.block,
-                count: free.count,
-            });
+            let (block, count) = (free.block, free.count);
+            let run = Run { block, count };
+            let outlives = snapshots.as_mut().is_some_and(|line| line.outlive(run, free.birth));
+            if !outlives {
+                space.free(run);
+            }
         }
         drop(space);
         for (key, value) in record.items {
@@ -338,6 +382,44 @@ fn is_undecided(kind: Kind) -> bool {
 }
 
 impl State {
+    /// What the log came to when it was replayed.
+    pub(super) fn adopt(&mut self, mut tree: LiveTree, dead: Dead) {
+        let line = &self.snapshots.line;
+        tree.moments.retain(|moment| line.get(moment.snapshot).is_some());
+        self.tree = LiveTree {
+            root: self.tree.root,
+            ..tree
+        };
+        self.snapshots.dead = dead;
+    }
+
+    /// What a reader of a snapshot sees.
+    ///
+    /// # Errors
+    /// `Stale` if it was deleted.
+    pub(super) fn view_at<'a>(
+        &'a self,
+        id: FilesetId,
+        at: Lsn,
+        nodes: &'a Nodes,
+        pinned: &'a Pinned,
+    ) -> Result<View<'a>> {
+        let gone = || Error::new(Kind::Stale, format!("snapshot {at} of fileset {id}")).because("it was deleted");
+        self.snapshots.line.get(at).ok_or_else(gone)?;
+        if let Some(view) = self.tree.view_at(at, nodes, pinned) {
+            return Ok(view);
+        }
+        // Whoever opened it has asked for its tree.
+        let root = *self.snapshots.roots.get(&at).ok_or_else(gone)?;
+        Ok(View {
+            active: Layer::EMPTY,
+            frozen: &[],
+            root,
+            nodes,
+            pinned,
+        })
+    }
+
     /// Refuses what is being taken apart.
     pub(crate) fn check(&self, id: FilesetId) -> Result<()> {
         match self.header.kind {

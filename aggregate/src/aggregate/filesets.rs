@@ -12,6 +12,7 @@ use crate::engine::{Engine, Patience, blank};
 use crate::fileset::{Birth, Object, catalog, make_root};
 use crate::format::{FilesetHeader, FilesetUsage, Key, Lsn, Pointer, RecordKind};
 use crate::live::LiveTree;
+use crate::snapshot::{Line, Snapshots};
 use crate::transaction::{Operation, SessionId, Transaction, Usage};
 use crate::tree::{Stop, View};
 
@@ -79,6 +80,8 @@ impl Aggregate {
     ) -> Result<Lsn> {
         let (lsn, ()) = self.change_system(RecordKind::Fileset, operation, change)?;
         self.refresh(id)?;
+        // It may have been hidden, and is to be taken apart.
+        self.engine.has_garbage.store(true, Ordering::Release);
         Ok(lsn)
     }
 
@@ -111,7 +114,9 @@ impl Aggregate {
             let view = system.view(&self.engine.nodes, pinned);
             let mut transaction = Transaction::new(view, operation, Usage::default(), &room);
             let made = make(&mut transaction)?;
-            let lsn = self.engine.append(blank(kind), transaction.finish(), &mut system)?;
+            let lsn = self
+                .engine
+                .append(blank(kind), transaction.finish(), &mut system, None)?;
             Ok((lsn, made))
         })
     }
@@ -159,7 +164,7 @@ impl Engine {
                 Some(bytes) => FilesetUsage::decode(&bytes)?,
                 None => FilesetUsage::default(),
             };
-            Ok(Some(state(header, root, usage)))
+            Ok(Some(state(header, root, usage, Line::read(&view, id)?)))
         })?;
         let Some(state) = read else {
             return Err(Error::new(Kind::NotFound, format!("fileset {id}")).because("it is not in this aggregate"));
@@ -183,16 +188,21 @@ impl Engine {
     }
 }
 
-fn state(header: FilesetHeader, root: Option<Pointer>, usage: FilesetUsage) -> State {
+fn state(header: FilesetHeader, root: Option<Pointer>, usage: FilesetUsage, line: Line) -> State {
     State {
         header,
         tree: LiveTree::at(root),
+        snapshots: Snapshots {
+            line,
+            ..Snapshots::default()
+        },
         usage: Usage {
             bytes: usage.bytes,
             files: usage.files,
         },
         next_vnode: usage.next_vnode.max(FIRST_VNODE),
         is_changed: false,
+        is_gone: false,
     }
 }
 

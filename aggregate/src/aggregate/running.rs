@@ -1,4 +1,4 @@
-//! The threads of an aggregate in service: one commits, one makes checkpoints, one beats.
+//! The threads of an aggregate in service: one commits, one makes checkpoints and gives space back, one beats.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use baton_types::{Clock, Error, Result};
 use parking_lot::{Condvar, Mutex};
 
-use super::Aggregate;
+use super::{Aggregate, Reclaimed};
 
 /// What has gathered is written after this though nobody waits.
 const GATHER_AT_MOST: Duration = Duration::from_millis(10);
@@ -111,10 +111,15 @@ fn commit(aggregate: &Aggregate, stop: &Stop) {
 }
 
 fn checkpoint(aggregate: &Aggregate, stop: &Stop) {
-    let mut waited = Duration::ZERO;
+    let (mut waited, mut is_awaited) = (Duration::ZERO, false);
     while !stop.wait(CHECKPOINT_LOOK) {
         waited += CHECKPOINT_LOOK;
-        let is_due = waited >= CHECKPOINT_EVERY && aggregate.engine.log.bytes_since_cut() > 0;
+        match aggregate.reclaim() {
+            Ok(reclaimed) => is_awaited = reclaimed == Reclaimed::Later,
+            Err(error) => tracing::warn!(aggregate = %aggregate.label().name, %error, "no space given back"),
+        }
+        let has_changed = is_awaited || aggregate.engine.log.bytes_since_cut() > 0;
+        let is_due = waited >= CHECKPOINT_EVERY && has_changed;
         if !is_due && !aggregate.engine.wants_checkpoint() {
             continue;
         }

@@ -98,6 +98,8 @@ impl Recovered {
             admission: Admission::new(Bounds::of(&geometry)),
             filesets: Mutex::new(BTreeMap::new()),
             changed: Mutex::new(Vec::new()),
+            rooted: AtomicU64::new(base.lsn.0),
+            has_garbage: AtomicBool::new(true),
             has_threads: AtomicBool::new(false),
         });
         engine.take_over(replayed.filesets, replayed.replies)?;
@@ -139,7 +141,7 @@ impl Engine {
                 Err(error) => return Err(error),
             };
             let mut state = cell.state.lock();
-            state.tree.active = changed.layer;
+            state.adopt(changed.tree, changed.dead);
             state.usage = changed.usage.unwrap_or(state.usage);
             state.next_vnode = state.next_vnode.max(changed.next_vnode);
             self.note_change(&cell, &mut state);

@@ -4,6 +4,7 @@ mod between;
 mod generations;
 mod records;
 mod rig;
+mod snapshots;
 mod takeover;
 mod threads;
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::aggregate::FilesetCell;
 use crate::engine::Engine;
 use crate::format::{FilesetUsage, Lsn};
+use crate::live::Moment;
+use crate::snapshot::{Dead, Line};
 use crate::tree::Layer;
 
 /// What a checkpoint writes.
@@ -23,6 +25,12 @@ pub(super) struct FrozenFileset {
     pub fileset: Arc<FilesetCell>,
     /// Its layers, oldest first.
     pub layers: Vec<Arc<Layer>>,
+    /// Its snapshots that are in no checkpoint yet, oldest first.
+    pub moments: Vec<Moment>,
+    /// All its snapshots.
+    pub line: Line,
+    /// Blocks that died, and of which no checkpoint says so.
+    pub dead: Vec<Arc<Dead>>,
     /// What it used then.
     pub usage: FilesetUsage,
 }
@@ -37,7 +45,8 @@ impl Engine {
         let mut system = self.system.lock();
         self.sessions.freeze(&mut system, lsn);
         let changed = std::mem::take(&mut *self.changed.lock());
-        let filesets = changed.into_iter().map(|fileset| {
+        let filesets = changed.into_iter().filter(|fileset| !fileset.state.lock().is_gone);
+        let filesets = filesets.map(|fileset| {
             let mut state = fileset.state.lock();
             state.is_changed = false;
             let layers = state.tree.freeze();
@@ -46,8 +55,17 @@ impl Engine {
                 files: state.usage.files,
                 next_vnode: state.next_vnode,
             };
+            let (moments, dead) = (state.tree.moments.clone(), state.snapshots.freeze());
+            let line = state.snapshots.line.clone();
             drop(state);
-            FrozenFileset { fileset, layers, usage }
+            FrozenFileset {
+                fileset,
+                layers,
+                moments,
+                line,
+                dead,
+                usage,
+            }
         });
         let filesets = filesets.collect();
         self.space.lock().freeze();

@@ -5,7 +5,8 @@ use baton_types::Result;
 use crate::buffer::Buffer;
 use crate::device::Write;
 use crate::engine::Engine;
-use crate::format::{BLOCK_BYTES, Block, Pointer};
+use crate::format::{BLOCK_BYTES, Block, Lsn, Pointer};
+use crate::snapshot::{Dead, Line};
 use crate::transaction::Run;
 use crate::tree::{Node, Sink};
 
@@ -21,6 +22,10 @@ pub(super) struct NodeSink<'a> {
     taken: Vec<Run>,
     /// Nodes of the trees before.
     freed: Vec<Run>,
+    /// Those that snapshots have.
+    dead: Dead,
+    /// The snapshots of the fileset that is being merged, and up to which of them it is.
+    line: (Line, Lsn),
     /// Nodes before this one are of trees; those behind it of the lists of pending frees.
     noted: usize,
 }
@@ -33,8 +38,21 @@ impl<'a> NodeSink<'a> {
             at: Block(0),
             taken: Vec::new(),
             freed: Vec::new(),
+            dead: Dead::default(),
+            line: (Line::default(), Lsn(0)),
             noted: 0,
         }
+    }
+
+    /// What is freed from here on is of a fileset with the snapshots `line`, before the one at `end`.
+    pub fn merge_before(&mut self, line: &Line, end: Lsn) {
+        self.line = (line.clone(), end);
+    }
+
+    /// What is freed from here on is of no fileset; gives what snapshots of the last one have.
+    pub fn take_dead(&mut self) -> Dead {
+        self.line = (Line::default(), Lsn(0));
+        std::mem::take(&mut self.dead)
     }
 
     /// The nodes from here on are of lists.
@@ -90,6 +108,11 @@ impl Sink for NodeSink<'_> {
 
     fn free(&mut self, pointer: &Pointer) {
         let (block, count) = (pointer.block, pointer.blocks.into());
+        let (line, end) = &self.line;
+        if let Some(span) = line.span(pointer.birth, *end) {
+            self.dead.add(span, Run { block, count });
+            return;
+        }
         self.freed.push(Run { block, count });
         self.engine.space.lock().free_of_merge(Run { block, count });
     }

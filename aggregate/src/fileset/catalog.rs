@@ -12,7 +12,7 @@
 use baton_types::{Error, FilesetId, FilesetName, Kind};
 
 use super::items::Items;
-use crate::format::{FilesetEntry, FilesetHeader, FilesetKind, HashKey, Key, VALUE_BYTES_MAX, name_hash};
+use crate::format::{FilesetEntry, FilesetHeader, FilesetKind, HashKey, Key, KeyKind, VALUE_BYTES_MAX, name_hash};
 use crate::transaction::Transaction;
 use crate::tree::Stop;
 
@@ -130,6 +130,23 @@ pub fn hide(transaction: &mut Transaction<'_>, fileset: FilesetId) -> Result<(),
         FilesetEntry::encode_all(&[entry]),
     );
     transaction.put(Key::fileset_header(fileset), header.encode());
+    Ok(())
+}
+
+/// Takes a hidden fileset off the list, once nothing of it is left: with what it used, and who held something in it.
+///
+/// # Errors
+/// `NotFound`.
+pub(crate) fn remove(transaction: &mut Transaction<'_>, fileset: FilesetId) -> Result<(), Stop> {
+    header(transaction, fileset)?;
+    let [first, last] = [0, u64::MAX].map(|sub| Key::new(fileset.0, KeyKind::Hold, sub));
+    let holds = transaction.scan(first, last).map(|item| Ok(item?.0));
+    for key in holds.collect::<Result<Vec<_>, Stop>>()? {
+        transaction.delete(key);
+    }
+    transaction.delete(Key::fileset_name(HIDDEN | fileset.0));
+    transaction.delete(Key::fileset_header(fileset));
+    transaction.delete(Key::fileset_usage(fileset));
     Ok(())
 }
 

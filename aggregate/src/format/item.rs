@@ -5,6 +5,7 @@ mod name;
 mod orphan;
 mod segment;
 mod session;
+mod snapshot;
 mod system;
 mod xattr;
 
@@ -13,5 +14,6 @@ pub use name::{FileKind, HashKey, MODE_TYPE, MountPoint, NAME_HASH_FIRST, NameEn
 pub use orphan::Orphan;
 pub use segment::{Pending, SegmentPhase, SegmentState};
 pub use session::{ClientState, SessionHeader, VnodeRange, decode_holders, encode_holders};
+pub use snapshot::{DeadChunk, Snapshot};
 pub use system::{FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage};
 pub use xattr::XattrEntry;

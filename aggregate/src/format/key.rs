@@ -5,7 +5,7 @@
 use baton_types::{ClientId, Epoch, FilesetId, Result, Vnode};
 
 use crate::format::reader::{Reader, newer};
-use crate::format::{Block, Segment};
+use crate::format::{Block, Lsn, Segment};
 
 /// A key as it is encoded.
 pub const KEY_BYTES: usize = 17;
@@ -66,7 +66,7 @@ key_kinds! {
     FilesetHeader = 32;
     /// System tree: object 0, the filesets whose names have the hash sub.
     FilesetName = 33;
-    /// System tree: the tree of a fileset (sub 0). Merges alone write it.
+    /// System tree: the tree of a fileset (sub 0), or of its snapshot at lsn sub. Merges alone write it.
     FilesetTree = 34;
     /// System tree: what a fileset uses; sub 0. Merges alone write it.
     FilesetUsage = 35;
@@ -84,11 +84,10 @@ key_kinds! {
     Hold = 45;
     /// System tree: a fileset's snapshot at lsn sub.
     Snapshot = 46;
-    /// System tree: a bucket of a dead list.
-    DeadBucket = 47;
-    /// System tree: a piece of a bucket. Merges alone write it.
+    /// System tree: blocks that the snapshot at lsn object was the last to have. Sub: the number of the first that had
+    /// them (upper half), and a number of its own. Merges alone write it.
     DeadChunk = 48;
-    /// System tree: how far background work has come.
+    /// System tree: object 0, a fileset that has space to give back.
     Cursor = 49;
 
     /// Space tree: what a segment is and which of its blocks are used; sub 0.
@@ -116,6 +115,17 @@ impl KeyKind {
                 | KeyKind::Quarantine
                 | KeyKind::Pending
         )
+    }
+
+    /// True for what merges write and records may delete: nothing is put under the same key again, so a replay that
+    /// deletes it once more does no harm.
+    fn is_deleted_by_records(self) -> bool {
+        matches!(self, KeyKind::FilesetTree | KeyKind::FilesetUsage | KeyKind::DeadChunk)
+    }
+
+    /// Whether a record may hold an item of this kind, to put it or to delete it.
+    pub fn may_be_recorded(self, is_put: bool) -> bool {
+        !self.is_of_merges() || !is_put && self.is_deleted_by_records()
     }
 }
 
@@ -204,6 +214,26 @@ impl Key {
     /// The tree of a fileset.
     pub fn fileset_tree(fileset: FilesetId) -> Key {
         Key::new(fileset.0, KeyKind::FilesetTree, 0)
+    }
+
+    /// The tree of a fileset's snapshot.
+    pub fn snapshot_tree(fileset: FilesetId, snapshot: Lsn) -> Key {
+        Key::new(fileset.0, KeyKind::FilesetTree, snapshot.0)
+    }
+
+    /// A snapshot of a fileset.
+    pub fn snapshot(fileset: FilesetId, snapshot: Lsn) -> Key {
+        Key::new(fileset.0, KeyKind::Snapshot, snapshot.0)
+    }
+
+    /// The first piece of the blocks that snapshots from number `first` up to `last` had, and nobody else.
+    pub fn dead_chunk(last: Lsn, first: u32) -> Key {
+        Key::new(last.0, KeyKind::DeadChunk, u64::from(first) << 32)
+    }
+
+    /// A fileset that has space to give back.
+    pub fn cursor(fileset: FilesetId) -> Key {
+        Key::new(0, KeyKind::Cursor, fileset.0)
     }
 
     /// What a fileset uses.

@@ -31,7 +31,7 @@ pub struct Label {
     pub features: Features,
 }
 
-/// Additions to the format that an aggregate uses, one bit each. None exists yet.
+/// Additions to the format that an aggregate uses, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Features {
     /// Who does not know one of these may use the aggregate all the same.
@@ -43,12 +43,20 @@ pub struct Features {
 }
 
 impl Features {
-    /// What this build knows.
+    /// Of `ro_compat`: filesets may have snapshots. Who does not know of them would free what they have.
+    pub const SNAPSHOTS: u64 = 1;
+
+    /// What this build knows, and gives to what it makes.
     pub const KNOWN: Features = Features {
         compat: 0,
-        ro_compat: 0,
+        ro_compat: Features::SNAPSHOTS,
         incompat: 0,
     };
+
+    /// True if filesets may have snapshots.
+    pub fn has_snapshots(self) -> bool {
+        self.ro_compat & Features::SNAPSHOTS != 0
+    }
 }
 
 /// A label's bytes after the prelude; zeros up to the end of the block.

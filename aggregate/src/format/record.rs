@@ -22,7 +22,7 @@ pub const RESULT_BYTES_MAX: usize = 160;
 pub struct Record {
     /// What it is.
     pub kind: RecordKind,
-    /// By kind; the class of the segments in `Reserve` and `Extend`, else 0.
+    /// By kind; the class of the segments in `Reserve` and `Extend`, [`Record::TAKEN`] in `Snapshot`, else 0.
     pub flags: u16,
     /// The fileset it changes; 0 for none.
     pub fileset: FilesetId,
@@ -51,7 +51,7 @@ pub struct Free {
     pub block: Block,
     /// How many.
     pub count: u16,
-    /// The record that made them; 0: the very record that frees them.
+    /// The record that made them; 0: the very record that frees them. In a `Snapshot`, the one that had them last.
     pub birth: Lsn,
 }
 
@@ -67,7 +67,7 @@ pub enum RecordKind {
     Session = 3,
     /// What is held where; items of the system tree.
     Holds = 4,
-    /// A snapshot is taken here.
+    /// A snapshot is taken here, deleted, or some of its space given back; items of the system tree.
     Snapshot = 5,
     /// A fileset is made, changed or hidden; items of the system tree.
     Fileset = 6,
@@ -161,6 +161,9 @@ const PUT: u8 = 1;
 const DELETE: u8 = 2;
 
 impl Record {
+    /// The flag of a `Snapshot` that takes one: the last that it puts.
+    pub const TAKEN: u16 = 1;
+
     /// What every record begins with.
     pub const HEADER_BYTES: usize = size_of::<Layout>();
 

@@ -1,16 +1,18 @@
 //! One good value of each structure: for tests, and for the fuzzer to begin from.
 
 use baton_types::{
-    AggregateId, AggregateName, ClientId, Epoch, FilesetId, FilesetName, Incarnation, ServerId, Timestamp, Vnode,
+    AggregateId, AggregateName, ClientId, Epoch, FileName, FilesetId, FilesetName, Incarnation, ServerId, Timestamp,
+    Vnode,
 };
 use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::format::{
-    Attributes, Batch, BatchHeader, Bitmap, Block, Checksum, ClientState, Extent, Features, FileKind, FilesetEntry,
-    FilesetHeader, FilesetKind, FilesetUsage, Free, Geometry, HashKey, History, Inherited, Key, Label, Lsn, MountPoint,
-    NameEntry, OpenSegment, Orphan, Pending, Piece, Pointer, Record, RecordKind, Root, RootKind, RootName, Segment,
-    SegmentClass, SegmentPhase, SegmentState, SessionHeader, Slot, SlotState, VnodeRange, XattrEntry, encode_holders,
+    Attributes, Batch, BatchHeader, Bitmap, Block, Checksum, ClientState, DeadChunk, Extent, Features, FileKind,
+    FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage, Free, Geometry, HashKey, History, Inherited, Key, Label,
+    Lsn, MountPoint, NameEntry, OpenSegment, Orphan, Pending, Piece, Pointer, Record, RecordKind, Root, RootKind,
+    RootName, Segment, SegmentClass, SegmentPhase, SegmentState, SessionHeader, Slot, SlotState, Snapshot, VnodeRange,
+    XattrEntry, encode_holders,
 };
 
 fn uuid(fill: u8) -> Uuid {
@@ -238,7 +240,7 @@ pub fn values() -> Vec<(&'static str, Vec<u8>)> {
         quota_files: 0,
         newest_snapshot: Lsn(0),
         origin: 0,
-        dead_list: 0,
+        snapshots_taken: 0,
         version: 6,
     };
     let usage = FilesetUsage {
@@ -291,9 +293,29 @@ pub fn values() -> Vec<(&'static str, Vec<u8>)> {
         ("client", client.encode()),
         ("vnode_range", VnodeRange::encode_all(&[range])),
         ("holders", encode_holders(&[ClientId(uuid(0xc1)), ClientId(uuid(0xc2))])),
+        ("snapshot", snapshot().encode()),
+        ("dead_chunk", dead_chunk().encode()),
         ("segment", segment.encode()),
         ("pending", pending.encode()),
     ]
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot {
+        serial: 3,
+        name: FileName::parse(b"2026-11-21").expect("a name"),
+        taken: Timestamp(4),
+        bytes: 5,
+        files: 6,
+        deleted: Lsn(7),
+    }
+}
+
+fn dead_chunk() -> DeadChunk {
+    DeadChunk {
+        generation: 8,
+        runs: vec![(Block(9), 10), (Block(11), 12)],
+    }
 }
 
 /// Gives every decoder of an item's value these bytes; they have but to return.
@@ -311,6 +333,8 @@ pub fn decode_values(bytes: &[u8]) {
     drop(ClientState::decode(bytes));
     drop(VnodeRange::decode_all(bytes));
     drop(crate::format::decode_holders(bytes));
+    drop(Snapshot::decode(bytes));
+    drop(DeadChunk::decode(bytes));
     drop(SegmentState::decode(bytes));
     drop(Pending::decode(bytes));
     drop(Pointer::decode_option(bytes));

@@ -7,14 +7,15 @@ use bytes::Bytes;
 
 use super::chain::{Chain, check_blocks, damaged, segments_of};
 use crate::format::{
-    Bitmap, Block, Extent, Geometry, Key, KeyKind, Lsn, Pending, Pointer, Record, RecordKind, Root, Segment,
+    Bitmap, Block, Extent, Free, Geometry, Key, KeyKind, Lsn, Pending, Pointer, Record, RecordKind, Root, Segment,
     SegmentClass, VnodeRange,
 };
 use crate::live::LiveTree;
 use crate::nodes::Nodes;
+use crate::snapshot::{Dead, Line};
 use crate::space::{Inherited, Runs, Space};
 use crate::transaction::{Operation, Run, SessionId, Usage};
-use crate::tree::{Layer, Pinned, Stop};
+use crate::tree::{Pinned, Stop};
 
 /// What recovery knows.
 pub(crate) struct Replayed {
@@ -33,8 +34,12 @@ pub(crate) struct Replayed {
 /// One fileset's part.
 #[derive(Default)]
 pub(crate) struct Changed {
-    /// Its items.
-    pub layer: Layer,
+    /// Its items in layers, up to each snapshot that was taken; the root is not known here.
+    pub tree: LiveTree,
+    /// Blocks that only snapshots have.
+    pub dead: Dead,
+    /// Its snapshots, as far as somebody asked.
+    line: Option<Line>,
     /// After its last record, if it had one.
     pub usage: Option<Usage>,
     /// Vnodes before this one were given to sessions.
@@ -107,11 +112,13 @@ impl Replayed {
     }
 
     fn apply(&mut self, geometry: &Geometry, nodes: &Nodes, epoch: Epoch, lsn: Lsn, record: Record) -> Result<()> {
-        if let Some((key, _)) = record.items.iter().find(|(key, _)| key.kind.is_of_merges()) {
+        let mut items = record.items.iter();
+        if let Some((key, _)) = items.find(|(key, value)| !key.kind.may_be_recorded(value.is_some())) {
             return Err(damaged(format!("record {lsn} puts {key:?}, which merges alone write")));
         }
         match record.kind {
-            RecordKind::Op | RecordKind::Step => self.apply_change(geometry, lsn, record),
+            RecordKind::Op | RecordKind::Step => self.apply_change(geometry, nodes, lsn, record),
+            RecordKind::Snapshot => self.apply_snapshot(geometry, lsn, record),
             RecordKind::Client | RecordKind::Session | RecordKind::Holds | RecordKind::Fileset => {
                 self.apply_to_system(lsn, record)
             }
@@ -124,12 +131,11 @@ impl Replayed {
                 }
                 Ok(())
             }
-            RecordKind::Snapshot => Err(unknown("a snapshot")),
             RecordKind::Proof => Err(unknown("a proof that an epoch is gone")),
         }
     }
 
-    fn apply_change(&mut self, geometry: &Geometry, lsn: Lsn, record: Record) -> Result<()> {
+    fn apply_change(&mut self, geometry: &Geometry, nodes: &Nodes, lsn: Lsn, record: Record) -> Result<()> {
         for (key, value) in &record.items {
             if let (KeyKind::Extent, Some(value)) = (key.kind, value) {
                 let extent = Extent::decode(value)?;
@@ -140,21 +146,56 @@ impl Replayed {
                 });
             }
         }
+        let fileset = self.filesets.entry(record.fileset).or_default();
         for free in &record.frees {
-            check_blocks(geometry, free.block, free.count.into())?;
-            self.space.free(Run {
-                block: free.block,
-                count: free.count,
-            });
+            let run = run_of(geometry, free)?;
+            let line = match &fileset.line {
+                Some(line) => line,
+                // As it was when the record was appended: no later one was applied yet.
+                None => {
+                    let (system, id) = (&self.system, record.fileset);
+                    let line = retrying(nodes, |pinned| Line::read(&system.view(nodes, pinned), id))?;
+                    fileset.line.insert(line)
+                }
+            };
+            match line.span(free.birth, Lsn(u64::MAX)) {
+                Some(span) => fileset.dead.add(span, run),
+                None => self.space.free(run),
+            }
         }
+        fileset.usage = Some(usage_of(&record));
+        self.replied(lsn, &record);
         let fileset = self.filesets.entry(record.fileset).or_default();
         for (key, value) in record.items {
-            fileset.layer.insert(key, value, lsn);
+            fileset.tree.active.insert(key, value, lsn);
         }
-        fileset.usage = Some(Usage {
-            bytes: record.usage_bytes,
-            files: record.usage_files,
-        });
+        Ok(())
+    }
+
+    /// One is taken or deleted, or some of its space given back: what that frees, nobody has.
+    fn apply_snapshot(&mut self, geometry: &Geometry, lsn: Lsn, record: Record) -> Result<()> {
+        for free in &record.frees {
+            self.space.free(run_of(geometry, free)?);
+        }
+        let fileset = self.filesets.entry(record.fileset).or_default();
+        fileset.line = None;
+        match record.flags {
+            0 => {}
+            Record::TAKEN => {
+                let snapshots = record.items.iter().filter(|(key, _)| key.kind == KeyKind::Snapshot);
+                let last = snapshots.map(|(key, _)| key.sub).max();
+                let last = last.ok_or_else(|| damaged(format!("record {lsn} takes no snapshot")))?;
+                fileset.tree.take_moment(Lsn(last));
+                fileset.usage = Some(usage_of(&record));
+            }
+            flags => return Err(unknown(&format!("a snapshot with the flags {flags:#x}"))),
+        }
+        self.replied(lsn, &record);
+        self.apply_to_system(lsn, record)
+    }
+
+    /// Whoever asks again is answered the same.
+    fn replied(&mut self, lsn: Lsn, record: &Record) {
         if record.session != 0 {
             let operation = Operation {
                 session: SessionId(record.session),
@@ -162,10 +203,9 @@ impl Replayed {
                 sequence: record.sequence,
                 ..Operation::default()
             };
-            let result = record.result;
+            let result = record.result.clone();
             self.replies.push(Reply { operation, lsn, result });
         }
-        Ok(())
     }
 
     fn apply_to_system(&mut self, lsn: Lsn, record: Record) -> Result<()> {
@@ -222,6 +262,21 @@ impl Replayed {
         }
         self.space.set_pending(lists);
         Ok(())
+    }
+}
+
+fn run_of(geometry: &Geometry, free: &Free) -> Result<Run> {
+    check_blocks(geometry, free.block, free.count.into())?;
+    Ok(Run {
+        block: free.block,
+        count: free.count,
+    })
+}
+
+fn usage_of(record: &Record) -> Usage {
+    Usage {
+        bytes: record.usage_bytes,
+        files: record.usage_files,
     }
 }
 

@@ -2,12 +2,13 @@
 
 mod files;
 mod fixed;
+mod line;
 mod space;
 mod system;
 
 use std::sync::Arc;
 
-use baton_types::{FilesetId, Result};
+use baton_types::Result;
 
 use super::blocks::{Blocks, By};
 use super::finding::{Fault, Finding, Findings, Gravity};
@@ -19,8 +20,6 @@ use crate::format::{Block, Geometry, KeyKind, Lsn, Pointer, Root, RootName};
 use crate::live::LiveTree;
 use crate::nodes::Nodes;
 use crate::transaction::Run;
-use files::Files;
-use system::FilesetItems;
 
 /// Whether the bytes of files are read too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,27 +164,6 @@ impl Check<'_> {
         self.nodes += count;
         self.is_whole &= is_whole;
         is_whole
-    }
-
-    fn fileset(&mut self, id: FilesetId, fileset: &FilesetItems, whole: &mut Whole, last: Lsn) -> Result<()> {
-        let name = fileset.name(id);
-        let is_whole = self.tree((&name, id.0), fileset.tree, whole.root.lsn);
-        let changed = whole.replayed.filesets.remove(&id).unwrap_or_default();
-        let tree = LiveTree {
-            active: changed.layer,
-            ..LiveTree::at(fileset.tree)
-        };
-        if !is_whole {
-            // Its blocks are not all known, nor its names: what can be said was said of the nodes.
-            return Ok(());
-        }
-        let mut files = Files::new(self, &name, fileset.header.as_ref().map(|header| header.hash_key), last);
-        files.read(&tree)?;
-        let usage = changed.usage.map(|usage| (usage.bytes, usage.files));
-        let usage = usage.unwrap_or((fileset.usage.bytes, fileset.usage.files));
-        let next_vnode = fileset.usage.next_vnode.max(changed.next_vnode);
-        self.files += files.finish(usage, next_vnode);
-        Ok(())
     }
 
     fn pending(&mut self, whole: &Whole) {

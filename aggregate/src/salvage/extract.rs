@@ -129,8 +129,5 @@ fn tree_of(patient: &Patient, whole: &mut Whole, id: FilesetId) -> Result<LiveTr
         None => None,
     };
     let changed = whole.replayed.filesets.remove(&id).unwrap_or_default();
-    Ok(LiveTree {
-        active: changed.layer,
-        ..LiveTree::at(root)
-    })
+    Ok(LiveTree { root, ..changed.tree })
 }

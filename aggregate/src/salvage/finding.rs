@@ -60,6 +60,8 @@ faults! {
     Vnode, "vnode", "a new file may be given the number of an old one";
     /// The list of filesets.
     Catalog, "catalog", "a fileset cannot be found by its name, or only by its name";
+    /// Snapshots, and the lists of what only they have.
+    Snapshot, "snapshot", "deleting a snapshot may free what is in use, or never give its space back";
     /// Sessions, clients, holds.
     Session, "session", "a client that comes back may be refused, or not waited for";
     /// A birth after the end of the log.

@@ -2,7 +2,7 @@
 
 use baton_types::Error;
 
-use super::blocks::{Blocks, By};
+use super::blocks::Blocks;
 use super::finding::{Fault, Findings};
 use crate::format::{Geometry, Key, Lsn, Pointer};
 use crate::nodes::Nodes;
@@ -68,7 +68,7 @@ impl Walk<'_> {
             return;
         }
         if let Some(blocks) = &mut self.blocks
-            && let Err(wrong) = blocks.refer(run, By::Tree)
+            && let Err(wrong) = blocks.reach(run, pointer.birth)
         {
             self.findings.fault(Fault::Block, &on, wrong);
         }

@@ -21,6 +21,13 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// The layer without items that everybody shares.
+    pub const EMPTY: &'static Layer = &Layer {
+        items: BTreeMap::new(),
+        value_bytes: 0,
+        newest: Lsn(0),
+    };
+
     /// A layer without items.
     pub fn new() -> Layer {
         Layer::default()

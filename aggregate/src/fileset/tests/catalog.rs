@@ -25,7 +25,7 @@ fn fresh(text: &str) -> FilesetHeader {
         quota_files: 0,
         newest_snapshot: Lsn(0),
         origin: 0,
-        dead_list: 0,
+        snapshots_taken: 0,
         version: 0,
     }
 }

@@ -63,7 +63,7 @@ fn begin(aggregate: &Aggregate) -> (Fid, SessionId, u64) {
         quota_files: 0,
         newest_snapshot: Lsn(0),
         origin: 0,
-        dead_list: 0,
+        snapshots_taken: 0,
         version: 0,
     };
     let operation = Operation {

@@ -27,8 +27,8 @@ pub struct FilesetHeader {
     pub newest_snapshot: Lsn,
     /// The fileset it was cloned from; 0 for none.
     pub origin: u64,
-    /// Its list of dead blocks; 0 for none.
-    pub dead_list: u64,
+    /// How many snapshots were ever taken of it: the last number given to one.
+    pub snapshots_taken: u64,
     /// Its version: what a replica compares.
     pub version: u64,
 }
@@ -79,7 +79,7 @@ struct HeaderLayout {
     quota_files: U64,
     newest_snapshot: U64,
     origin: U64,
-    dead_list: U64,
+    snapshots_taken: U64,
     version: U64,
 }
 
@@ -105,7 +105,7 @@ impl FilesetHeader {
             quota_files: U64::new(self.quota_files),
             newest_snapshot: U64::new(self.newest_snapshot.0),
             origin: U64::new(self.origin),
-            dead_list: U64::new(self.dead_list),
+            snapshots_taken: U64::new(self.snapshots_taken),
             version: U64::new(self.version),
         };
         [layout.as_bytes(), name].concat()
@@ -134,7 +134,7 @@ impl FilesetHeader {
             quota_files: layout.quota_files.get(),
             newest_snapshot: Lsn(layout.newest_snapshot.get()),
             origin: layout.origin.get(),
-            dead_list: layout.dead_list.get(),
+            snapshots_taken: layout.snapshots_taken.get(),
             version: layout.version.get(),
         };
         reader.end()?;

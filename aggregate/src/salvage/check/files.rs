@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use baton_types::{Error, Kind, Result};
 use bytes::{Bytes, BytesMut};
 
-use super::super::blocks::By;
 use super::super::finding::Fault;
 use super::super::items::{self, ALL};
 use super::{Check, Data};
@@ -217,7 +216,8 @@ impl<'a, 'b> Files<'a, 'b> {
             block: extent.block,
             count: extent.count.into(),
         };
-        if let Err(wrong) = self.check.blocks.refer(run, By::Tree) {
+        let reached = self.check.blocks.reach(run, extent.birth);
+        if let Err(wrong) = reached {
             self.fault(
                 Fault::Block,
                 vnode,
@@ -228,8 +228,9 @@ impl<'a, 'b> Files<'a, 'b> {
             return Ok(());
         }
         match self.check.data {
-            Data::Read => self.data(vnode, first, extent),
-            Data::Skip => Ok(()),
+            // What an older snapshot has was read there.
+            Data::Read if reached != Ok(false) => self.data(vnode, first, extent),
+            Data::Read | Data::Skip => Ok(()),
         }
     }
 

@@ -9,9 +9,10 @@ use super::super::finding::Fault;
 use super::super::items::{self, ALL};
 use super::{Check, Whole};
 use crate::format::{
-    ClientState, FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage, Key, KeyKind, Lsn, Pointer, SessionHeader,
-    VnodeRange, decode_holders,
+    ClientState, DeadChunk, FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage, Key, KeyKind, Lsn, Pointer,
+    SessionHeader, Snapshot, VnodeRange, decode_holders,
 };
+use crate::snapshot::Span;
 use crate::transaction::{Reply, SessionId};
 
 /// What the system tree says of one fileset.
@@ -19,6 +20,11 @@ use crate::transaction::{Reply, SessionId};
 pub(super) struct FilesetItems {
     pub header: Option<FilesetHeader>,
     pub tree: Option<Pointer>,
+    /// Its snapshots, deleted ones among them, and the trees of those that have one.
+    pub snapshots: BTreeMap<Lsn, Snapshot>,
+    pub snapshot_trees: BTreeMap<Lsn, Pointer>,
+    /// Blocks that only snapshots have.
+    pub dead: Vec<(Span, DeadChunk)>,
     pub usage: FilesetUsage,
     /// Names under which the list has it.
     entries: Vec<FilesetEntry>,
@@ -45,6 +51,10 @@ struct System {
     /// Sessions that items belong to.
     of_sessions: BTreeSet<u64>,
     holders: Vec<(FilesetId, ClientId)>,
+    /// Blocks by the last snapshot that had them.
+    dead: BTreeMap<Lsn, Vec<(Span, DeadChunk)>>,
+    /// Filesets that have space to give back.
+    cursors: Vec<FilesetId>,
 }
 
 /// Checks the system tree; gives the filesets.
@@ -70,9 +80,11 @@ pub(super) fn check(check: &mut Check<'_>, whole: &Whole, last: Lsn) -> Result<B
             format!("what follows is not known: {}", error.reason),
         );
     }
+    deal_dead(check, &mut system);
     for (id, fileset) in &system.filesets {
         catalog(check, *id, fileset);
         ranges(check, *id, fileset);
+        line(check, *id, fileset);
     }
     sessions(check, &system, last);
     Ok(system.filesets)
@@ -90,6 +102,20 @@ impl System {
                     self.filesets.entry(entry.fileset).or_default().entries.push(entry);
                 }
             }
+            KeyKind::FilesetTree if key.sub != 0 => {
+                let fileset = self.filesets.entry(id).or_default();
+                fileset.snapshot_trees.insert(Lsn(key.sub), Pointer::decode(value)?);
+            }
+            KeyKind::Snapshot => {
+                let fileset = self.filesets.entry(id).or_default();
+                fileset.snapshots.insert(Lsn(key.sub), Snapshot::decode(value)?);
+            }
+            KeyKind::DeadChunk => {
+                let (last, first) = (Lsn(key.object), (key.sub >> 32) as u32);
+                let chunk = DeadChunk::decode(value)?;
+                self.dead.entry(last).or_default().push((Span { last, first }, chunk));
+            }
+            KeyKind::Cursor => self.cursors.push(FilesetId(key.sub)),
             KeyKind::FilesetTree => self.filesets.entry(id).or_default().tree = Some(Pointer::decode(value)?),
             KeyKind::FilesetUsage => self.filesets.entry(id).or_default().usage = FilesetUsage::decode(value)?,
             KeyKind::SessionHeader => {
@@ -122,6 +148,68 @@ impl System {
             }
         }
         Ok(())
+    }
+}
+
+/// Lists of dead blocks belong to the filesets of their snapshots.
+fn deal_dead(check: &mut Check<'_>, system: &mut System) {
+    for fileset in system.filesets.values_mut() {
+        for at in fileset.snapshots.keys() {
+            fileset.dead.append(&mut system.dead.remove(at).unwrap_or_default());
+        }
+    }
+    for last in system.dead.keys() {
+        let on = format!("snapshot {last}");
+        check
+            .findings
+            .fault(Fault::Snapshot, on, "a list of blocks names it, and it does not exist");
+    }
+    for id in &system.cursors {
+        if !system.filesets.get(id).is_some_and(|fileset| fileset.header.is_some()) {
+            let on = format!("fileset {id}");
+            check
+                .findings
+                .fault(Fault::Snapshot, on, "it has space to give back, and does not exist");
+        }
+    }
+}
+
+/// The snapshots of a fileset have names and numbers of their own, and its header knows of them.
+fn line(check: &mut Check<'_>, id: FilesetId, fileset: &FilesetItems) {
+    let (name, mut wrong) = (fileset.name(id), Vec::new());
+    let (mut serial, mut names, mut newest) = (0, BTreeSet::new(), Lsn(0));
+    for (at, snapshot) in &fileset.snapshots {
+        if snapshot.serial <= serial {
+            wrong.push(format!(
+                "snapshot {at} has the number {}, after {serial}",
+                snapshot.serial
+            ));
+        }
+        serial = snapshot.serial;
+        if snapshot.is_kept() {
+            newest = *at;
+            if !names.insert(snapshot.name.as_bytes()) {
+                wrong.push(format!("two snapshots have the name '{}'", snapshot.name));
+            }
+        }
+    }
+    for at in fileset
+        .snapshot_trees
+        .keys()
+        .filter(|at| !fileset.snapshots.contains_key(at))
+    {
+        wrong.push(format!("it has the tree of a snapshot {at}, which does not exist"));
+    }
+    if let Some(header) = &fileset.header
+        && (header.newest_snapshot != newest || header.snapshots_taken < u64::from(serial))
+    {
+        let (said, taken) = (header.newest_snapshot, header.snapshots_taken);
+        wrong.push(format!(
+            "its header says {taken} snapshots up to {said}, and there are {serial} up to {newest}"
+        ));
+    }
+    for reason in wrong {
+        check.findings.fault(Fault::Snapshot, &name, reason);
     }
 }
 

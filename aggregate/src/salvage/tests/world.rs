@@ -81,7 +81,7 @@ impl World {
             quota_files: 0,
             newest_snapshot: Lsn(0),
             origin: 0,
-            dead_list: 0,
+            snapshots_taken: 0,
             version: 0,
         };
         world.system(RecordKind::Fileset, |transaction| {

@@ -1,0 +1,328 @@
+//! Space given back: what deleted snapshots alone had, and filesets that were hidden.
+//!
+//! A step is one record with a bounded number of frees: it says what is freed and that it was, in one, so a crash
+//! resumes behind it and frees nothing twice. It knows where to go on from the system tree alone.
+//!
+//! A span of dead blocks is free when none of its snapshots is kept: of those that a deleted snapshot was the last to
+//! have, the ones that no kept snapshot before it had. The piece of a list that says so must be in two roots before its
+//! blocks are freed: a recovery from the older one, whose trees may still have them, would free them too.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use baton_types::{FilesetId, Kind, Result};
+
+use super::Aggregate;
+use super::fileset::{Need, Reserve};
+use super::snapshots::put_deleted;
+use crate::aggregate::FilesetCell;
+use crate::engine::{Engine, Patience, blank};
+use crate::fileset::{STEP_ITEMS_MAX, catalog};
+use crate::format::{DeadChunk, Extent, FilesetKind, Key, KeyKind, Lsn, Record, RecordKind, Snapshot};
+use crate::snapshot;
+use crate::transaction::{Operation, Transaction, Usage};
+use crate::tree::Stop;
+
+/// Snapshots of a hidden fileset that one record deletes at most.
+const SNAPSHOTS_AT_ONCE: usize = 64;
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reclaimed {
+    /// So many blocks were freed, perhaps none; there may be more.
+    Blocks(u64),
+    /// What is left waits for a checkpoint.
+    Later,
+    /// There is nothing to give back.
+    Nothing,
+}
+
+impl Aggregate {
+    /// Gives back a piece of what nobody can reach any more, about a thousand extents at most. To be called again as
+    /// long as it says that there is more, as fast as its caller likes.
+    ///
+    /// # Errors
+    /// As [`Aggregate::wait`]; `NoSpace`; damage.
+    pub fn reclaim(&self) -> Result<Reclaimed> {
+        let engine = &self.engine;
+        if !engine.has_garbage.swap(false, Ordering::AcqRel) {
+            return Ok(Reclaimed::Nothing);
+        }
+        let reclaimed = engine.reclaim();
+        if !matches!(reclaimed, Ok(Reclaimed::Nothing)) {
+            engine.has_garbage.store(true, Ordering::Release);
+        }
+        reclaimed
+    }
+}
+
+impl Engine {
+    fn reclaim(self: &Arc<Engine>) -> Result<Reclaimed> {
+        let (hidden, waiting) = self.retrying(|pinned| {
+            let system = self.system.lock();
+            let view = system.view(&self.nodes, pinned);
+            let mut waiting = Vec::new();
+            for item in view.scan(Key::cursor(FilesetId(0)), Key::cursor(FilesetId(u64::MAX))) {
+                waiting.push(FilesetId(item?.0.sub));
+            }
+            let hidden = catalog::list_hidden(&view, 0, usize::MAX)?.entries;
+            Ok((hidden, waiting))
+        })?;
+        let mut result = Reclaimed::Nothing;
+        let filesets = hidden.into_iter().map(|entry| entry.fileset);
+        for id in filesets {
+            match self.take_apart(id)? {
+                Reclaimed::Nothing => {}
+                Reclaimed::Later => result = Reclaimed::Later,
+                blocks => return Ok(blocks),
+            }
+        }
+        for id in waiting {
+            match self.reclaim_snapshots(id)? {
+                Reclaimed::Nothing => {}
+                Reclaimed::Later => result = Reclaimed::Later,
+                blocks => return Ok(blocks),
+            }
+        }
+        Ok(result)
+    }
+
+    /// A step for the snapshots of one fileset.
+    fn reclaim_snapshots(&self, id: FilesetId) -> Result<Reclaimed> {
+        // Once these are so, they stay so.
+        let generation = self.generation.load(Ordering::Acquire);
+        let rooted = Lsn(self.rooted.load(Ordering::Acquire));
+        let head = Record {
+            fileset: id,
+            ..blank(RecordKind::Snapshot)
+        };
+        self.change_own(head, |transaction| {
+            let mut step = Step {
+                transaction,
+                generation,
+                rooted,
+                left: STEP_ITEMS_MAX,
+                blocks: 0,
+                is_short: false,
+                waits: false,
+            };
+            step.snapshots(id)?;
+            Ok(match (step.is_short, step.waits, step.left < STEP_ITEMS_MAX) {
+                (false, true, false) => Reclaimed::Later,
+                (false, false, false) => {
+                    step.transaction.delete(Key::cursor(id));
+                    Reclaimed::Nothing
+                }
+                (..) => Reclaimed::Blocks(step.blocks),
+            })
+        })
+    }
+
+    /// A step of taking a hidden fileset apart: first its snapshots go, then its tree, item by item, then itself.
+    fn take_apart(self: &Arc<Engine>, id: FilesetId) -> Result<Reclaimed> {
+        let cell = self.fileset(id)?;
+        let has_snapshots = self.retrying(|pinned| {
+            let system = self.system.lock();
+            let view = system.view(&self.nodes, pinned);
+            Ok(snapshot::of(&view, id).next().transpose()?.is_some())
+        })?;
+        if cell.state.lock().snapshots.line.newest() > Lsn(0) {
+            return self.delete_snapshots(&cell);
+        }
+        if has_snapshots {
+            // They are on the list of those that have space to give back.
+            return Ok(Reclaimed::Later);
+        }
+        match self.delete_items(&cell)? {
+            Reclaimed::Nothing => self.remove(&cell),
+            reclaimed => Ok(reclaimed),
+        }
+    }
+
+    fn delete_snapshots(&self, cell: &FilesetCell) -> Result<Reclaimed> {
+        let head = Record {
+            fileset: cell.id,
+            ..blank(RecordKind::Snapshot)
+        };
+        let line = cell.state.lock().snapshots.line.clone();
+        let gone: Vec<(Lsn, Snapshot)> = line
+            .iter()
+            .take(SNAPSHOTS_AT_ONCE)
+            .map(|(at, snapshot)| (at, snapshot.clone()))
+            .collect();
+        self.change_own(head, |transaction| {
+            let at = self.log.last().next();
+            for (lsn, snapshot) in &gone {
+                put_deleted(transaction, (cell.id, *lsn), snapshot, at);
+            }
+            // Nobody changes a hidden fileset or its snapshots, and no freeze comes before the record.
+            let mut state = cell.state.lock();
+            for (lsn, _) in &gone {
+                state.snapshots.forget(*lsn);
+                state.tree.forget_moment(*lsn);
+            }
+            Ok(Reclaimed::Blocks(0))
+        })
+    }
+
+    /// Deletes items of a hidden fileset; `Nothing` when it has none.
+    fn delete_items(self: &Arc<Engine>, cell: &Arc<FilesetCell>) -> Result<Reclaimed> {
+        self.admit(Need::UPKEEP.purpose, 0, Patience::Wait)?;
+        self.retrying(|pinned| {
+            let room = Reserve(self);
+            let operation = Operation::default();
+            let _history = self.history.read();
+            let mut state = cell.state.lock();
+            let view = state.tree.view(&self.nodes, pinned);
+            let items = view.scan(Key::FIRST, Key::LAST).take(STEP_ITEMS_MAX);
+            let items = items.collect::<Result<Vec<_>, Stop>>()?;
+            if items.is_empty() {
+                // Its nodes go with the checkpoint that sees it so.
+                return Ok(match state.tree.is_clean() && state.tree.root.is_none() {
+                    true => Reclaimed::Nothing,
+                    false => Reclaimed::Later,
+                });
+            }
+            let mut transaction = Transaction::new(view, &operation, state.usage, &room);
+            let mut blocks = 0;
+            for (key, value) in items {
+                if key.kind == KeyKind::Extent {
+                    let extent = Extent::decode(&value)?;
+                    transaction.free(extent.block, extent.count.into(), extent.birth);
+                    blocks += u64::from(extent.count);
+                }
+                transaction.delete(key);
+            }
+            let head = Record {
+                fileset: cell.id,
+                usage_bytes: state.usage.bytes,
+                usage_files: state.usage.files,
+                ..blank(RecordKind::Step)
+            };
+            let change = transaction.finish();
+            self.append(head, change, &mut state.tree, None)?;
+            self.note_change(cell, &mut state);
+            Ok(Reclaimed::Blocks(blocks))
+        })
+    }
+
+    /// The fileset is empty, and nothing of it is left but what the list says.
+    fn remove(&self, cell: &Arc<FilesetCell>) -> Result<Reclaimed> {
+        let id = cell.id;
+        let removed = self.change_own(blank(RecordKind::Fileset), |transaction| {
+            if catalog::header(transaction, id)?.kind != FilesetKind::Deleting {
+                return Ok(Reclaimed::Nothing);
+            }
+            catalog::remove(transaction, id)?;
+            cell.state.lock().is_gone = true;
+            Ok(Reclaimed::Blocks(0))
+        });
+        match removed {
+            // Another step was faster.
+            Err(error) if error.kind == Kind::NotFound => Ok(Reclaimed::Nothing),
+            removed => {
+                self.filesets.lock().remove(&id);
+                removed
+            }
+        }
+    }
+
+    /// A change to the system tree by the store itself, if `make` puts, deletes or frees anything.
+    fn change_own(
+        &self,
+        head: Record,
+        mut make: impl FnMut(&mut Transaction<'_>) -> Result<Reclaimed, Stop>,
+    ) -> Result<Reclaimed> {
+        self.admit(Need::UPKEEP.purpose, 0, Patience::Wait)?;
+        self.retrying(|pinned| {
+            let room = Reserve(self);
+            let operation = Operation::default();
+            let _history = self.history.read();
+            let mut system = self.system.lock();
+            let view = system.view(&self.nodes, pinned);
+            let mut transaction = Transaction::new(view, &operation, Usage::default(), &room);
+            let made = make(&mut transaction)?;
+            let change = transaction.finish();
+            if !change.items.is_empty() {
+                self.append(head.clone(), change, &mut system, None)?;
+            }
+            Ok(made)
+        })
+    }
+}
+
+/// One step for the snapshots of a fileset.
+struct Step<'a, 'b> {
+    transaction: &'a mut Transaction<'b>,
+    /// Of the newest root, and up to which record its trees go.
+    generation: u64,
+    rooted: Lsn,
+    /// Runs that may still be freed.
+    left: usize,
+    blocks: u64,
+    /// There is more than a step may do.
+    is_short: bool,
+    /// Something waits for a checkpoint.
+    waits: bool,
+}
+
+impl Step<'_, '_> {
+    fn snapshots(&mut self, id: FilesetId) -> Result<(), Stop> {
+        let all = snapshot::of(self.transaction, id).collect::<Result<Vec<_>, Stop>>()?;
+        let mut before = 0;
+        for (at, snapshot) in all {
+            if snapshot.is_kept() {
+                before = snapshot.serial;
+            } else if self.free_after(before, at)? && self.rooted >= snapshot.deleted {
+                let first = Key::dead_chunk(at, 0);
+                let rest = self.transaction.scan(first, last_chunk(at)).next().transpose()?;
+                // What is left, older snapshots have: then this one goes after them.
+                if rest.is_none() {
+                    self.left -= 1;
+                    self.transaction.delete(Key::snapshot(id, at));
+                    self.transaction.delete(Key::snapshot_tree(id, at));
+                }
+            } else {
+                self.waits |= self.rooted < snapshot.deleted;
+            }
+            if self.is_short {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees what snapshots with numbers above `before` up to `last` had; true if nothing of it is left.
+    fn free_after(&mut self, before: u32, last: Lsn) -> Result<bool, Stop> {
+        let chunks = self
+            .transaction
+            .scan(Key::dead_chunk(last, before + 1), last_chunk(last));
+        let chunks = chunks.take(STEP_ITEMS_MAX / DeadChunk::RUNS_MAX + 2);
+        let chunks = chunks.collect::<Result<Vec<_>, Stop>>()?;
+        for (key, value) in chunks {
+            let chunk = DeadChunk::decode(&value)?;
+            if chunk.generation >= self.generation {
+                self.waits = true;
+                return Ok(false);
+            }
+            if chunk.runs.len() >= self.left {
+                self.is_short = true;
+                return Ok(false);
+            }
+            self.left -= chunk.runs.len();
+            for (block, count) in chunk.runs {
+                self.transaction.free(block, count, last);
+                self.blocks += u64::from(count);
+            }
+            self.transaction.delete(key);
+        }
+        let rest = self
+            .transaction
+            .scan(Key::dead_chunk(last, before + 1), last_chunk(last));
+        Ok(rest.take(1).next().transpose()?.is_none())
+    }
+}
+
+fn last_chunk(last: Lsn) -> Key {
+    Key::new(last.0, KeyKind::DeadChunk, u64::MAX)
+}

@@ -1,0 +1,304 @@
+//! Snapshots of a fileset: taken, listed, read, deleted.
+//!
+//! Taking one is a record and a new layer, whatever the fileset holds: what was there stays where it is. The record is
+//! in the log when the call returns, and durable when its place in history is. A [`Fileset`] at a snapshot is read as
+//! the live one is, by the same functions; it never changes.
+//!
+//! ```text
+//! let taken = fileset.take_snapshot(&operation, &name, Namesake::Refuse)?;   // Done<Lsn>: wait for taken.lsn
+//! let then = fileset.at(taken.answer?)?;                                     // a Fileset: readdir, file::read …
+//! fileset.delete_snapshot(&operation, id)?;                                  // its space comes back by and by
+//! ```
+//!
+//! Lock order: history, the system tree, the fileset.
+
+use std::sync::atomic::Ordering;
+
+use baton_types::{Error, FileName, FilesetId, Kind, Result, Timestamp};
+use bytes::Bytes;
+
+use super::fileset::{Done, Fileset, Need, Reserve, State};
+use crate::fileset::catalog;
+use crate::format::{DeadChunk, FilesetHeader, Key, KeyKind, Lsn, Pointer, Record, RecordKind, Snapshot};
+use crate::session::Running;
+use crate::snapshot;
+use crate::transaction::{Operation, Reply, Transaction, Usage};
+use crate::tree::{Pinned, Stop};
+
+/// A snapshot, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotInfo {
+    /// Which: the place in history before which all is in it.
+    pub id: Lsn,
+    /// Its name.
+    pub name: FileName,
+    /// When it was taken.
+    pub taken: Timestamp,
+    /// What the fileset held then.
+    pub usage: Usage,
+}
+
+/// What to do if a snapshot of the same name is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Namesake {
+    /// Keep that one, and take none.
+    Refuse,
+    /// Delete it in the same moment: there is always one of the name, and never two.
+    Replace,
+}
+
+/// A change to a fileset's snapshots, before its record is appended.
+struct Planned {
+    header: FilesetHeader,
+    taken: Option<(Lsn, Snapshot)>,
+    deleted: Option<Lsn>,
+}
+
+impl Fileset {
+    /// Takes a snapshot of the fileset at this moment, named `name` and dated with the operation's time; answers with
+    /// its id. Done once, however often the operation is asked for.
+    ///
+    /// # Errors
+    /// As [`Fileset::change`]. The operation itself may be refused as `Exists`, as `Unsupported` by an aggregate that was
+    /// made before there were snapshots, as `ReadOnly` at a snapshot.
+    pub fn take_snapshot(&self, operation: &Operation, name: &FileName, namesake: Namesake) -> Result<Done<Lsn>> {
+        let done = self.decide(operation, Need::GROWTH, |turn, pinned| {
+            self.plan(turn, pinned, |state, header, at| {
+                self.take(state, header, at, (operation, name, namesake))
+            })
+        })?;
+        Ok(Done {
+            lsn: done.lsn,
+            answer: done.answer.and_then(|answer| id_of(&answer)),
+        })
+    }
+
+    /// Deletes a snapshot: nobody sees it from here on, and what it alone had is given back by
+    /// [`reclaim`](super::Aggregate::reclaim).
+    ///
+    /// # Errors
+    /// As [`Fileset::change`]. The operation itself may be refused as `NotFound`, as `ReadOnly` at a snapshot.
+    pub fn delete_snapshot(&self, operation: &Operation, id: Lsn) -> Result<Done<()>> {
+        let done = self.decide(operation, Need::UPKEEP, |turn, pinned| {
+            self.plan(turn, pinned, |state, header, _| {
+                state.snapshots.line.get(id).ok_or_else(|| self.missing(id))?;
+                Ok(Planned {
+                    header,
+                    taken: None,
+                    deleted: Some(id),
+                })
+            })
+        })?;
+        Ok(Done {
+            lsn: done.lsn,
+            answer: done.answer.map(drop),
+        })
+    }
+
+    /// The snapshots of the fileset, oldest first.
+    pub fn snapshots(&self) -> Vec<SnapshotInfo> {
+        let state = self.cell.state.lock();
+        let info = |(id, snapshot): (Lsn, &Snapshot)| SnapshotInfo {
+            id,
+            name: snapshot.name.clone(),
+            taken: snapshot.taken,
+            usage: Usage {
+                bytes: snapshot.bytes,
+                files: snapshot.files,
+            },
+        };
+        state.snapshots.line.iter().map(info).collect()
+    }
+
+    /// The fileset as it was at a snapshot, for the same operations that read the live one. What it answers is of that
+    /// moment for as long as the snapshot is kept; after that it is `Stale`. FIDs are those of the live fileset.
+    ///
+    /// # Errors
+    /// `NotFound`; damage; `Wait` for one who may not.
+    pub fn at(&self, id: Lsn) -> Result<Fileset> {
+        self.engine.attempt(self.patience(), |pinned| {
+            let system = self.engine.system.lock();
+            let mut state = self.cell.state.lock();
+            state.snapshots.line.get(id).ok_or_else(|| self.missing(id))?;
+            let is_layered = state.tree.moments.iter().any(|moment| moment.snapshot == id);
+            if !is_layered && !state.snapshots.roots.contains_key(&id) {
+                let key = Key::snapshot_tree(self.cell.id, id);
+                let root = system.view(&self.engine.nodes, pinned).get(key)?;
+                let root = root.map(|bytes| Pointer::decode(&bytes)).transpose()?;
+                state.snapshots.roots.insert(id, root);
+            }
+            Ok(())
+        })?;
+        Ok(Fileset {
+            snapshot: Some(id),
+            ..self.clone()
+        })
+    }
+
+    /// Which snapshot this is; `None` for the live fileset.
+    pub fn snapshot(&self) -> Option<Lsn> {
+        self.snapshot
+    }
+
+    /// Blocks that deleting a snapshot would give back, as far as a checkpoint has seen them: what it has and neither
+    /// the fileset nor another snapshot does. The rest of what it holds is shared.
+    ///
+    /// # Errors
+    /// `NotFound`; damage.
+    pub fn unique_blocks(&self, id: Lsn) -> Result<u64> {
+        self.engine.attempt(self.patience(), |pinned| {
+            let system = self.engine.system.lock();
+            let state = self.cell.state.lock();
+            let line = &state.snapshots.line;
+            let own = line.get(id).ok_or_else(|| self.missing(id))?.serial;
+            let firsts = line.serial_before(id) + 1..=own;
+            let until = line.after(id).unwrap_or(Lsn(u64::MAX));
+            let view = system.view(&self.engine.nodes, pinned);
+            let mut blocks = 0;
+            for item in snapshot::of(&view, self.cell.id) {
+                let (last, _) = item?;
+                if last < id || last >= until {
+                    continue;
+                }
+                let first = Key::dead_chunk(last, *firsts.start());
+                let end = Key::new(last.0, KeyKind::DeadChunk, u64::from(own) << 32 | u64::from(u32::MAX));
+                for item in view.scan(first, end) {
+                    let chunk = DeadChunk::decode(&item?.1)?;
+                    blocks += chunk.runs.iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
+                }
+            }
+            let unwritten = state.snapshots.frozen.iter().map(|dead| &**dead);
+            for (span, runs) in unwritten.chain([&state.snapshots.dead]).flat_map(|dead| dead.iter()) {
+                if firsts.contains(&span.first) && (id..until).contains(&span.last) {
+                    blocks += runs.iter().map(|run| u64::from(run.count)).sum::<u64>();
+                }
+            }
+            Ok(blocks)
+        })
+    }
+
+    /// One try at a change that `plan` decides on, seeing the header and where history is.
+    fn plan(
+        &self,
+        turn: &Running<'_>,
+        pinned: &Pinned,
+        plan: impl FnOnce(&State, FilesetHeader, Lsn) -> Result<Planned, Stop>,
+    ) -> Result<(Lsn, Reply), Stop> {
+        let (engine, id) = (&self.engine, self.cell.id);
+        let room = Reserve(engine);
+        let _history = engine.history.read();
+        let mut system = engine.system.lock();
+        let mut state = self.cell.state.lock();
+        state.check(id)?;
+        // No record of this fileset has this number or a later one, and every other snapshot was taken before it.
+        let at = engine.log.last().next();
+        let view = system.view(&engine.nodes, pinned);
+        let mut transaction = Transaction::new(view, turn.operation(), Usage::default(), &room);
+        let header = catalog::header(&transaction, id)?;
+        let planned = plan(&state, header, at)?;
+        let header = planned.put(&mut transaction, &state, (id, at));
+        let reply = Reply::Done(at.0.to_le_bytes().to_vec().into());
+        let result = Bytes::from(reply.encode());
+        let head = Record {
+            kind: RecordKind::Snapshot,
+            flags: if planned.taken.is_some() { Record::TAKEN } else { 0 },
+            result: result.clone(),
+            ..self.head(turn.operation(), state.usage)
+        };
+        let lsn = engine.append(head, transaction.finish(), &mut system, None)?;
+        state.header = header;
+        if let Some(deleted) = planned.deleted {
+            state.snapshots.forget(deleted);
+            state.tree.forget_moment(deleted);
+            engine.has_garbage.store(true, Ordering::Release);
+        }
+        if let Some((at, snapshot)) = planned.taken {
+            state.tree.take_moment(at);
+            state.snapshots.line.insert(at, snapshot);
+        }
+        engine.note_change(&self.cell, &mut state);
+        turn.ran(lsn, result);
+        Ok((lsn, reply))
+    }
+
+    fn take(
+        &self,
+        state: &State,
+        header: FilesetHeader,
+        at: Lsn,
+        (operation, name, namesake): (&Operation, &FileName, Namesake),
+    ) -> Result<Planned, Stop> {
+        let on = |kind| Error::new(kind, format!("snapshot '{name}' of fileset {}", self.cell.id));
+        if !self.engine.label.features.has_snapshots() {
+            return Err(on(Kind::Unsupported)
+                .because("its aggregate was made before there were snapshots")
+                .remedy("move the fileset to a newer aggregate: fts move")
+                .into());
+        }
+        let mut line = state.snapshots.line.iter();
+        let old = line.find(|(_, snapshot)| snapshot.name == *name).map(|(at, _)| at);
+        if let (Some(_), Namesake::Refuse) = (old, namesake) {
+            return Err(on(Kind::Exists).into());
+        }
+        let serial = u32::try_from(header.snapshots_taken + 1)
+            .map_err(|_| on(Kind::Limit).because("all numbers for snapshots of this fileset are used up"))?;
+        let snapshot = Snapshot {
+            serial,
+            name: name.clone(),
+            taken: operation.time,
+            bytes: state.usage.bytes,
+            files: state.usage.files,
+            deleted: Lsn(0),
+        };
+        Ok(Planned {
+            header,
+            taken: Some((at, snapshot)),
+            deleted: old,
+        })
+    }
+
+    fn missing(&self, id: Lsn) -> Error {
+        Error::new(Kind::NotFound, format!("snapshot {id} of fileset {}", self.cell.id))
+    }
+}
+
+impl Planned {
+    /// What the record says; gives the header after it.
+    fn put(&self, transaction: &mut Transaction<'_>, state: &State, (id, at): (FilesetId, Lsn)) -> FilesetHeader {
+        let mut header = self.header.clone();
+        let line = &state.snapshots.line;
+        if let Some((deleted, old)) = self.deleted.and_then(|deleted| Some((deleted, line.get(deleted)?))) {
+            put_deleted(transaction, (id, deleted), old, at);
+            let mut left = line.iter().rev().map(|(at, _)| at).filter(|at| *at != deleted);
+            header.newest_snapshot = left.next().unwrap_or_default();
+        }
+        if let Some((taken, snapshot)) = &self.taken {
+            transaction.put(Key::snapshot(id, *taken), snapshot.encode());
+            header.newest_snapshot = *taken;
+            header.snapshots_taken = snapshot.serial.into();
+        }
+        transaction.put(Key::fileset_header(id), header.encode());
+        header
+    }
+}
+
+/// Says that a snapshot is kept no longer, and that there is space to give back.
+pub(super) fn put_deleted(
+    transaction: &mut Transaction<'_>,
+    (id, snapshot): (FilesetId, Lsn),
+    old: &Snapshot,
+    at: Lsn,
+) {
+    let deleted = Snapshot {
+        deleted: at,
+        ..old.clone()
+    };
+    transaction.put(Key::snapshot(id, snapshot), deleted.encode());
+    transaction.put(Key::cursor(id), Bytes::new());
+}
+
+fn id_of(answer: &[u8]) -> Result<Lsn> {
+    let number = <[u8; 8]>::try_from(answer);
+    let number = number.map_err(|_| Error::new(Kind::Damaged, "answer of a snapshot").because("it is no number"))?;
+    Ok(Lsn(u64::from_le_bytes(number)))
+}
