@@ -10,6 +10,7 @@ mod mounted;
 mod ours;
 mod recovery;
 mod seat;
+mod snapshot;
 pub(crate) mod table;
 
 use std::path::{Path, PathBuf};
@@ -99,6 +100,7 @@ pub fn measure(plan: &Plan, progress: impl Fn(&str)) -> Result<Report> {
     side_by_side_with_others(&directory, plan.rounds, &mut table, &progress)?;
     alone::measure(&directory, plan.rounds, &mut table, &progress)?;
     recovery::measure(&directory, plan.rounds, &mut table, &progress)?;
+    snapshot::measure(&directory, plan.rounds, &mut table, &progress)?;
     table.report("baton.bench.store/1", plan.rounds)
 }
 

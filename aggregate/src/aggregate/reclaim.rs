@@ -155,12 +155,16 @@ impl Engine {
             for (lsn, snapshot) in &gone {
                 put_deleted(transaction, (cell.id, *lsn), snapshot, at);
             }
+            let mut header = catalog::header(transaction, cell.id)?;
             // Nobody changes a hidden fileset or its snapshots, and no freeze comes before the record.
             let mut state = cell.state.lock();
             for (lsn, _) in &gone {
                 state.snapshots.forget(*lsn);
                 state.tree.forget_moment(*lsn);
             }
+            header.newest_snapshot = state.snapshots.line.newest();
+            transaction.put(Key::fileset_header(cell.id), header.encode());
+            state.header = header;
             Ok(Reclaimed::Blocks(0))
         })
     }

@@ -2,4 +2,5 @@
 
 mod check;
 mod extract;
+mod snapshots;
 mod world;

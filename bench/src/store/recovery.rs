@@ -51,7 +51,7 @@ pub(super) fn measure(directory: &Path, rounds: usize, table: &mut Table, progre
 }
 
 /// Makes so many files; gives them, and a directory for more.
-fn fill(ours: &Ours, count: usize) -> Result<(Vec<Fid>, Fid)> {
+pub(super) fn fill(ours: &Ours, count: usize) -> Result<(Vec<Fid>, Fid)> {
     let mut seat = ours.seat()?;
     let mut files = Vec::with_capacity(count);
     let mut folder = ours.folder(&mut seat)?;

@@ -6,6 +6,7 @@
 //! | `store/history.rs` | a whole aggregate: clients, commits, checkpoints, and one owner after the other |
 //! | `store/faults.rs` | what goes wrong: power cuts, failing writes, servers that stop or are outrun, rot |
 //! | `store/actions.rs`, `clients.rs` | what is asked for, and asked for again |
+//! | `store/snapshots.rs` | moments kept, read, deleted, and their space given back, in every third history |
 //! | `store/model.rs` | the same in memory, which the store must be equal to |
 //! | `store/server.rs` | an incarnation of a server, in the middle of whose operations another one may run |
 
@@ -16,6 +17,7 @@ pub mod fence;
 mod history;
 mod model;
 mod server;
+mod snapshots;
 
 pub use history::history;
 

@@ -23,6 +23,8 @@ use crate::sim::{Seed, Trace, Violation};
 pub const FILESETS: [FilesetId; 2] = [FilesetId(7), FilesetId(8)];
 /// Things that happen in a history.
 const STEPS: u64 = 140;
+/// Every so manieth history has snapshots: the others stay what they were before there were any.
+const WITH_SNAPSHOTS: u64 = 3;
 /// Sessions at most.
 const SESSIONS: usize = 3;
 /// Segments of 64 KiB: each takeover shuts some away.
@@ -45,6 +47,10 @@ pub struct World {
     pub told: Lsn,
     /// The owner cannot go on.
     pub is_broken: bool,
+    /// Snapshots are taken in this history.
+    has_snapshots: bool,
+    /// Snapshots taken so far.
+    pub taken: u64,
 }
 
 /// What keeps a history from going on: what was broken, in a sentence.
@@ -93,6 +99,8 @@ impl World {
             granted: Epoch(1),
             told: Lsn(0),
             is_broken: false,
+            has_snapshots: number.is_multiple_of(WITH_SNAPSHOTS),
+            taken: 0,
         };
         for (fileset, name) in FILESETS.into_iter().zip(["home", "work"]) {
             world.make_fileset(fileset, name)?;
@@ -144,6 +152,9 @@ impl World {
 
     fn run(&mut self) -> Step {
         for _ in 0..STEPS {
+            if self.has_snapshots && self.seed.chance(160) {
+                self.snapshot_step()?;
+            }
             match self.seed.below(1_000) {
                 0..600 => self.operate()?,
                 600..660 => self.ask_again()?,
@@ -160,7 +171,11 @@ impl World {
             }
         }
         self.take_over()?;
-        self.check().map(drop)
+        self.check()?;
+        match self.has_snapshots {
+            true => self.delete_all(),
+            false => Ok(()),
+        }
     }
 
     fn operate(&mut self) -> Step {
@@ -358,6 +373,7 @@ impl World {
                     self.model.usage(id)
                 ));
             }
+            self.check_snapshots(&fileset, is_durable)?;
         }
         let census = self.owner.aggregate.census().map_err(|error| error.to_string())?;
         self.note("census", &format!("{census:?}"));

@@ -9,7 +9,7 @@ use baton_aggregate::device::double::Disk;
 use baton_aggregate::format::{BLOCK_BYTES, Checksum, Extent, Key, KeyKind, Lsn};
 use baton_aggregate::nodes::Nodes;
 use baton_aggregate::transaction::scratch::Scratch;
-use baton_aggregate::transaction::{Operation, Transaction};
+use baton_aggregate::transaction::{Operation, Transaction, Usage};
 use baton_aggregate::tree::Stop;
 use baton_types::{FilesetId, Kind, Result};
 use bytes::Bytes;
@@ -34,11 +34,35 @@ pub struct Past {
     pub answer: Answer,
 }
 
+/// Something that happened to the snapshots of a fileset.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// Its place.
+    pub lsn: Lsn,
+    /// Which fileset's.
+    pub fileset: FilesetId,
+    /// The snapshot.
+    pub id: Lsn,
+    /// What was there when it was taken; `None`: it was deleted.
+    pub kept: Option<Kept>,
+}
+
+/// What a snapshot has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// Its items.
+    pub items: Items,
+    /// What they take.
+    pub usage: Usage,
+}
+
 /// The history, and what it comes to.
 pub struct Model {
     /// Every operation that has a place, in order.
     pub history: Vec<Past>,
     filesets: BTreeMap<FilesetId, Scratch>,
+    /// Snapshots taken and deleted, in order.
+    moments: Vec<Moment>,
     device: Arc<dyn Device>,
 }
 
@@ -60,6 +84,7 @@ impl Model {
         let mut model = Model {
             history: Vec::new(),
             filesets: BTreeMap::new(),
+            moments: Vec::new(),
             device,
         };
         model.reset(filesets.iter().copied());
@@ -113,6 +138,7 @@ impl Model {
         let ids: Vec<_> = self.filesets.keys().copied().collect();
         self.reset(ids);
         self.history.retain(|past| past.lsn <= last);
+        self.moments.retain(|moment| moment.lsn <= last);
         let history = std::mem::take(&mut self.history);
         let applied = history.iter().try_for_each(|past| self.apply(past));
         self.history = history;
@@ -136,8 +162,42 @@ impl Model {
         items.collect()
     }
 
+    /// A snapshot of a fileset was taken.
+    pub fn take(&mut self, fileset: FilesetId, (lsn, id): (Lsn, Lsn)) {
+        let kept = Some(Kept {
+            items: self.items(fileset),
+            usage: self.usage(fileset),
+        });
+        self.moments.push(Moment { lsn, fileset, id, kept });
+    }
+
+    /// One was deleted.
+    pub fn delete(&mut self, fileset: FilesetId, (lsn, id): (Lsn, Lsn)) {
+        let kept = None;
+        self.moments.push(Moment { lsn, fileset, id, kept });
+    }
+
+    /// The snapshots that a fileset must have.
+    pub fn snapshots(&self, fileset: FilesetId) -> BTreeMap<Lsn, &Kept> {
+        let mut snapshots = BTreeMap::new();
+        for moment in self.moments.iter().filter(|moment| moment.fileset == fileset) {
+            match &moment.kept {
+                Some(kept) => snapshots.insert(moment.id, kept),
+                None => snapshots.remove(&moment.id),
+            };
+        }
+        snapshots
+    }
+
+    /// Blocks of data that filesets and their snapshots have, if each takes its own: what is not shared.
+    pub fn blocks(&self) -> usize {
+        let filesets = self.filesets.keys().map(|fileset| self.items(*fileset));
+        let is_block = |item: &&Item| matches!(item, Item::Block(_));
+        filesets.map(|items| items.values().filter(is_block).count()).sum()
+    }
+
     /// What it must use.
-    pub fn usage(&self, fileset: FilesetId) -> baton_aggregate::transaction::Usage {
+    pub fn usage(&self, fileset: FilesetId) -> Usage {
         self.filesets[&fileset].usage
     }
 }

@@ -1,0 +1,136 @@
+//! Snapshots in a history: what they hold is compared with what the model kept, under every owner.
+
+use baton_aggregate::aggregate::{Fileset, Namesake, Reclaimed};
+use baton_aggregate::format::Lsn;
+use baton_aggregate::transaction::Operation;
+use baton_types::{FileName, FilesetId, Result};
+
+use super::history::{FILESETS, Step, World};
+use super::model::{compared, difference, read};
+
+/// Snapshots of one fileset at a time.
+const KEPT_MAX: usize = 6;
+/// Steps in which everything is given back: each frees something, or waits for a checkpoint.
+const STEPS_MAX: usize = 400;
+
+impl World {
+    /// Takes one, deletes one, or gives some space back.
+    pub fn snapshot_step(&mut self) -> Step {
+        let id = *self.seed.pick(&FILESETS);
+        let kept: Vec<Lsn> = self.model.snapshots(id).into_keys().collect();
+        match self.seed.below(10) {
+            0..4 if kept.len() < KEPT_MAX => self.take_snapshot(id),
+            0..6 if !kept.is_empty() => {
+                let snapshot = *self.seed.pick(&kept);
+                self.delete_snapshot(id, snapshot)
+            }
+            _ => self.reclaim().map(drop),
+        }
+    }
+
+    fn take_snapshot(&mut self, id: FilesetId) -> Step {
+        self.taken += 1;
+        // Some names come again while the first one is kept: it makes way.
+        let name = format!("s{}", self.taken % 9);
+        let taken = self.owner.aggregate.fileset(id).and_then(|fileset| {
+            let before = fileset.snapshots().into_iter();
+            let name = FileName::parse(name.as_bytes())?;
+            let old = before
+                .filter(|snapshot| snapshot.name == name)
+                .map(|snapshot| snapshot.id)
+                .next();
+            let done = fileset.take_snapshot(&Operation::default(), &name, Namesake::Replace)?;
+            Ok((done.lsn, done.answer?, old))
+        });
+        match taken {
+            Ok((lsn, snapshot, old)) => {
+                self.note("owner", &format!("snapshot {snapshot} of {id} as {name}, for {old:?}"));
+                if let Some(old) = old {
+                    self.model.delete(id, (lsn, old));
+                }
+                self.model.take(id, (lsn, snapshot));
+                Ok(())
+            }
+            Err(error) => self.failed("snapshot", &error),
+        }
+    }
+
+    fn delete_snapshot(&mut self, id: FilesetId, snapshot: Lsn) -> Step {
+        let deleted = self.owner.aggregate.fileset(id).and_then(|fileset| {
+            let done = fileset.delete_snapshot(&Operation::default(), snapshot)?;
+            done.answer.map(|()| done.lsn)
+        });
+        match deleted {
+            Ok(lsn) => {
+                self.note("owner", &format!("snapshot {snapshot} of {id} goes"));
+                self.model.delete(id, (lsn, snapshot));
+                Ok(())
+            }
+            Err(error) => self.failed("deletion of a snapshot", &error),
+        }
+    }
+
+    fn reclaim(&mut self) -> Step<Result<Reclaimed>> {
+        let reclaimed = self.owner.aggregate.reclaim();
+        match &reclaimed {
+            Ok(reclaimed) => self.note("owner", &format!("gives back: {reclaimed:?}")),
+            Err(error) => self.failed("space given back", error)?,
+        }
+        Ok(reclaimed)
+    }
+
+    /// The snapshots of a fileset are those of the model, and hold what they held.
+    pub fn check_snapshots(&self, fileset: &Fileset, is_durable: bool) -> Step {
+        let id = fileset.id();
+        let expected = self.model.snapshots(id);
+        let listed: Vec<Lsn> = fileset.snapshots().iter().map(|snapshot| snapshot.id).collect();
+        if !listed.iter().eq(expected.keys()) {
+            let expected = expected.keys();
+            return Err(format!("fileset {id} has the snapshots {listed:?}, not {expected:?}"));
+        }
+        for (at, kept) in expected {
+            let snapshot = fileset.at(at).map_err(|error| error.to_string())?;
+            let found = read(&snapshot).map_err(|error| format!("snapshot {at} of {id}: {error}"))?;
+            let found = compared(found, is_durable.then_some(&self.disk))?;
+            if let Some(difference) = difference(&found, &kept.items) {
+                return Err(format!("snapshot {at} of {id}: {difference}"));
+            }
+            if snapshot.usage() != kept.usage {
+                return Err(format!(
+                    "snapshot {at} of {id} uses {:?}, not {:?}",
+                    snapshot.usage(),
+                    kept.usage
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// At the end all of them go, in any order, and all of their space comes back.
+    pub fn delete_all(&mut self) -> Step {
+        for id in FILESETS {
+            let mut kept: Vec<Lsn> = self.model.snapshots(id).into_keys().collect();
+            while !kept.is_empty() {
+                let snapshot = kept.swap_remove(self.seed.index(kept.len()));
+                self.delete_snapshot(id, snapshot)?;
+            }
+        }
+        for _ in 0..STEPS_MAX {
+            match self.reclaim()? {
+                Ok(Reclaimed::Blocks(_)) => {}
+                Ok(Reclaimed::Later) | Err(_) => self.checkpoint(),
+                Ok(Reclaimed::Nothing) => {
+                    let census = self.check()?;
+                    let (data, expected) = (census.data, self.model.blocks() as u64);
+                    return match census.dead == 0 && data == expected {
+                        true => Ok(()),
+                        false => Err(format!(
+                            "{census:?} when all snapshots are gone, and {expected} blocks are in use"
+                        )),
+                    };
+                }
+            }
+        }
+        Err("there is no end of what is given back".to_owned())
+    }
+}
