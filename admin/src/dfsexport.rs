@@ -2,7 +2,7 @@
 
 use baton_rpc::config::Daemon;
 use baton_rpc::fldb::ControlClient;
-use baton_types::control::{AggregateReport, DetachReport, ExportReport};
+use baton_types::control::{AggregateReport, DetachReport, ExportReport, Force};
 use baton_types::units::format_duration;
 use baton_types::{AggregateName, Error, Kind, Result};
 use serde_json::{Value, json};
@@ -34,10 +34,11 @@ pub async fn run(session: &Session, words: &Dfsexport) -> Result<Output> {
         (None, true) => meant(control.aggregates().await?, words),
         (None, false) => return Ok(list(&control.aggregates().await?)),
     };
+    let force = if words.force { Force::Yes } else { Force::No };
     let mut done = Done::default();
     for name in named {
         let result = match words.detach {
-            true => control.detach(&name).await.map(|report| detached(&report)),
+            true => control.detach(&name, force).await.map(|report| detached(&report)),
             false => control.export(&name).await.map(|report| exported(&report)),
         };
         match result {
@@ -118,15 +119,24 @@ fn exported(report: &ExportReport) -> (String, Value) {
 }
 
 fn detached(report: &DetachReport) -> (String, Value) {
-    let filesets = count(usize::try_from(report.filesets).unwrap_or(usize::MAX), "fileset");
-    let text = format!(
-        "{}: detached, last epoch {}, {filesets}\n",
-        report.aggregate, report.epoch
+    let many = |number: u64, what| count(usize::try_from(number).unwrap_or(usize::MAX), what);
+    let name = &report.aggregate;
+    let mut text = format!(
+        "{name}: {}, {} taken back",
+        many(report.filesets, "fileset"),
+        many(report.holds, "hold")
     );
+    if report.unreachable > 0 {
+        let clients = many(report.unreachable, "client");
+        text += &format!(", {clients} not reachable (what they wrote goes to the next owner)");
+    }
+    text += &format!("\n{name}: detached, last epoch {}\n", report.epoch);
     let json = json!({
         "aggregate": report.aggregate,
         "epoch": report.epoch.0,
         "filesets": report.filesets,
+        "holds": report.holds,
+        "unreachable": report.unreachable,
     });
     (text, json)
 }
@@ -227,6 +237,21 @@ mod tests {
             text,
             "lfs03: exported, epoch 42, replayed 1 record of the log in 4ms, 54 filesets\n"
         );
+    }
+
+    #[test]
+    fn a_detach_tells_of_the_clients() {
+        let mut report = DetachReport {
+            aggregate: "lfs03".parse().unwrap(),
+            epoch: Epoch(41),
+            filesets: 54,
+            holds: 212,
+            unreachable: 0,
+        };
+        let quiet = "lfs03: 54 filesets, 212 holds taken back\nlfs03: detached, last epoch 41\n";
+        assert_eq!(detached(&report).0, quiet);
+        report.unreachable = 3;
+        assert!(detached(&report).0.contains("3 clients not reachable (what they wrote"));
     }
 
     #[test]

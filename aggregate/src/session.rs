@@ -50,6 +50,8 @@ struct Stream {
 struct Kept {
     lsn: Lsn,
     result: Bytes,
+    /// What came before it and was not durable then.
+    after: Vec<(u16, u32)>,
     /// The system tree has it.
     is_stored: bool,
 }
@@ -62,6 +64,8 @@ pub(crate) enum Turn<'a> {
         lsn: Lsn,
         /// The first answer.
         reply: Reply,
+        /// Changes of its session that came before it and were not durable then.
+        after: Vec<(u16, u32)>,
     },
     /// It is the next of its stream.
     Now(Running<'a>),
@@ -114,10 +118,13 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// It has its place in history, which the caller still holds: a freeze must not come between record and reply.
-    pub fn ran(&self, lsn: Lsn, result: Bytes) {
-        if let Some(session) = &self.session {
-            session.lock().ran(self.operation, lsn, result);
+    /// It has its place in history, which the caller still holds: a freeze must not come between record and reply. All
+    /// that is durable is so up to `durable`. Returns what came before it: of its own fileset exactly that, because the
+    /// caller holds the fileset, too; changes of others have nothing to do with each other.
+    pub fn ran(&self, lsn: Lsn, result: Bytes, durable: Lsn) -> Vec<(u16, u32)> {
+        match &self.session {
+            Some(session) => session.lock().ran(self.operation, (lsn, durable), result),
+            None => Vec::new(),
         }
     }
 }
@@ -134,8 +141,14 @@ impl Drop for Running<'_> {
 
 impl Session {
     /// An operation ran: its reply is kept until it was seen.
-    fn ran(&mut self, operation: &Operation, lsn: Lsn, result: Bytes) {
+    fn ran(&mut self, operation: &Operation, (lsn, durable): (Lsn, Lsn), result: Bytes) -> Vec<(u16, u32)> {
         self.is_dirty = true;
+        let others = self.streams.iter().filter(|(number, _)| **number != operation.stream);
+        let last = |(number, stream): (&u16, &Stream)| {
+            let (sequence, kept) = stream.replies.last_key_value()?;
+            (kept.lsn > durable).then_some((*number, *sequence))
+        };
+        let after: Vec<(u16, u32)> = others.filter_map(last).collect();
         let stream = self.streams.entry(operation.stream).or_default();
         stream.is_dirty = true;
         stream.last = stream.last.max(operation.sequence);
@@ -145,11 +158,15 @@ impl Session {
             // One call at a time: a new one shows that the one before was answered.
             _ => before,
         };
-        let is_stored = false;
-        stream
-            .replies
-            .insert(operation.sequence, Kept { lsn, result, is_stored });
+        let kept = Kept {
+            lsn,
+            result,
+            after: after.clone(),
+            is_stored: false,
+        };
+        stream.replies.insert(operation.sequence, kept);
         stream.forget(seen);
+        after
     }
 }
 
@@ -193,6 +210,7 @@ impl Sessions {
             return match stream.replies.get(&operation.sequence) {
                 Some(kept) => Ok(Turn::Before {
                     lsn: kept.lsn,
+                    after: kept.after.clone(),
                     reply: Reply::decode(kept.result.clone())?,
                 }),
                 None => {
@@ -272,7 +290,7 @@ impl Sessions {
     pub fn replay(&self, engine: &Engine, operation: &Operation, lsn: Lsn, result: Bytes) -> Result<()> {
         if operation.session != SessionId::default() {
             let session = self.find(engine, operation.session, Patience::Wait)?;
-            session.lock().ran(operation, lsn, result);
+            session.lock().ran(operation, (lsn, lsn), result);
         }
         Ok(())
     }
@@ -315,6 +333,7 @@ impl Session {
                 let kept = Kept {
                     lsn: Lsn(0),
                     result: value,
+                    after: Vec::new(),
                     is_stored: true,
                 };
                 let stream = self.streams.entry(number).or_default();

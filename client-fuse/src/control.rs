@@ -102,6 +102,7 @@ impl Control {
             What::Login(login) => self.login(peer, &login),
             What::Logout(v1::ClientLogout {}) => {
                 self.registered.logout(peer.uid);
+                self.tell_mounts(peer);
                 self.who(peer)
             }
             What::WhoAmI(v1::ClientWhoAmI {}) => self.who(peer),
@@ -189,8 +190,16 @@ impl Control {
         };
         let known = |cell: &CellName| CellFile::load(&self.paths, cell)?.anchor();
         let principal = self.registered.login(peer.uid, files, known)?;
+        self.tell_mounts(peer);
         tracing::info!(uid = peer.uid, %principal, "logged in");
         self.who(peer)
+    }
+
+    /// What he asks from now on, on connections that are open too, he asks as who he is now.
+    fn tell_mounts(&self, peer: Peer) {
+        for (_, served) in self.mounts.served() {
+            served.log_out(peer.uid);
+        }
     }
 
     fn who(&self, peer: Peer) -> Told {

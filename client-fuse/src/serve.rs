@@ -161,6 +161,10 @@ impl Served for Mount {
         self.sessions().locator()
     }
 
+    fn log_out(&self, uid: u32) {
+        self.sessions().log_out(uid);
+    }
+
     fn silent(&self) -> Vec<String> {
         let now = self.clock.now();
         let filesets = self.filesets.all();

@@ -43,6 +43,9 @@ pub trait Served: Send + Sync {
     /// Where filesets, aggregates and servers are.
     fn locator(&self) -> &Arc<Locator>;
 
+    /// A user of this machine has logged in or out: servers are to know him as who he is now.
+    fn log_out(&self, uid: u32);
+
     /// Names of servers that were asked and have not answered for a while.
     fn silent(&self) -> Vec<String>;
 

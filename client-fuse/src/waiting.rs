@@ -1,8 +1,9 @@
 //! Requests of the kernel that are not answered yet, and the programs that wait for them.
 //!
 //! A program that is killed must not wait for a server that is gone. The library hands on no interrupts, so a request
-//! that has waited for a while is looked after: when the thread that waits has a signal that ends it (for a lock: one
-//! that it would act on at all), the request is answered EINTR, and its own answer, should it come, is dropped.
+//! that has waited for a while is looked after: when the thread that waits has a signal that ends it, the request is
+//! answered EINTR, and its own answer, should it come, is dropped. A wait for a lock ends with any signal that its
+//! program would act on; but that is for the server to say, who may have given the lock just then.
 
 use std::fs;
 use std::sync::Arc;
@@ -37,6 +38,19 @@ struct Inner<T> {
     reply: Mutex<Option<Reply<T>>>,
     thread: u32,
     gives_up: GivesUp,
+    stop: Mutex<Stop>,
+}
+
+/// How a wait is given up where somebody else must agree.
+#[derive(Default)]
+enum Stop {
+    /// Nobody need.
+    #[default]
+    None,
+    /// By asking for it.
+    Ask(Box<dyn FnOnce() + Send>),
+    /// That was done.
+    Asked,
 }
 
 impl<T> Clone for Ask<T> {
@@ -52,7 +66,21 @@ impl<T: Send + 'static> Ask<T> {
             reply: Mutex::new(Some(reply)),
             thread,
             gives_up,
+            stop: Mutex::default(),
         }))
+    }
+
+    /// Who gives up calls `stop` first; its answer is the request's own, but for a program that is killed.
+    pub fn stop_by(&self, stop: impl FnOnce() + Send + 'static) {
+        *self.0.stop.lock() = Stop::Ask(Box::new(stop));
+        if self.is_over() {
+            self.0.stop(); // perhaps a program that was killed; after an answer it does nothing
+        }
+    }
+
+    /// Whether it was asked to stop.
+    pub fn is_stopped(&self) -> bool {
+        matches!(*self.0.stop.lock(), Stop::Asked)
     }
 
     /// Answers it, unless it was answered. `make` runs only then, so that it may count what the kernel is told.
@@ -89,7 +117,7 @@ impl<T: Send + 'static> Ask<T> {
 trait Given: Send + Sync {
     fn is_over(&self) -> bool;
     fn waits(&self) -> (u32, GivesUp);
-    fn give_up(&self);
+    fn give_up(&self, signal: Signal);
 }
 
 impl<T: Send + 'static> Given for Inner<T> {
@@ -101,11 +129,31 @@ impl<T: Send + 'static> Given for Inner<T> {
         (self.thread, self.gives_up)
     }
 
-    fn give_up(&self) {
+    fn give_up(&self, signal: Signal) {
+        let has_stopped = self.stop();
+        if has_stopped && signal == Signal::Other {
+            return;
+        }
         let reply = self.reply.lock().take();
         if let Some(reply) = reply {
             reply(Err(libc::EINTR));
         }
+    }
+}
+
+impl<T> Inner<T> {
+    /// Asks for the end of the wait, once; false if nobody need be asked.
+    fn stop(&self) -> bool {
+        let mut stop = self.stop.lock();
+        if matches!(*stop, Stop::None) {
+            return false;
+        }
+        let ask = std::mem::replace(&mut *stop, Stop::Asked);
+        drop(stop);
+        if let Stop::Ask(ask) = ask {
+            ask();
+        }
+        true
     }
 }
 
@@ -161,8 +209,8 @@ impl Waiting {
         while let Some(found) = self.look() {
             for ask in found.waiting {
                 let (thread, gives_up) = ask.waits();
-                if ends(thread, gives_up) {
-                    ask.give_up();
+                if let Some(signal) = signal(thread, gives_up) {
+                    ask.give_up(signal);
                 }
             }
             found.late.into_iter().for_each(|late| late());
@@ -197,16 +245,23 @@ impl Waiting {
     }
 }
 
-/// Whether a thread has a signal that makes it give up. One that is gone does not wait.
-fn ends(thread: u32, gives_up: GivesUp) -> bool {
-    match fs::read_to_string(format!("/proc/{thread}/status")) {
-        Ok(status) => has_signal(&status, gives_up),
-        Err(_) => false,
-    }
+/// What makes a thread give up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    /// It is to die.
+    Kill,
+    /// Something that it does not block or ignore.
+    Other,
+}
+
+/// The signal that makes a thread give up. One that is gone does not wait.
+fn signal(thread: u32, gives_up: GivesUp) -> Option<Signal> {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    signal_in(&status, gives_up)
 }
 
 /// `status` is the text of `/proc/TID/status`.
-fn has_signal(status: &str, gives_up: GivesUp) -> bool {
+fn signal_in(status: &str, gives_up: GivesUp) -> Option<Signal> {
     let mask = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
@@ -214,9 +269,11 @@ fn has_signal(status: &str, gives_up: GivesUp) -> bool {
     };
     let own = mask("SigPnd:");
     let all = own | mask("ShdPnd:");
-    match gives_up {
-        GivesUp::WhenKilled => all & SIGKILL != 0,
-        GivesUp::WhenSignalled => all & SIGKILL != 0 || all & !mask("SigBlk:") & !mask("SigIgn:") != 0,
+    let is_other = gives_up == GivesUp::WhenSignalled && all & !mask("SigBlk:") & !mask("SigIgn:") != 0;
+    match (all & SIGKILL != 0, is_other) {
+        (true, _) => Some(Signal::Kill),
+        (false, true) => Some(Signal::Other),
+        (false, false) => None,
     }
 }
 
@@ -237,11 +294,11 @@ mod tests {
     #[test]
     fn a_killed_program_gives_up_and_a_signalled_one_only_its_lock() {
         let killed = status("0000000000000100", "0", "0", "0");
-        assert!(has_signal(&killed, GivesUp::WhenKilled));
-        assert!(has_signal(&killed, GivesUp::WhenSignalled));
+        assert_eq!(signal_in(&killed, GivesUp::WhenKilled), Some(Signal::Kill));
+        assert_eq!(signal_in(&killed, GivesUp::WhenSignalled), Some(Signal::Kill));
         let alarm = status("0", "0000000000002000", "0", "0");
-        assert!(!has_signal(&alarm, GivesUp::WhenKilled));
-        assert!(has_signal(&alarm, GivesUp::WhenSignalled));
+        assert_eq!(signal_in(&alarm, GivesUp::WhenKilled), None);
+        assert_eq!(signal_in(&alarm, GivesUp::WhenSignalled), Some(Signal::Other));
     }
 
     #[test]
@@ -251,7 +308,7 @@ mod tests {
             status("0", "0000000000010000", "0", "0000000000010000"),
             String::new(),
         ] {
-            assert!(!has_signal(&quiet, GivesUp::WhenSignalled));
+            assert_eq!(signal_in(&quiet, GivesUp::WhenSignalled), None);
         }
     }
 
@@ -268,6 +325,32 @@ mod tests {
         ask.answer_with(|| unreachable!("nobody waits"));
         assert_eq!(hear.try_iter().collect::<Vec<_>>(), [Ok(7)]);
         assert!(ask.is_over());
+    }
+
+    #[test]
+    fn a_wait_that_somebody_else_ends_is_answered_by_him_unless_the_program_is_killed() {
+        let ask = || {
+            let (tell, hear) = mpsc::channel();
+            let told = tell.clone();
+            let reply = Box::new(move |result: Result<(), i32>| tell.send(format!("{result:?}")).unwrap());
+            let ask = Ask::new(0, GivesUp::WhenSignalled, reply);
+            ask.stop_by(move || told.send("stop".to_owned()).unwrap());
+            (ask, move || hear.try_iter().collect::<Vec<_>>())
+        };
+        let (signalled, heard) = ask();
+        signalled.0.give_up(Signal::Other);
+        signalled.0.give_up(Signal::Other);
+        assert_eq!(heard(), ["stop"]);
+        assert!(signalled.is_stopped() && !signalled.is_over());
+        signalled.answer(Ok(()));
+        assert_eq!(heard(), ["Ok(())"]);
+        let (killed, heard) = ask();
+        killed.0.give_up(Signal::Kill);
+        assert_eq!(heard(), ["stop", &format!("Err({})", libc::EINTR)]);
+        // It was killed before anybody knew how to end its wait.
+        let (late, hear) = mpsc::channel();
+        killed.stop_by(move || late.send(()).unwrap());
+        assert!(hear.try_recv().is_ok());
     }
 
     #[test]

@@ -142,6 +142,8 @@ impl Served for NoServers {
         unreachable!("nobody asks where things are")
     }
 
+    fn log_out(&self, _: u32) {}
+
     fn silent(&self) -> Vec<String> {
         Vec::new()
     }

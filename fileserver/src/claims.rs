@@ -18,7 +18,7 @@ use std::time::Duration;
 use baton_rpc::FldbClient;
 use baton_rpc::fldb::{Freshness, Query};
 use baton_types::change::Change;
-use baton_types::control::{AggregateExport, AggregateReport, DetachReport, ExportReport};
+use baton_types::control::{AggregateExport, AggregateReport, DetachReport, ExportReport, Force};
 use baton_types::record::{Aggregate, Record, Table};
 use baton_types::{AggregateId, AggregateName, Clock, Epoch, Error, Kind, Result};
 use parking_lot::Mutex;
@@ -137,31 +137,36 @@ impl Claims {
         exported.map_err(|(error, _)| error)
     }
 
-    /// Detaches the aggregate called `name`: everything is written, and the disk says that nothing is in flight.
+    /// Detaches the aggregate called `name`: clients have given back what they hold, unless nobody waits for them;
+    /// everything is written, and the disk says that nothing is in flight.
     ///
     /// # Errors
-    /// `NotFound` if it is not exported here; what the disk or the location database says.
-    pub async fn detach(self: &Arc<Claims>, name: &AggregateName) -> Result<DetachReport> {
+    /// `NotFound` if it is not exported here; `Busy` while clients keep what they hold; what the disk or the location
+    /// database says.
+    pub async fn detach(self: &Arc<Claims>, name: &AggregateName, force: Force) -> Result<DetachReport> {
         let _turn = self.works.begin("detach", name)?;
         let Ok(export) = self.exports.named(name) else {
             return self.detach_unserved(name).await;
         };
-        export.stop_accepting();
         let (detaching, service, date) = (export.clone(), self.service.clone(), self.clock.date());
         let detached = blocking(move || {
+            let recalled = service.recall(&detaching, force)?;
+            detaching.stop_accepting();
             let filesets = detaching.filesets()?.len() as u64;
             service.withdraw(&detaching);
             detaching.stop();
             detaching.aggregate().detach(date)?;
-            Ok(filesets)
+            Ok((filesets, recalled))
         });
-        let filesets = detached.await?;
+        let (filesets, recalled) = detached.await?;
         self.detach_in_database(export.id, export.epoch).await?;
         tracing::info!(aggregate = %name, epoch = %export.epoch, "detached");
         Ok(DetachReport {
             aggregate: name.clone(),
             epoch: export.epoch,
             filesets,
+            holds: recalled.holds,
+            unreachable: recalled.unreachable,
         })
     }
 
@@ -370,6 +375,8 @@ impl Claims {
             aggregate: own.name,
             epoch: own.epoch,
             filesets: 0,
+            holds: 0,
+            unreachable: 0,
         })
     }
 

@@ -22,7 +22,7 @@ use baton_security::files::make_directory;
 use baton_security::listen::Accepted;
 use baton_security::{Anchor, HostTls};
 use baton_types::change::Who;
-use baton_types::control::FilesetReport;
+use baton_types::control::{FilesetReport, Force};
 use baton_types::limits::FLDB_MESSAGE_BYTES_MAX;
 use baton_types::record::groups::{FILESET_ADMIN, FLDB_ADMIN};
 use baton_types::{AggregateName, EntryName, Error, FilesetId, GroupName, Kind, Result};
@@ -256,8 +256,12 @@ impl Fileserver for Control {
         let detach = async {
             self.may_administrate(&request, request.get_ref().caller)?;
             let name = AggregateName::from_wire(&request.get_ref().aggregate)?;
+            let force = match request.get_ref().force {
+                true => Force::Yes,
+                false => Force::No,
+            };
             let claims = self.claims.clone();
-            to_its_end(async move { claims.detach(&name).await }).await
+            to_its_end(async move { claims.detach(&name, force).await }).await
         };
         answer(detach.await.map(Into::into))
     }

@@ -48,6 +48,7 @@ pub async fn run(paths: &Paths, config: &Config) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
     let tls = Arc::new(HostTls::load(Place::host(paths.pki()), clock.clone())?);
     let me = Me::of(&tls, config)?;
+    me.check_name().await?;
     let cell = tls.with_credential(|credential| credential.anchor().cell().clone());
     let client = FldbClient::new(&CellFile::load(paths, &cell)?, Identity::Host(tls.clone()), &clock)?
         .from_source(config.source(Daemon::Fileserver));
@@ -187,6 +188,33 @@ impl Me {
     }
 }
 
+impl Me {
+    /// Whether others can reach a server that listens everywhere: then its name is all they have.
+    ///
+    /// # Errors
+    /// `Invalid` if the name leads nowhere.
+    async fn check_name(&self) -> Result<()> {
+        let named = self
+            .addresses
+            .iter()
+            .find(|address| address.host() == self.name.as_str());
+        let Some(address) = named else { return Ok(()) };
+        let remedy = "set fileserver.listen to the addresses at which clients reach this machine";
+        let found = tokio::net::lookup_host((address.host(), PORT_FILES)).await;
+        let mut found = found.map_err(|error| {
+            Error::new(Kind::Invalid, format!("name {}", self.name))
+                .because(format!(
+                    "clients are to find this server by it, and it leads nowhere: {error}"
+                ))
+                .remedy(remedy)
+        })?;
+        if found.all(|at| at.ip().is_loopback()) {
+            tracing::warn!(name = %self.name, "by its name only clients of this machine find this server; for others, {remedy}");
+        }
+        Ok(())
+    }
+}
+
 /// Registers, however long the location database is away; says at which index.
 async fn register(client: &FldbClient, me: &Me) -> Result<u64> {
     let change = Change::RegisterServer {
@@ -208,5 +236,31 @@ async fn register(client: &FldbClient, me: &Me) -> Result<u64> {
             }
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn me(name: &str, address: &str) -> Me {
+        Me {
+            id: ServerId(uuid::Uuid::nil()),
+            name: EntryName::parse(name).unwrap(),
+            addresses: vec![Address::parse(address).unwrap()],
+            incarnation: Incarnation::random(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_nowhere_is_refused_with_the_way_out() {
+        let error = me("nowhere.invalid", "nowhere.invalid").check_name().await.unwrap_err();
+        assert!(error.to_string().contains("leads nowhere"), "{error}");
+        assert!(error.to_string().contains("fileserver.listen"), "{error}");
+        assert!(
+            me("nowhere.invalid", "127.0.0.9").check_name().await.is_ok(),
+            "its address was given"
+        );
+        assert!(me("localhost", "localhost").check_name().await.is_ok());
     }
 }

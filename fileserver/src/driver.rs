@@ -17,6 +17,7 @@ mod calls;
 mod clerk;
 mod control;
 mod orphans;
+mod recall;
 mod ticks;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -36,6 +37,8 @@ use crate::service::{Bound, Call, Reply};
 use crate::session::Session;
 use crate::sharing::Sharing;
 use crate::state::{Action, Event, Note, Recovered, State, Ticket, Told};
+
+pub use self::recall::Recalled;
 
 /// What all drivers of a server have in common.
 pub struct House {
@@ -237,6 +240,16 @@ impl Driver {
             drop(core);
             return (parked.reply)(Err(self.detached().into()));
         }
+        // Under the core's lock: nothing that came on a connection of before is done after what takes its place.
+        let (session, round) = (&parked.session, parked.call.round);
+        let is_used = match call {
+            crate::state::Call::Bind(_) => session.begin(round),
+            _ => session.uses(round),
+        };
+        if !is_used {
+            drop(core);
+            return (parked.reply)(Err(given_up(&parked.session).into()));
+        }
         let (client, ticket) = (parked.call.client, core.draw());
         core.parked.insert(ticket, parked);
         core.step(
@@ -358,6 +371,10 @@ impl Core {
             self.queue.push_back(Job::Act(action));
         }
     }
+}
+
+fn given_up(session: &Session) -> Error {
+    Error::new(Kind::WrongEpoch, format!("session {}", session.id)).because("its client gave up this connection")
 }
 
 /// Who held what when the last owner's log ended, and their sessions.

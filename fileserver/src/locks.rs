@@ -114,6 +114,16 @@ impl Locks {
         Some(held.lock)
     }
 
+    /// Whether `client` has set `lock`, all of it. Neighbours of one kind are one lock.
+    pub fn holds(&self, client: ClientId, fid: Fid, lock: Lock) -> bool {
+        let wanted = Held { client, lock };
+        let is_it = |held: &Held| {
+            let (is_own, is_kind) = (held.owner() == wanted.owner(), held.lock.kind == lock.kind);
+            is_own && is_kind && held.lock.first <= lock.first && lock.last <= held.lock.last
+        };
+        self.files.get(&fid).is_some_and(|file| file.held.iter().any(is_it))
+    }
+
     /// The clients whose locks keep `client` from setting `lock`.
     pub fn in_the_way(&self, client: ClientId, fid: Fid, lock: Lock) -> BTreeSet<ClientId> {
         let wanted = Held { client, lock };

@@ -114,6 +114,17 @@ impl Pushes {
         }
     }
 
+    /// Whether `client` can be told anything on behalf of that owner.
+    pub fn reaches(&self, client: ClientId, from: Bound) -> bool {
+        let table = self.table.lock();
+        let entry = table
+            .get(&(client, from.aggregate))
+            .filter(|entry| entry.epoch == from.epoch);
+        entry
+            .and_then(|entry| entry.to.as_ref())
+            .is_some_and(|to| !to.is_closed())
+    }
+
     /// The newest mark of a line; `None` if it is of an epoch that is over.
     pub fn mark(&self, line: Line) -> Option<Push> {
         let mut table = self.table.lock();

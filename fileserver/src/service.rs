@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use baton_security::auth::Identity;
 use baton_types::call::{Answer, Request};
+use baton_types::control::Force;
 use baton_types::{AggregateId, ClientId, Clock, Epoch, Error, Kind, PrincipalName, Result};
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use crate::driver::{Driver, House};
+use crate::driver::{Driver, House, Recalled};
 use crate::exports::{Export, Exports};
 use crate::pool::Pool;
 use crate::pushes::Pushes;
@@ -31,6 +32,8 @@ pub struct Call {
     /// What the last `Bind` on its connection named and was granted: a connection serves one aggregate under one
     /// epoch. Sessions are numbered within it; a fileset elsewhere, or another epoch, is refused. Only `Bind` has none.
     pub bound: Option<Bound>,
+    /// Which of its client's rounds of connections it came on; what comes on older ones is not done any more.
+    pub round: u32,
     /// From the header; 0 in the Bind that asks for a new one.
     pub session: u64,
     /// From the header.
@@ -135,6 +138,18 @@ impl Service {
         Ok(())
     }
 
+    /// Takes back from clients what they hold alone, if anybody waits for that; and says what they hold. May wait.
+    ///
+    /// # Errors
+    /// `Busy` if a client that lives keeps it.
+    pub fn recall(&self, export: &Export, force: Force) -> Result<Recalled> {
+        let driver = self.driver(export.id, export.epoch)?;
+        match force {
+            Force::No => driver.recall(),
+            Force::Yes => Ok(driver.held()),
+        }
+    }
+
     /// Exports it no more: whoever waits for something of it is told so, and asks the location database. To be called
     /// before its store is given up. May wait.
     pub fn withdraw(&self, export: &Export) {
@@ -160,7 +175,7 @@ impl Service {
     pub fn call(&self, call: Call, reply: Reply) {
         let Some(reply) = self.counted(reply) else { return };
         let routed = match (&call.request, call.bound) {
-            (Request::Bind { aggregate, epoch }, _) => self.driver(*aggregate, *epoch).map(|driver| (driver, None)),
+            (Request::Bind { aggregate, epoch, .. }, _) => self.driver(*aggregate, *epoch).map(|driver| (driver, None)),
             (_, Some(bound)) => self.route(&call, bound),
             (_, None) => Err(Error::new(Kind::Invalid, "call").because("its connection is not bound")),
         };

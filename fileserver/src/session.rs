@@ -2,7 +2,7 @@
 //!
 //! That its changes run once and in order is seen to before (`baton_rpc::session`) and behind it (the store).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use baton_types::{ClientId, Error, Kind, PrincipalName};
 
@@ -15,6 +15,8 @@ pub struct Session {
     pub client: ClientId,
     /// From which machine: another one cannot take it up by its number.
     pub host: Option<PrincipalName>,
+    /// The newest round of connections that it was taken up on.
+    round: AtomicU32,
     /// The last place in history that it was told of.
     answered: AtomicU64,
     /// Up to where it was told that all is durable.
@@ -28,6 +30,7 @@ impl Session {
             id,
             client,
             host,
+            round: AtomicU32::new(0),
             answered: AtomicU64::new(0),
             told: AtomicU64::new(0),
         }
@@ -36,6 +39,16 @@ impl Session {
     /// What is asked of it when it is over.
     pub fn lost(&self) -> Error {
         Error::new(Kind::SessionLost, format!("session {}", self.id)).because("it is over")
+    }
+
+    /// It is taken up on a connection of `round`; false if its client has given that one up.
+    pub fn begin(&self, round: u32) -> bool {
+        self.round.fetch_max(round, Ordering::AcqRel) <= round
+    }
+
+    /// Whether its client still uses connections of `round`.
+    pub fn uses(&self, round: u32) -> bool {
+        self.round.load(Ordering::Acquire) <= round
     }
 
     /// Its client is told of a place in history, and up to where all is durable.

@@ -94,11 +94,15 @@ impl Core for State {
                 self.actions.extend(removed.map(Action::Remove));
             }
             Event::Cancel(client, fid, lock) => {
-                let ticket = self.locks.cancel(client, fid, lock);
-                self.refuse(ticket, "the program waits no more");
+                // More than once, if it was asked for again on another connection.
+                while let Some(ticket) = self.locks.cancel(client, fid, lock) {
+                    self.refuse([ticket], "the program waits no more");
+                }
             }
             Event::Recorded(id) => self.tokens(now, tokens::Event::Recorded(id)),
             Event::Unrecorded(id, error) => self.tokens(now, tokens::Event::Unrecorded(id, error)),
+            Event::Recall => self.tokens(now, tokens::Event::Recall),
+            Event::Relent => self.tokens(now, tokens::Event::Relent),
             Event::Wake => {}
         }
         std::mem::take(&mut self.actions)
@@ -179,6 +183,21 @@ impl State {
     /// The lock that keeps `client` from setting `lock`; the call was admitted as a look.
     pub fn test_lock(&self, client: ClientId, fid: Fid, lock: Lock) -> Option<Lock> {
         self.locks.test(client, fid, lock)
+    }
+
+    /// What clients hold, fileset by fileset.
+    pub fn holds(&self) -> Vec<(ClientId, Hold)> {
+        self.tokens.holds()
+    }
+
+    /// Whether `client` was heard of too long ago to rely on anything.
+    pub fn is_silent(&self, client: ClientId) -> bool {
+        self.tokens.is_silent(client)
+    }
+
+    /// Whether `client` has set `lock`, all of it.
+    pub fn holds_lock(&self, client: ClientId, fid: Fid, lock: Lock) -> bool {
+        self.locks.holds(client, fid, lock)
     }
 
     fn call(&mut self, now: Time, client: ClientId, ticket: Ticket, call: Call) {

@@ -45,6 +45,8 @@ pub struct Tokens {
     records: Records,
     /// The last one given: rising over the whole aggregate, it rises in each fileset.
     serial: u64,
+    /// The aggregate is about to be given up: nobody is alone.
+    is_recalling: bool,
     actions: Vec<Action>,
 }
 
@@ -87,6 +89,8 @@ impl Core for Tokens {
             Event::End(client, ticket) => self.end(client, ticket),
             Event::Recorded(id) => self.recorded(id, Ok(())),
             Event::Unrecorded(id, error) => self.recorded(id, Err(error)),
+            Event::Recall => self.recall(),
+            Event::Relent => self.is_recalling = false,
             Event::Wake => {}
         }
         std::mem::take(&mut self.actions)
@@ -102,6 +106,7 @@ impl Tokens {
             revocations: BTreeMap::new(),
             records: Records::default(),
             serial: 0,
+            is_recalling: false,
             actions: Vec::new(),
         };
         for &(fileset, client) in recorded {
@@ -122,6 +127,12 @@ impl Tokens {
     /// What a client may rely on in a fileset; `None`: it takes no part there.
     pub fn hold(&self, client: ClientId, fileset: FilesetId) -> Option<Hold> {
         Some(self.filesets.get(&fileset)?.holders.get(&client)?.hold)
+    }
+
+    /// What clients hold, fileset by fileset.
+    pub fn holds(&self) -> Vec<(ClientId, Hold)> {
+        let holders = self.filesets.values().flat_map(|entry| &entry.holders);
+        holders.map(|(client, holder)| (*client, holder.hold)).collect()
     }
 
     /// Whether a client has a session here and is not at an end.
@@ -237,12 +248,32 @@ impl Tokens {
         if entry.joiners.is_empty() {
             return;
         }
-        if !self.lifetimes.is_live(client) {
+        if self.lifetimes.is_live(client) {
+            self.revoke(client, fileset);
+        } else {
             self.end(client, None);
-        } else if let Entry::Vacant(revocation) = self.revocations.entry((client, fileset)) {
+        }
+    }
+
+    fn revoke(&mut self, client: ClientId, fileset: FilesetId) {
+        if let Entry::Vacant(revocation) = self.revocations.entry((client, fileset)) {
             self.serial += 1;
             revocation.insert(self.serial);
             self.actions.push(Action::Revoke(client, fileset, self.serial));
+        }
+    }
+
+    /// Whoever is alone gives that back; who is silent has nothing to give.
+    fn recall(&mut self) {
+        self.is_recalling = true;
+        let holders = self.filesets.iter().flat_map(|(fileset, entry)| {
+            let alone = entry.holders.iter().filter(|(_, holder)| holder.hold == Hold::Alone);
+            alone.map(|(client, _)| (*client, *fileset))
+        });
+        for (client, fileset) in holders.collect::<Vec<_>>() {
+            if self.lifetimes.is_live(client) {
+                self.revoke(client, fileset);
+            }
         }
     }
 
@@ -418,7 +449,7 @@ impl Tokens {
     fn grant(&mut self, fileset: FilesetId, client: ClientId, record: Option<RecordId>) -> Holder {
         self.serial += 1;
         let entry = self.filesets.entry(fileset).or_default();
-        let hold = if entry.is_lone(client) && entry.last_drop <= record {
+        let hold = if entry.is_lone(client) && entry.last_drop <= record && !self.is_recalling {
             Hold::Alone
         } else {
             Hold::Shared

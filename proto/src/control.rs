@@ -108,6 +108,8 @@ impl From<DetachReport> for v1::DetachReply {
             aggregate: bytes(report.aggregate),
             epoch: report.epoch.0,
             filesets: report.filesets,
+            holds: report.holds,
+            unreachable: report.unreachable,
         }
     }
 }
@@ -120,6 +122,8 @@ impl TryFrom<v1::DetachReply> for DetachReport {
             aggregate: FromWire::from_wire(&reply.aggregate)?,
             epoch: Epoch(reply.epoch),
             filesets: reply.filesets,
+            holds: reply.holds,
+            unreachable: reply.unreachable,
         })
     }
 }

@@ -193,7 +193,8 @@ impl Locator {
         }
     }
 
-    fn hear(&self, news: News) {
+    /// Takes news in, and says that there is some.
+    pub(crate) fn hear(&self, news: News) {
         self.tables.write().hear(news);
         self.tell();
     }

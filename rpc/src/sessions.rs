@@ -15,8 +15,12 @@
 //! | `sessions/` | connections, threads, logins |
 
 mod alarm;
+#[cfg(test)]
+mod double;
 mod line;
 mod session;
+#[cfg(test)]
+mod tests;
 mod vnodes;
 mod waiter;
 
@@ -319,7 +323,7 @@ impl Sessions {
     }
 
     /// Nobody waits for this call any more: its `done` is told `TimedOut`, now, if it was not told before. A change may
-    /// still be done; a lock that was waited for may still be given, so its range is to be unlocked.
+    /// still be done. One that waits for a lock is ended by the server: `done` hears from it whether the lock was given.
     pub fn cancel(self: &Arc<Self>, CallId(call): CallId) {
         let aggregate = match self.pending.lock().get(&call) {
             Some(pending) => pending.aggregate,
@@ -378,6 +382,13 @@ impl Sessions {
         let now = self.setup.clock.now();
         let known = self.known(fileset).and_then(|session| session.date(now));
         known.unwrap_or_else(|| self.setup.clock.date())
+    }
+
+    /// `uid` has logged in or out on this machine: what he asks from now on, he asks as who he is now, on connections
+    /// that are open already too. To be called after [`Logins`] knows.
+    pub fn log_out(&self, uid: u32) {
+        let sessions: Vec<Arc<Session>> = self.sessions.lock().values().cloned().collect();
+        sessions.iter().for_each(|session| session.log_out(self, uid));
     }
 
     /// Until when what the server of `fileset` said may be used, by the clock that counts suspended time; 0: not now.

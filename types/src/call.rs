@@ -32,6 +32,10 @@ pub enum Request {
         aggregate: AggregateId,
         /// The owner's epoch, as far as the client knows.
         epoch: Epoch,
+        /// Which of the client's rounds of connections this one is of: it begins a new one when it gives up a
+        /// connection on which something was asked that must not be done late. Nothing that is asked on connections of
+        /// earlier rounds is done from then on.
+        round: u32,
     },
     /// The client lives, and goes on to use what it was told.
     Renew,
@@ -315,6 +319,13 @@ pub enum Request {
         lock: Lock,
         /// Whether to wait.
         patience: Patience,
+    },
+    /// A program waits for a lock no more. Answered like [`Request::Lock`] if it holds the lock by now, else refused.
+    CancelLock {
+        /// On which file.
+        fid: Fid,
+        /// Which.
+        lock: Lock,
     },
     /// Whether a lock could be set.
     TestLock {

@@ -77,6 +77,19 @@ pub struct DetachReport {
     pub epoch: Epoch,
     /// How many are on it.
     pub filesets: u64,
+    /// Holds that clients had there alone, and were taken back.
+    pub holds: u64,
+    /// Clients that hold something there and could not be told: they say what they have to the next owner.
+    pub unreachable: u64,
+}
+
+/// Whether giving an aggregate up waits for those who use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// It does: until they have given back what they hold, or were silent for their lifetime.
+    No,
+    /// It does not: DFS's `-force`.
+    Yes,
 }
 
 /// Something that a server is at work on for an administrator.

@@ -95,7 +95,7 @@ pub struct Dfsexport {
     /// Give it up, so that another server may have it
     #[arg(long)]
     pub detach: bool,
-    /// With -detach: wait for no client; none is waited for, because clients send what they hold to the next owner
+    /// With -detach: wait for no client; what they have not written yet goes to the next owner
     #[arg(long, requires = "detach")]
     pub force: bool,
     /// Another machine's file server

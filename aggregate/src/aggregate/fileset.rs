@@ -55,9 +55,14 @@ pub(crate) struct State {
 pub struct Done<T> {
     /// Its place in history: wait for it, and it is durable.
     pub lsn: Lsn,
+    /// Changes of its session that came before it and are not durable: the last one of each other stream.
+    pub after: Vec<(u16, u32)>,
     /// The operation's own answer, the first one if it was done before; or what it was refused with.
     pub answer: Result<T>,
 }
+
+/// What has its place in history: that, its reply, and what came before it.
+pub(super) type Placed = (Lsn, Reply, Vec<(u16, u32)>);
 
 /// What a change needs to be let in.
 #[derive(Clone, Copy, Debug)]
@@ -197,19 +202,21 @@ impl Fileset {
         &self,
         operation: &Operation,
         need: Need,
-        mut attempt: impl FnMut(&Running<'_>, &Pinned) -> Result<(Lsn, Reply), Stop>,
+        mut attempt: impl FnMut(&Running<'_>, &Pinned) -> Result<Placed, Stop>,
     ) -> Result<Done<Bytes>> {
         if let Some(at) = self.snapshot {
             let error = Error::new(Kind::ReadOnly, format!("snapshot {at} of fileset {}", self.cell.id));
             return Ok(Done {
                 lsn: self.engine.log.durable(),
+                after: Vec::new(),
                 answer: Err(error.because("a snapshot never changes")),
             });
         }
         let turn = match self.engine.sessions.begin(&self.engine, operation, self.patience)? {
-            Turn::Before { lsn, reply } => {
+            Turn::Before { lsn, reply, after } => {
                 return Ok(Done {
                     lsn,
+                    after,
                     answer: self.answer(reply),
                 });
             }
@@ -220,13 +227,15 @@ impl Fileset {
             .and_then(|()| self.engine.admit(need.purpose, need.blocks, self.patience))
             .and_then(|()| self.engine.attempt(self.patience, |pinned| attempt(&turn, pinned)));
         match changed {
-            Ok((lsn, reply)) => Ok(Done {
+            Ok((lsn, reply, after)) => Ok(Done {
                 lsn,
+                after,
                 answer: self.answer(reply),
             }),
             Err(error) if is_undecided(error.kind) => Err(error),
             Err(refused) => Ok(Done {
                 lsn: self.refuse(&turn, refused.kind)?,
+                after: Vec::new(),
                 answer: Err(refused),
             }),
         }
@@ -246,6 +255,7 @@ impl Fileset {
         let done = self.change(operation, need, |transaction| Ok(make(transaction, &names)?.reply()))?;
         Ok(Done {
             lsn: done.lsn,
+            after: done.after,
             answer: done.answer.and_then(|answer| Object::decode(&answer)),
         })
     }
@@ -261,7 +271,7 @@ impl Fileset {
         turn: &Running<'_>,
         pinned: &Pinned,
         make: &mut impl FnMut(&mut Transaction<'_>) -> Result<Reply, Stop>,
-    ) -> Result<(Lsn, Reply), Stop> {
+    ) -> Result<Placed, Stop> {
         let operation = turn.operation();
         let room = Reserve(&self.engine);
         let _history = self.engine.history.read();
@@ -281,8 +291,8 @@ impl Fileset {
         let lsn = self.engine.append(head, change, tree, Some(snapshots))?;
         state.usage = usage;
         self.engine.note_change(&self.cell, &mut state);
-        turn.ran(lsn, result);
-        Ok((lsn, reply))
+        let after = turn.ran(lsn, result, self.engine.log.durable());
+        Ok((lsn, reply, after))
     }
 
     /// A refusal has its place in history too: who asks again is refused again.
@@ -299,7 +309,7 @@ impl Fileset {
             ..self.head(operation, state.usage)
         };
         let lsn = self.engine.log.append(&mut record, Vec::new())?;
-        turn.ran(lsn, result);
+        turn.ran(lsn, result, self.engine.log.durable());
         Ok(lsn)
     }
 

@@ -3,6 +3,7 @@
 use baton_types::{ClientId, Error, FilesetId, Kind, Result, Timestamp, Vnode};
 
 use super::Aggregate;
+use crate::fileset::catalog;
 use crate::format::{
     ClientState, Key, KeyKind, Lsn, RecordKind, SessionHeader, VnodeRange, decode_holders, encode_holders,
 };
@@ -154,12 +155,14 @@ impl Aggregate {
     /// Records that `client` may hold something in `fileset`: before its first answer there (I4).
     ///
     /// # Errors
-    /// Damage.
+    /// `NotFound` for a fileset that is none, or is being taken apart; damage.
     pub fn record_hold(&self, fileset: FilesetId, client: ClientId) -> Result<Lsn> {
-        self.change_hold(fileset, client, |holders| {
+        self.change_hold(fileset, client, |transaction, holders| {
+            catalog::shown(transaction, fileset)?;
             if !holders.contains(&client) {
                 holders.push(client);
             }
+            Ok(())
         })
     }
 
@@ -168,17 +171,25 @@ impl Aggregate {
     /// # Errors
     /// Damage.
     pub fn drop_hold(&self, fileset: FilesetId, client: ClientId) -> Result<Lsn> {
-        self.change_hold(fileset, client, |holders| holders.retain(|holder| *holder != client))
+        self.change_hold(fileset, client, |_, holders| {
+            holders.retain(|holder| *holder != client);
+            Ok(())
+        })
     }
 
-    fn change_hold(&self, fileset: FilesetId, client: ClientId, change: impl Fn(&mut Vec<ClientId>)) -> Result<Lsn> {
+    fn change_hold(
+        &self,
+        fileset: FilesetId,
+        client: ClientId,
+        change: impl Fn(&Transaction<'_>, &mut Vec<ClientId>) -> Result<(), Stop>,
+    ) -> Result<Lsn> {
         let key = Key::hold(fileset, client);
         let changed = self.change_system(RecordKind::Holds, &Operation::default(), |transaction| {
             let mut holders = match transaction.get(key)? {
                 Some(bytes) => decode_holders(&bytes)?,
                 None => Vec::new(),
             };
-            change(&mut holders);
+            change(transaction, &mut holders)?;
             match holders.as_slice() {
                 [] => transaction.delete(key),
                 holders => transaction.put(key, encode_holders(holders)),

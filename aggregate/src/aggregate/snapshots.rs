@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use baton_types::{Error, FileName, FilesetId, Kind, Result, Timestamp};
 use bytes::Bytes;
 
-use super::fileset::{Done, Fileset, Need, Reserve, State};
+use super::fileset::{Done, Fileset, Need, Placed, Reserve, State};
 use crate::fileset::catalog;
 use crate::format::{DeadChunk, FilesetHeader, Key, KeyKind, Lsn, Pointer, Record, RecordKind, Snapshot};
 use crate::session::Running;
@@ -69,6 +69,7 @@ impl Fileset {
         })?;
         Ok(Done {
             lsn: done.lsn,
+            after: done.after,
             answer: done.answer.and_then(|answer| id_of(&answer)),
         })
     }
@@ -91,6 +92,7 @@ impl Fileset {
         })?;
         Ok(Done {
             lsn: done.lsn,
+            after: done.after,
             answer: done.answer.map(drop),
         })
     }
@@ -183,7 +185,7 @@ impl Fileset {
         turn: &Running<'_>,
         pinned: &Pinned,
         plan: impl FnOnce(&State, FilesetHeader, Lsn) -> Result<Planned, Stop>,
-    ) -> Result<(Lsn, Reply), Stop> {
+    ) -> Result<Placed, Stop> {
         let (engine, id) = (&self.engine, self.cell.id);
         let room = Reserve(engine);
         let _history = engine.history.read();
@@ -217,8 +219,8 @@ impl Fileset {
             state.snapshots.line.insert(at, snapshot);
         }
         engine.note_change(&self.cell, &mut state);
-        turn.ran(lsn, result);
-        Ok((lsn, reply))
+        let after = turn.ran(lsn, result, engine.log.durable());
+        Ok((lsn, reply, after))
     }
 
     fn take(

@@ -111,7 +111,8 @@ pub fn set_quota(transaction: &mut Transaction<'_>, fileset: FilesetId, bytes: u
     Ok(())
 }
 
-/// Hides a fileset for good: its name is free at once, its room when it has been taken apart.
+/// Hides a fileset for good: its name is free at once, its room when it has been taken apart. Nobody holds anything in it
+/// any more: no next owner waits for whoever did.
 ///
 /// # Errors
 /// `NotFound`, also for one that is hidden already.
@@ -130,6 +131,12 @@ pub fn hide(transaction: &mut Transaction<'_>, fileset: FilesetId) -> Result<(),
         FilesetEntry::encode_all(&[entry]),
     );
     transaction.put(Key::fileset_header(fileset), header.encode());
+    let hold = |sub| Key::new(fileset.0, KeyKind::Hold, sub);
+    let holds = transaction.scan(hold(0), hold(u64::MAX));
+    let holds = holds
+        .map(|item| item.map(|(key, _)| key))
+        .collect::<Result<Vec<_>, _>>()?;
+    holds.into_iter().for_each(|key| transaction.delete(key));
     Ok(())
 }
 
@@ -151,7 +158,10 @@ pub(crate) fn remove(transaction: &mut Transaction<'_>, fileset: FilesetId) -> R
 }
 
 /// The header of a fileset that is not hidden.
-fn shown(items: &impl Items, fileset: FilesetId) -> Result<FilesetHeader, Stop> {
+///
+/// # Errors
+/// `NotFound`; a miss; damage.
+pub(crate) fn shown(items: &impl Items, fileset: FilesetId) -> Result<FilesetHeader, Stop> {
     match header(items, fileset)? {
         header if header.kind == FilesetKind::Deleting => Err(missing(fileset).into()),
         header => Ok(header),

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use baton_rpc::sessions::Who;
+use baton_rpc::sessions::{Order, Who};
 use baton_types::call::{Answer, Lock, LockKind, Patience, Request};
+use baton_types::{Kind, Result};
 use bytes::Bytes;
 
 use crate::filesets::Pass;
@@ -42,14 +43,19 @@ impl Mount {
                 lock,
                 patience,
             };
-            let calling = mount.clone();
+            let (sessions, calling, waiting) = (mount.sessions().clone(), who.clone(), asked.clone());
             let mount = mount.clone();
-            calling.call(&who.clone(), request, Bytes::new(), move |answer| match answer {
+            let done = move |answer: Result<(Answer, Bytes)>| match answer {
                 Ok((Answer::Done | Answer::InTheWay(None), _)) => mount.locked(&who, &inode, &pass, lock, &asked),
                 Ok((Answer::InTheWay(Some(_)), _)) => asked.refuse(libc::EAGAIN),
                 Ok((other, _)) => asked.answer(Err(unexpected(&other))),
+                Err(error) if error.kind == Kind::TimedOut && asked.is_stopped() => asked.refuse(libc::EINTR),
                 Err(error) => asked.answer(Err(error)),
-            });
+            };
+            let call = sessions.call(&calling, Order::Free, request, Bytes::new(), Box::new(done));
+            if patience == Patience::Wait {
+                waiting.stop_by(move || sessions.cancel(call));
+            }
         });
     }
 
@@ -66,7 +72,7 @@ impl Mount {
         }
     }
 
-    /// The program that waited for it was signalled, and does not know that it has it.
+    /// The program that waited for it was killed, and nobody unlocks for it.
     fn give_back_lock(&self, who: &Arc<Who>, pass: &Pass, fid: baton_types::Fid, lock: Lock) {
         let unlock = Lock {
             kind: LockKind::Unlock,

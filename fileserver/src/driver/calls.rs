@@ -56,6 +56,7 @@ impl Driver {
                 self.later(move |driver| driver.vnodes(&session, fileset, reply));
             }
             Request::TestLock { .. } => self.test_lock(&call, reply),
+            Request::CancelLock { .. } => self.cancel_lock(session, &call, reply),
             _ if call.request.is_change() => self.change(session, (call, reply), Patience::None),
             _ => self.look_at(session, (call, reply), hold, Patience::None),
         }
@@ -181,8 +182,8 @@ impl Driver {
 
     /// What a client is told of its change.
     fn changed(&self, session: &Session, done: Result<Done<Object>>) -> Outcome {
-        let done = done?;
-        let (lsn, durable) = (done.lsn.0, self.aggregate().durable().0);
+        let Done { lsn, after, answer } = done?;
+        let (lsn, durable) = (lsn.0, self.aggregate().durable().0);
         session.tell(lsn, durable);
         if lsn > durable {
             self.want_marks();
@@ -191,8 +192,14 @@ impl Driver {
             error: Box::new(error),
             lsn,
         };
-        let object = done.answer.and_then(|object| shape::object(&object)).map_err(refused)?;
-        Ok((Answer::Changed { object, lsn, durable }, Bytes::new()))
+        let object = answer.and_then(|object| shape::object(&object)).map_err(refused)?;
+        let changed = Answer::Changed {
+            object,
+            lsn,
+            durable,
+            after,
+        };
+        Ok((changed, Bytes::new()))
     }
 
     /// A file has lost its last name.

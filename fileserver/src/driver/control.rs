@@ -5,11 +5,11 @@ use std::sync::Arc;
 use baton_aggregate::fileset as store;
 use baton_aggregate::transaction::SessionId;
 use baton_types::call::{Answer, Hold, Request};
-use baton_types::{Fid, FilesetId, Kind, Result};
+use baton_types::{Error, Fid, FilesetId, Kind, Result};
 use bytes::Bytes;
 
 use super::calls::Patience;
-use super::{Driver, Parked};
+use super::{Driver, Parked, given_up};
 use crate::service::{Call, Reply};
 use crate::session::Session;
 use crate::shape;
@@ -139,6 +139,30 @@ impl Driver {
                 }));
             }),
         );
+    }
+
+    /// A program waits for a lock no more: it has it by now, or never gets it.
+    pub(super) fn cancel_lock(self: &Arc<Self>, session: &Session, call: &Call, reply: Reply) {
+        let Request::CancelLock { fid, lock } = call.request else {
+            return;
+        };
+        let mut core = self.core.lock();
+        if !session.uses(call.round) {
+            drop(core);
+            return reply(Err(given_up(session).into()));
+        }
+        let cancelled = Event::Cancel(call.client, fid, lock);
+        core.step(self.house.clock.now(), &self.sessions, cancelled);
+        let is_held = core.state.holds_lock(call.client, fid, lock);
+        drop(core);
+        self.drain();
+        reply(match is_held {
+            true => Ok((Answer::InTheWay(None), Bytes::new())),
+            false => {
+                let error = Error::new(Kind::TimedOut, format!("lock on file {fid}"));
+                Err(error.because("the program waits no more").into())
+            }
+        });
     }
 
     /// The lock that is in the way of another one.

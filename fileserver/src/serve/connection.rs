@@ -54,9 +54,17 @@ pub(super) struct Line {
     pushes: UnboundedSender<Outgoing>,
     rules: Mutex<server::Connection>,
     room: Notify,
-    bound: Mutex<Option<(Bound, u64)>>,
+    bound: Mutex<Option<Bond>>,
     callers: Arc<Callers>,
     creds: Mutex<HashMap<u32, (Time, Arc<Cred>)>>,
+}
+
+/// What a connection is bound to, and by which session.
+#[derive(Clone, Copy)]
+struct Bond {
+    bound: Bound,
+    session: u64,
+    round: u32,
 }
 
 /// One who waits for an answer; dropped, there is none.
@@ -340,7 +348,7 @@ impl Line {
         match (&request, bound) {
             (Request::Bind { .. }, _) => {}
             (_, None) => return refused(Kind::WrongEpoch, "the connection is not bound"),
-            (_, Some((_, session))) if session != name.session => {
+            (_, Some(bond)) if bond.session != name.session => {
                 return refused(Kind::Invalid, "it is of another session than the connection");
             }
             (_, Some(_)) if self.role == Role::Push => {
@@ -348,6 +356,10 @@ impl Line {
             }
             (_, Some(_)) => {}
         }
+        let round = match (&request, bound) {
+            (Request::Bind { round, .. }, _) => *round,
+            (_, bond) => bond.map_or(0, |bond| bond.round),
+        };
         if request.is_change() != (name.sequence > 0) {
             return refused(
                 Kind::Invalid,
@@ -358,7 +370,8 @@ impl Line {
             client: self.client,
             host: self.peer.channel.host.as_ref().map(|host| host.principal.clone()),
             who: self.who(name.caller)?,
-            bound: bound.map(|(bound, _)| bound),
+            bound: bound.map(|bond| bond.bound),
+            round,
             session: name.session,
             stream: name.stream,
             sequence: name.sequence,
@@ -385,11 +398,11 @@ impl Line {
 
     fn dispatch(self: &Arc<Line>, call: Call, waiter: Waiter) {
         match (&call.request, call.bound) {
-            (Request::Bind { aggregate, .. }, _) => {
-                let (line, aggregate) = (self.clone(), *aggregate);
+            (Request::Bind { aggregate, round, .. }, _) => {
+                let (line, aggregate, round) = (self.clone(), *aggregate, *round);
                 let then = move |outcome: Outcome| {
                     if let Ok((answer, _)) = &outcome {
-                        line.bind(aggregate, answer);
+                        line.bind(aggregate, round, answer);
                     }
                     waiter.answer(outcome);
                 };
@@ -419,7 +432,7 @@ impl Line {
     }
 
     /// A `Bind` on this connection was answered.
-    fn bind(&self, aggregate: AggregateId, answer: &Answer) {
+    fn bind(&self, aggregate: AggregateId, round: u32, answer: &Answer) {
         let Answer::Bound {
             session,
             epoch,
@@ -443,7 +456,11 @@ impl Line {
             None => return,
         }
         self.shared.turns.bound((*session, *epoch), last);
-        *self.bound.lock() = Some((bound, *session));
+        *self.bound.lock() = Some(Bond {
+            bound,
+            session: *session,
+            round,
+        });
         if self.role == Role::Push {
             self.shared.pushes.bound(self.client, bound, self.pushes.clone());
         }

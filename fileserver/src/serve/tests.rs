@@ -120,7 +120,15 @@ impl Rig {
 
     fn bind(&self, wire: &mut dyn baton_rpc::wire::Wire, session: u64) -> u64 {
         let (aggregate, epoch) = (self.owner.aggregate, self.owner.epoch);
-        match ask(wire, session, &Request::Bind { aggregate, epoch }) {
+        match ask(
+            wire,
+            session,
+            &Request::Bind {
+                aggregate,
+                epoch,
+                round: 0,
+            },
+        ) {
             Ok(Answer::Bound { session, epoch, .. }) => {
                 assert_eq!(epoch, self.owner.epoch);
                 session
@@ -213,13 +221,31 @@ fn an_aggregate_that_is_elsewhere_and_a_forged_session_are_refused() {
     let rig = rig();
     let mut wire = rig.dial(Role::Call);
     let (aggregate, epoch) = (AggregateId::random(), Epoch(1));
-    let refused = ask(&mut *wire, 0, &Request::Bind { aggregate, epoch }).unwrap_err();
+    let refused = ask(
+        &mut *wire,
+        0,
+        &Request::Bind {
+            aggregate,
+            epoch,
+            round: 0,
+        },
+    )
+    .unwrap_err();
     assert!(
         matches!(refused.kind, Kind::Moved | Kind::WrongEpoch | Kind::Detached),
         "{refused:?}"
     );
     let aggregate = rig.owner.aggregate;
-    let refused = ask(&mut *wire, 12_345, &Request::Bind { aggregate, epoch }).unwrap_err();
+    let refused = ask(
+        &mut *wire,
+        12_345,
+        &Request::Bind {
+            aggregate,
+            epoch,
+            round: 0,
+        },
+    )
+    .unwrap_err();
     assert_eq!(refused.kind, Kind::SessionLost);
     assert!(rig.bind(&mut *wire, 0) > 0);
 }

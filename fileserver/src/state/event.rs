@@ -18,6 +18,10 @@ pub enum Event {
     Recorded(RecordId),
     /// A record could not be written: one of `Hold` or `Client`.
     Unrecorded(RecordId, Error),
+    /// The aggregate is about to be given up: nobody is to be alone anywhere.
+    Recall,
+    /// It is not given up after all.
+    Relent,
     /// Time passed.
     Wake,
 }

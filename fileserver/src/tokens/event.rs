@@ -39,6 +39,10 @@ pub enum Event {
     Recorded(RecordId),
     /// A record could not be written.
     Unrecorded(RecordId, Error),
+    /// Whoever is alone is to give that back, and nobody is alone from now on.
+    Recall,
+    /// Who is by himself may be alone again.
+    Relent,
     /// Time passed.
     Wake,
 }

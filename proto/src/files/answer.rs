@@ -70,13 +70,7 @@ fn wire(answer: &Answer) -> Wire {
         } => Wire::Bound(v1::BoundAnswer {
             session: *session,
             epoch: epoch.0,
-            streams: streams
-                .iter()
-                .map(|(stream, last)| v1::StreamLast {
-                    stream: u32::from(*stream),
-                    last: *last,
-                })
-                .collect(),
+            streams: streams.iter().map(named).collect(),
             date: date.0,
             durable: *durable,
         }),
@@ -102,10 +96,16 @@ fn wire(answer: &Answer) -> Wire {
             aggregate_bytes: usage.aggregate_bytes,
         }),
         Answer::Object(object) => Wire::Object((*object).into()),
-        Answer::Changed { object, lsn, durable } => Wire::Changed(v1::ChangedAnswer {
+        Answer::Changed {
+            object,
+            lsn,
+            durable,
+            after,
+        } => Wire::Changed(v1::ChangedAnswer {
             object: Some((*object).into()),
             lsn: *lsn,
             durable: *durable,
+            after: after.iter().map(named).collect(),
         }),
         Answer::Listing { names, is_end } => Wire::Listing(v1::ListingAnswer {
             names: names.iter().map(listed).collect(),
@@ -162,6 +162,7 @@ fn typed(answer: Wire, asked: &Request) -> Result<Answer> {
             object: object(w.object)?,
             lsn: w.lsn,
             durable: w.durable,
+            after: w.after.into_iter().map(stream).collect::<Result<_>>()?,
         },
         Wire::Listing(w) => {
             let fileset = asked.fileset().ok_or_else(|| missing("fileset"))?;
@@ -176,6 +177,13 @@ fn typed(answer: Wire, asked: &Request) -> Result<Answer> {
         Wire::Sought(w) => Answer::Sought(w.at),
         Wire::InTheWay(w) => Answer::InTheWay(w.lock.map(|w| lock(Some(w))).transpose()?),
     })
+}
+
+fn named((stream, last): &(u16, u32)) -> v1::StreamLast {
+    v1::StreamLast {
+        stream: u32::from(*stream),
+        last: *last,
+    }
 }
 
 fn listed(listed: &Listed) -> v1::ListedName {

@@ -59,6 +59,7 @@ pub fn op_of(request: &Request) -> u16 {
         Request::Close { .. } => 57,
         Request::Lock { .. } => 58,
         Request::TestLock { .. } => 59,
+        Request::CancelLock { .. } => 60,
     }
 }
 
@@ -71,9 +72,14 @@ pub fn encode_call(request: &Request, seen: u32) -> Vec<u8> {
             conversation: *conversation,
         }),
         Request::Logout => Wire::Logout(v1::Empty {}),
-        Request::Bind { aggregate, epoch } => Wire::Bind(v1::BindCall {
+        Request::Bind {
+            aggregate,
+            epoch,
+            round,
+        } => Wire::Bind(v1::BindCall {
             aggregate: aggregate.0.as_bytes().to_vec(),
             epoch: epoch.0,
+            round: *round,
         }),
         Request::Renew => Wire::Renew(v1::Empty {}),
         Request::Unbind => Wire::Unbind(v1::Empty {}),
@@ -228,6 +234,11 @@ pub fn encode_call(request: &Request, seen: u32) -> Vec<u8> {
             lock: Some((*lock).into()),
             wait: false,
         }),
+        Request::CancelLock { fid, lock } => Wire::CancelLock(v1::LockCall {
+            fid: Some((*fid).into()),
+            lock: Some((*lock).into()),
+            wait: false,
+        }),
     };
     v1::FileCall { seen, call: Some(call) }.encode_to_vec()
 }
@@ -249,6 +260,7 @@ pub fn decode_call(op: u16, meta: &[u8]) -> Result<(Request, u32)> {
         Wire::Bind(w) => Request::Bind {
             aggregate: AggregateId::from_wire(&w.aggregate)?,
             epoch: Epoch(w.epoch),
+            round: w.round,
         },
         Wire::Renew(_) => Request::Renew,
         Wire::Unbind(_) => Request::Unbind,
@@ -389,6 +401,10 @@ pub fn decode_call(op: u16, meta: &[u8]) -> Result<(Request, u32)> {
             patience: if w.wait { Patience::Wait } else { Patience::None },
         },
         Wire::TestLock(w) => Request::TestLock {
+            fid: fid(w.fid)?,
+            lock: lock(w.lock)?,
+        },
+        Wire::CancelLock(w) => Request::CancelLock {
             fid: fid(w.fid)?,
             lock: lock(w.lock)?,
         },

@@ -105,6 +105,12 @@ fn requests() -> Vec<Request> {
             lock,
             patience: Patience::Wait,
         },
+        Request::CancelLock { fid: fid(3), lock },
+        Request::Bind {
+            aggregate: baton_types::AggregateId::random(),
+            epoch: baton_types::Epoch(4),
+            round: 7,
+        },
     ]
 }
 
@@ -156,6 +162,7 @@ fn answers_survive_the_wire() {
             object: object(),
             lsn: 1,
             durable: 0,
+            after: vec![(0, 7), (63, u32::MAX)],
         },
         Answer::Listing {
             names: vec![listed],

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use baton_proto::v1;
 use baton_proto::v1::fileserver_client::FileserverClient;
-use baton_types::control::{AggregateReport, DetachReport, ExportReport, FilesetReport, Work};
+use baton_types::control::{AggregateReport, DetachReport, ExportReport, FilesetReport, Force, Work};
 use baton_types::limits::FLDB_MESSAGE_BYTES_MAX;
 use baton_types::record::Server;
 use baton_types::{Address, AggregateName, Error, FilesetId, Kind, Result};
@@ -111,8 +111,9 @@ impl ControlClient {
     ///
     /// # Errors
     /// What the server says.
-    pub async fn detach(&self, aggregate: &AggregateName) -> Result<DetachReport> {
+    pub async fn detach(&self, aggregate: &AggregateName, force: Force) -> Result<DetachReport> {
         let request = v1::DetachRequest {
+            force: force == Force::Yes,
             caller: self.caller,
             aggregate: aggregate.to_string().into_bytes(),
         };

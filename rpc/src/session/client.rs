@@ -12,6 +12,10 @@
 //!   When it ends, all connections are closed and what was asked on them is asked again, under the same names.
 //! - A change that was answered is kept until it is durable. Marks count for the epoch they were told under.
 //! - A change that was not answered keeps its name (stream, sequence) until it is: the server answers it once (I6).
+//! - To a new owner changes are said again in the order of their places with the old one; one that was not answered
+//!   comes before those that are known to have come after it, or at the end.
+//! - What has no name and must not be done late (opens, locks, holds) is asked again on a new *round* of connections:
+//!   the server does nothing more that comes on those of earlier rounds.
 //!
 //! Deliberately absent: sockets, threads, logins, where servers are. [`crate::sessions`] has those.
 
@@ -27,7 +31,7 @@ use baton_types::call::{Push, Request, Role};
 use baton_types::limits::CLIENT_RENEW_MICROS;
 use baton_types::{AggregateId, Core, Epoch, Error, FilesetId, Kind, Time, Timestamp};
 
-use calls::Ongoing;
+use calls::{Held, Ongoing};
 use kept::Undurable;
 use recovery::Recovery;
 use streams::Streams;
@@ -57,6 +61,8 @@ pub struct Client {
     state: State,
     connections: BTreeMap<ConnectionId, Connection>,
     connections_made: ConnectionId,
+    /// Of connections: those of before were all given up.
+    round: u32,
     streams: Streams,
     ongoing: BTreeMap<u64, Ongoing>,
     ongoing_made: u64,
@@ -119,6 +125,7 @@ impl Client {
             state: State::Unbound,
             connections: BTreeMap::new(),
             connections_made: 0,
+            round: 0,
             streams: Streams::default(),
             ongoing: BTreeMap::new(),
             ongoing_made: 0,
@@ -248,22 +255,27 @@ impl Client {
         };
         (opened.stage, opened.epoch) = (Stage::Binding, epoch);
         self.heard_at = now;
-        let aggregate = self.aggregate;
-        self.send_own(now, connection, Request::Bind { aggregate, epoch }, actions);
+        let bind = Request::Bind {
+            aggregate: self.aggregate,
+            epoch,
+            round: self.round,
+        };
+        self.send_own(now, connection, bind, actions);
     }
 
-    /// A connection is no more: what was under way on it waits for another.
+    /// A connection is no more: what was under way on it waits for another. If that must not be done late, all others are
+    /// given up, too, so that the server knows by the next one that it is not to do it.
     fn failed(&mut self, now: Time, connection: ConnectionId, actions: &mut Vec<Action>) {
         let Some(failed) = self.connections.remove(&connection) else {
             return;
         };
-        self.take_back(connection);
+        let must_not_be_late = self.take_back(connection) == Held::Yes;
         actions.push(Action::Locate(None));
         if failed.role == Role::Push {
             self.push_retry_at = now + RETRY_MAX_MICROS;
         }
         let was_returning = matches!(&self.state, State::Recovering(recovery) if recovery.connection == connection);
-        if was_returning || !self.has_calls() {
+        if was_returning || must_not_be_late || !self.has_calls() {
             self.unbind(now, actions);
         }
         self.flush(now, actions);
@@ -278,6 +290,7 @@ impl Client {
         if let State::Recovering(recovery) = std::mem::replace(&mut self.state, State::Unbound) {
             self.undurable.again(recovery.replaying);
         }
+        self.round += 1;
         self.retry_at = now + self.retry_after;
         self.retry_after = (2 * self.retry_after).min(RETRY_MAX_MICROS);
     }
@@ -422,7 +435,7 @@ impl Core for Client {
         match event {
             Event::Asked(asked) => self.ask(now, asked, &mut actions),
             Event::Sync { call } => self.sync(now, call, &mut actions),
-            Event::Cancelled(call) => self.cancel(call, &mut actions),
+            Event::Cancelled(call) => self.cancel(now, call, &mut actions),
             Event::Opened { connection, epoch } => self.opened(now, connection, epoch, &mut actions),
             Event::Failed(connection) => self.failed(now, connection, &mut actions),
             Event::Received {

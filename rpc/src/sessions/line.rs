@@ -6,6 +6,8 @@
 //!
 //! ```text
 //! caller without a handle ─ Login … ─▶ handle ─▶ what waited for it is sent
+//!          ▲                  └─ he logged out meanwhile ─┐    │ he logged out
+//!          └──────────────────────────────── Logout ◀──────┴────┘
 //! ```
 
 use std::collections::HashMap;
@@ -18,6 +20,7 @@ use baton_proto::files::{decode_answer, encode_call, op_of};
 use baton_security::auth::InitExchange;
 use baton_types::call::{Answer, Request, Role};
 use baton_types::{EntryName, Error, FrameKind, Kind, Result};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -56,8 +59,20 @@ struct Inner {
 enum Caller {
     /// By this handle; 0 is nobody's.
     Known(u32),
-    /// Logging in, with what waits for that.
-    Coming(Box<dyn InitExchange>, &'static str, usize, Vec<Sent>),
+    /// Logging in.
+    Coming(Login),
+}
+
+/// A login under way.
+struct Login {
+    exchange: Box<dyn InitExchange>,
+    mech: &'static str,
+    /// Tokens sent.
+    steps: usize,
+    /// Calls that are sent when it is over.
+    waiting: Vec<Sent>,
+    /// He is somebody else by now: when it is over, it begins anew.
+    is_stale: bool,
 }
 
 /// Whose trouble it is.
@@ -159,8 +174,8 @@ impl Line {
         }
         match inner.callers.get_mut(&sent.caller) {
             Some(Caller::Known(handle)) => return Ok(Some((sent, *handle))),
-            Some(Caller::Coming(.., waiting)) => {
-                waiting.push(sent);
+            Some(Caller::Coming(login)) => {
+                login.waiting.push(sent);
                 return Ok(None);
             }
             None => {}
@@ -176,8 +191,14 @@ impl Line {
         let token = exchange.step(inner.wire.channel(), &[]).map_err(Trouble::Caller)?;
         self.put_login(inner, caller, (mech, 0), token)
             .map_err(Trouble::Connection)?;
-        let coming = Caller::Coming(exchange, mech, 1, vec![sent]);
-        inner.callers.insert(caller, coming);
+        let login = Login {
+            exchange,
+            mech,
+            steps: 1,
+            waiting: vec![sent],
+            is_stale: false,
+        };
+        inner.callers.insert(caller, Caller::Coming(login));
         Ok(None)
     }
 
@@ -225,6 +246,45 @@ impl Line {
         }
     }
 
+    /// Callers who are somebody else from now on: their next calls log in anew. What was sent is done for who they were.
+    pub(super) fn log_out(&self, is_meant: impl Fn(u32) -> bool) {
+        let mut inner = self.inner.lock();
+        let mut ended = Vec::new();
+        inner.callers.retain(|caller, known| match known {
+            Caller::Known(handle) if is_meant(*caller) => {
+                ended.push(*handle);
+                false
+            }
+            Caller::Coming(login) if is_meant(*caller) => {
+                login.is_stale = true;
+                true
+            }
+            Caller::Known(_) | Caller::Coming(_) => true,
+        });
+        let said = ended
+            .into_iter()
+            .try_for_each(|handle| self.put_logout(&mut inner, handle));
+        drop(inner);
+        if let Err(error) = said {
+            self.session.broken(self.id, &error);
+        }
+    }
+
+    /// Nobody waits for the answer: after this frame the handle is worth nothing.
+    fn put_logout(&self, inner: &mut Inner, handle: u32) -> Result<()> {
+        if handle == 0 {
+            return Ok(()); // nobody's
+        }
+        let name = Name {
+            op: op_of(&Request::Logout),
+            caller: handle,
+            ..Name::default()
+        };
+        let frame = Frame::new(name, FrameKind::Call, encode_call(&Request::Logout, 0), Bytes::new())?;
+        self.open.fetch_add(1, Ordering::SeqCst);
+        inner.wire.send(&frame)
+    }
+
     /// Takes whatever has arrived, and waits `within` for the first of it; false when the connection is broken.
     pub(super) fn read(&self, within: Duration) -> bool {
         let mut within = within;
@@ -254,7 +314,7 @@ impl Line {
                 });
                 if header.op == login {
                     self.logged_in(header.sequence, &frame);
-                } else {
+                } else if header.op != op_of(&Request::Logout) {
                     self.session.answered(self.id, frame);
                 }
             }
@@ -268,16 +328,30 @@ impl Line {
     /// A login goes on, or is over: then what waited for it is sent, or refused.
     fn logged_in(&self, caller: u32, frame: &Frame) {
         let mut inner = self.inner.lock();
-        let Some(Caller::Coming(exchange, mech, steps, mut waiting)) = inner.callers.remove(&caller) else {
+        let Some(Caller::Coming(mut login)) = inner.callers.remove(&caller) else {
             return;
         };
-        let ended = self.step(&mut inner, (caller, mech, steps), exchange, &mut waiting, frame);
+        let ended = match self.step(&mut inner, caller, &mut login, frame) {
+            Ok(None) => {
+                inner.callers.insert(caller, Caller::Coming(login));
+                return;
+            }
+            Ok(Some(handle)) if login.is_stale => self.put_logout(&mut inner, handle).map_err(Trouble::Connection),
+            Ok(Some(handle)) => {
+                inner.callers.insert(caller, Caller::Known(handle));
+                let mut waiting = login.waiting.drain(..);
+                let sent = waiting.try_for_each(|sent| self.put(&mut inner, &sent, handle));
+                sent.map_err(Trouble::Connection)
+            }
+            Err(trouble) => Err(trouble),
+        };
         drop(inner);
         match ended {
-            Ok(()) => {}
             Err(Trouble::Connection(error)) => self.session.broken(self.id, &error),
+            Ok(()) | Err(Trouble::Caller(_)) if login.is_stale => self.session.send_again(login.waiting),
+            Ok(()) => {}
             Err(Trouble::Caller(error)) => {
-                for sent in waiting {
+                for sent in login.waiting {
                     let outcome = Err(error.clone().into());
                     self.session
                         .received(sent.connection, sent.stream, sent.sequence, outcome);
@@ -286,18 +360,11 @@ impl Line {
         }
     }
 
-    /// The next step of a login; at its end what waited for it is sent.
-    fn step(
-        &self,
-        inner: &mut Inner,
-        (caller, mech, steps): (u32, &'static str, usize),
-        mut exchange: Box<dyn InitExchange>,
-        waiting: &mut Vec<Sent>,
-        frame: &Frame,
-    ) -> Result<(), Trouble> {
-        let mech_name = mech.to_owned();
+    /// The next step of a login; at its end the handle.
+    fn step(&self, inner: &mut Inner, caller: u32, login: &mut Login, frame: &Frame) -> Result<Option<u32>, Trouble> {
+        let mech = login.mech;
         let request = Request::Login {
-            mech: mech_name,
+            mech: mech.to_owned(),
             conversation: 0,
         };
         let refused = |reason: String| {
@@ -311,7 +378,7 @@ impl Line {
             Ok(_) => return Err(refused(format!("{} answered something else", self.server))),
             Err(error) => {
                 let error = denied(error);
-                if error.kind == Kind::Denied {
+                if error.kind == Kind::Denied && !login.is_stale {
                     self.session.login_refused(caller, &error);
                 }
                 return Err(Trouble::Caller(error));
@@ -319,22 +386,20 @@ impl Line {
         };
         let channel = inner.wire.channel().clone();
         if let Some(handle) = handle {
-            exchange.finish(&channel, &frame.payload).map_err(Trouble::Caller)?;
-            inner.callers.insert(caller, Caller::Known(handle));
-            for sent in waiting.drain(..) {
-                self.put(inner, &sent, handle).map_err(Trouble::Connection)?;
-            }
-            return Ok(());
+            login
+                .exchange
+                .finish(&channel, &frame.payload)
+                .map_err(Trouble::Caller)?;
+            return Ok(Some(handle));
         }
-        if steps >= STEPS_MAX {
+        if login.steps >= STEPS_MAX {
             return Err(refused(format!("{} wants more than {STEPS_MAX} tokens", self.server)));
         }
-        let token = exchange.step(&channel, &frame.payload).map_err(Trouble::Caller)?;
+        let token = login.exchange.step(&channel, &frame.payload).map_err(Trouble::Caller)?;
         self.put_login(inner, caller, (mech, conversation), token)
             .map_err(Trouble::Connection)?;
-        let coming = Caller::Coming(exchange, mech, steps + 1, std::mem::take(waiting));
-        inner.callers.insert(caller, coming);
-        Ok(())
+        login.steps += 1;
+        Ok(None)
     }
 }
 

@@ -146,6 +146,29 @@ impl Session {
         }
     }
 
+    /// What waited for a login that was worth nothing when it was over.
+    pub(super) fn send_again(&self, waiting: Vec<Sent>) {
+        let Some(sessions) = self.sessions.upgrade() else {
+            return;
+        };
+        // Their connection is being read: that is how the end of the login was heard.
+        let mut lines = Vec::new();
+        for sent in waiting {
+            self.send(&sessions, sent, &mut lines);
+        }
+    }
+
+    /// A user is somebody else from now on.
+    pub(super) fn log_out(&self, sessions: &Sessions, uid: u32) {
+        let lines: Vec<_> = self.lines.lock().values().cloned().collect();
+        for line in lines {
+            line.log_out(|caller| sessions.who(caller).uid == uid);
+            if line.has_open() && line.take() {
+                sessions.waiter.add(line);
+            }
+        }
+    }
+
     fn perform(self: &Arc<Self>, sessions: &Arc<Sessions>, action: Action) {
         let events = &sessions.events;
         match action {

@@ -1,6 +1,7 @@
 //! I6: a client's change stands in history once, and after all that the client knew to be done when it asked.
 //!
-//! Changes that were asked for in order stand in that order. Each is answered once.
+//! Changes that were asked for in order stand in that order, and what a client was shown before it asked stands before,
+//! whether that was ever answered or not. Each is answered once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,11 +16,13 @@ pub struct Change {
     pub number: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Known {
     asked: u64,
     answered: Option<u64>,
     is_queued: bool,
+    /// Of the same client.
+    shown: BTreeSet<Change>,
 }
 
 /// When each change was asked for and answered.
@@ -30,13 +33,14 @@ pub struct OnceInOrder {
 }
 
 impl OnceInOrder {
-    /// A client asks for a change; `is_queued` ones are done in the order of asking.
-    pub fn asked(&mut self, change: Change, is_queued: bool) {
+    /// A client asks for a change; `is_queued` ones are done in the order of asking. It was `shown` these by then.
+    pub fn asked(&mut self, change: Change, is_queued: bool, shown: BTreeSet<Change>) {
         self.moments += 1;
         let known = Known {
             asked: self.moments,
             answered: None,
             is_queued,
+            shown,
         };
         self.changes.insert(change, known);
     }
@@ -63,10 +67,24 @@ impl OnceInOrder {
         if let Some(twice) = history.iter().find(|change| !seen.insert(**change)) {
             return Err(format!("{twice:?} was done twice"));
         }
+        let mut before = BTreeSet::new();
+        for change in history {
+            let shown = self.changes.get(change).map(|known| &known.shown);
+            let mut later = shown
+                .into_iter()
+                .flatten()
+                .filter(|other| seen.contains(other) && !before.contains(other));
+            if let Some(other) = later.next() {
+                return Err(format!(
+                    "{change:?} stands before {other:?}, which was shown before it was asked for"
+                ));
+            }
+            before.insert(change);
+        }
         // From the end: the earliest answer, and the earliest asking of an ordered one, of all that stand later.
         let mut later: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
         for change in history.iter().rev() {
-            let known = self.changes.get(change).copied().unwrap_or_default();
+            let known = self.changes.get(change).cloned().unwrap_or_default();
             let (answered, queued) = later.entry(change.client).or_insert((u64::MAX, u64::MAX));
             if *answered < known.asked {
                 return Err(format!(
@@ -96,7 +114,7 @@ mod tests {
     #[test]
     fn what_is_done_or_answered_twice_is_found() {
         let mut oracle = OnceInOrder::default();
-        oracle.asked(change(1), false);
+        oracle.asked(change(1), false, BTreeSet::new());
         assert_eq!(oracle.answered(change(1)), Ok(()));
         assert!(oracle.answered(change(1)).is_err());
         assert_eq!(oracle.history(&[change(1)]), Ok(()));
@@ -106,18 +124,28 @@ mod tests {
     #[test]
     fn order_binds_what_was_known_and_what_was_queued() {
         let mut oracle = OnceInOrder::default();
-        oracle.asked(change(1), false);
-        oracle.asked(change(2), false);
+        oracle.asked(change(1), false, BTreeSet::new());
+        oracle.asked(change(2), false, BTreeSet::new());
         assert_eq!(
             oracle.history(&[change(2), change(1)]),
             Ok(()),
             "both were under way at once"
         );
         oracle.answered(change(1)).unwrap();
-        oracle.asked(change(3), true);
-        oracle.asked(change(4), true);
+        oracle.asked(change(3), true, BTreeSet::new());
+        oracle.asked(change(4), true, BTreeSet::new());
         assert!(oracle.history(&[change(3), change(1)]).is_err());
         assert!(oracle.history(&[change(1), change(4), change(3)]).is_err());
         assert_eq!(oracle.history(&[change(1), change(3), change(2), change(4)]), Ok(()));
+    }
+
+    #[test]
+    fn what_was_shown_comes_before() {
+        let mut oracle = OnceInOrder::default();
+        oracle.asked(change(1), false, BTreeSet::new());
+        oracle.asked(change(2), false, BTreeSet::from([change(1)]));
+        assert!(oracle.history(&[change(2), change(1)]).is_err());
+        assert_eq!(oracle.history(&[change(1), change(2)]), Ok(()));
+        assert_eq!(oracle.history(&[change(2)]), Ok(()), "it was lost with its session");
     }
 }

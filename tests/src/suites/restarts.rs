@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use parking_lot::Mutex;
 use rand::RngExt;
 
 use crate::cell::Cell;
@@ -20,12 +21,44 @@ const DATA_BYTES: usize = 5_000;
 const BETWEEN_MAX: Duration = Duration::from_millis(1_500);
 /// A writer that has not gone on for so long hangs.
 const STUCK: Duration = Duration::from_secs(60);
+/// A step that takes longer met a kill, or a busy disk.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
 
 /// What the writers have done so far.
 #[derive(Debug, Default)]
 struct Progress {
     is_over: AtomicBool,
     done: AtomicU64,
+    /// Steps that took longer than others.
+    pauses: Mutex<Vec<Duration>>,
+}
+
+impl Progress {
+    /// A step that was begun then is done.
+    fn step(&self, begun: Instant) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        let took = begun.elapsed();
+        if took >= PAUSE_MIN {
+            self.pauses.lock().push(took);
+        }
+    }
+
+    /// How long programs stood still.
+    fn pauses(&self) -> String {
+        let mut pauses = self.pauses.lock().clone();
+        pauses.sort();
+        let Some(longest) = pauses.last() else {
+            return format!("no step took {PAUSE_MIN:?}");
+        };
+        let share = |percent: usize| pauses[(pauses.len() - 1) * percent / 100].as_millis();
+        format!(
+            "{} steps took longer than {PAUSE_MIN:?}: half of them {} ms at most, 99 % {} ms, all {} ms",
+            pauses.len(),
+            share(50),
+            share(99),
+            longest.as_millis()
+        )
+    }
 }
 
 /// What a writer was promised.
@@ -76,7 +109,8 @@ pub async fn kill_again_and_again(cell: &mut Cell, directories: &[PathBuf], kill
     }
     salvage(cell)?;
     Ok(format!(
-        "{kills} kills: {files} files and {records} other changes promised, 0 missing, 0 twice, salvage finds nothing"
+        "{kills} kills: {files} files and {records} other changes promised, 0 missing, 0 twice, salvage finds nothing; {}",
+        progress.pauses()
     ))
 }
 
@@ -136,29 +170,31 @@ impl Writer {
 
     /// As mail is delivered: written, made safe, renamed.
     fn file(&mut self) -> Result<()> {
-        let number = self.promised.files;
+        let (begun, number) = (Instant::now(), self.promised.files);
         let (tmp, name) = (self.directory.join("tmp"), self.directory.join(format!("f{number}")));
         let mut file = File::create_new(&tmp).context("create")?;
         file.write_all(&contents(number)).context("write")?;
         file.sync_all().context("fsync")?;
         fs::rename(&tmp, &name).context("rename")?;
         self.promised.files += 1;
-        self.progress.done.fetch_add(1, Ordering::Relaxed);
+        self.progress.step(begun);
         Ok(())
     }
 
     /// A record at the end of a file: twice would show.
     fn record(&mut self) -> Result<()> {
+        let begun = Instant::now();
         self.journal
             .write_all(&self.promised.records.to_le_bytes())
             .context("append")?;
         self.promised.records += 1;
-        self.progress.done.fetch_add(1, Ordering::Relaxed);
+        self.progress.step(begun);
         Ok(())
     }
 
     /// Made, moved, removed: each would be refused the second time.
     fn directory(&mut self) -> Result<()> {
+        let begun = Instant::now();
         let (one, other) = (self.directory.join("one"), self.directory.join("other"));
         fs::create_dir(&one).context("mkdir")?;
         fs::hard_link(self.directory.join("f0"), one.join("link")).context("link")?;
@@ -166,7 +202,7 @@ impl Writer {
         fs::remove_file(other.join("link")).context("unlink")?;
         fs::remove_dir(&other).context("rmdir")?;
         self.promised.directories += 5;
-        self.progress.done.fetch_add(1, Ordering::Relaxed);
+        self.progress.step(begun);
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ mod files;
 mod harness_program;
 mod identities;
 mod leader;
+mod locks;
 mod lost_member;
 mod network;
 mod partition;

@@ -71,6 +71,9 @@ pub enum Answer {
         lsn: u64,
         /// All up to here is durable.
         durable: u64,
+        /// Changes of the same session that were done before it and were not durable then, by stream and sequence: the
+        /// last one of each other stream. If they are said again, then in this order.
+        after: Vec<(u16, u32)>,
     },
     /// Names of a directory.
     Listing {

@@ -52,6 +52,7 @@ impl Request {
             | Request::Open { .. }
             | Request::Close { .. }
             | Request::Lock { .. }
+            | Request::CancelLock { .. }
             | Request::TestLock { .. } => None,
         }
     }
@@ -99,7 +100,24 @@ impl Request {
             | Request::Open { fid }
             | Request::Close { fid }
             | Request::Lock { fid, .. }
+            | Request::CancelLock { fid, .. }
             | Request::TestLock { fid, .. } => Some(fid.fileset),
         }
+    }
+
+    /// Whether it is about what a client holds: done late, it would undo what the client asked for after it.
+    pub fn is_about_holds(&self) -> bool {
+        matches!(
+            self,
+            Request::Unbind
+                | Request::Join { .. }
+                | Request::Reclaimed { .. }
+                | Request::Return { .. }
+                | Request::Leave { .. }
+                | Request::Open { .. }
+                | Request::Close { .. }
+                | Request::Lock { .. }
+                | Request::CancelLock { .. }
+        )
     }
 }

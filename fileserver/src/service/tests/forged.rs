@@ -35,7 +35,14 @@ fn another_clients_session_is_refused() {
     assert_eq!(kind(thief.ask(&root(), request.clone())), Kind::Denied);
     let Bound { aggregate, epoch } = server.bound();
     assert_eq!(
-        kind(thief.ask(&root(), Request::Bind { aggregate, epoch })),
+        kind(thief.ask(
+            &root(),
+            Request::Bind {
+                aggregate,
+                epoch,
+                round: 0
+            }
+        )),
         Kind::Denied
     );
     // The same client's, from another machine.
@@ -43,12 +50,27 @@ fn another_clients_session_is_refused() {
     call.host = Some("hosts/other".parse().unwrap());
     assert_eq!(kind(mount.send(call).recv().unwrap()), Kind::Denied);
     // Nor does it end by somebody who says that he is its client.
-    let mut call = mount.call(&root(), Request::Bind { aggregate, epoch }, &[]);
+    let mut call = mount.call(
+        &root(),
+        Request::Bind {
+            aggregate,
+            epoch,
+            round: 0,
+        },
+        &[],
+    );
     (call.session, call.host) = (0, Some("hosts/other".parse().unwrap()));
     assert_eq!(kind(mount.send(call).recv().unwrap()), Kind::Denied);
     thief.session.set(12_345);
     assert_eq!(
-        kind(thief.ask(&root(), Request::Bind { aggregate, epoch })),
+        kind(thief.ask(
+            &root(),
+            Request::Bind {
+                aggregate,
+                epoch,
+                round: 0
+            }
+        )),
         Kind::SessionLost
     );
     assert_eq!(

@@ -1,9 +1,11 @@
 //! Two clients in one fileset; what is durable when it is shown; grace after a takeover.
 
+use baton_aggregate::transaction::Operation;
 use baton_types::call::{Answer, Coming, Hold, Lock, LockKind, Patience, Push, Request};
-use baton_types::{Kind, Timestamp};
+use baton_types::control::Force;
+use baton_types::{Fid, Kind, Timestamp};
 
-use super::rig::{HOME, Server, kind, root};
+use super::rig::{HOME, Mount, Server, kind, root};
 use crate::pushes::Outgoing;
 
 #[test]
@@ -86,7 +88,14 @@ fn marks_and_syncs_say_what_is_durable() {
     assert_eq!(kind(mount.ask(&root(), Request::Renew)), Kind::WrongEpoch);
     let bound = server.bound();
     let (aggregate, epoch) = (bound.aggregate, bound.epoch);
-    let again = mount.ask(&root(), Request::Bind { aggregate, epoch });
+    let again = mount.ask(
+        &root(),
+        Request::Bind {
+            aggregate,
+            epoch,
+            round: 0,
+        },
+    );
     assert!(matches!(kind(again), Kind::SessionLost | Kind::Recovering));
     server.close();
 }
@@ -152,4 +161,169 @@ fn who_waits_when_the_aggregate_is_given_up_is_told_to_look_elsewhere() {
     server.service.withdraw(&server.export);
     assert_eq!(kind(joining.recv().unwrap()), Kind::Detached);
     assert_eq!(kind(first.read(&root(), server.root)), Kind::Moved);
+}
+
+/// A lock on all of a file, of one program.
+fn whole(owner: u64, kind: LockKind) -> Lock {
+    Lock {
+        owner,
+        first: 0,
+        last: u64::MAX,
+        kind,
+        pid: 1,
+    }
+}
+
+/// Two mounts that share the fileset, and a file in it.
+fn shared(server: &Server) -> (Mount<'_>, Mount<'_>, Fid) {
+    let first = server.mount();
+    let fid = first.create(&root(), "f", 0o666).unwrap().fid;
+    let second = server.stranger();
+    second.bind(0);
+    let (fileset, coming) = (HOME, Coming::Fresh);
+    let joining = second.send(second.call(&root(), Request::Join { fileset, coming }, &[]));
+    let mut told = server.listen(first.id);
+    let serial = match told.blocking_recv() {
+        Some(Outgoing::Push(Push::Revoke { serial, .. })) => serial,
+        other => panic!("{other:?}"),
+    };
+    first.ask(&root(), Request::Return { fileset, serial }).unwrap();
+    joining.recv().unwrap().unwrap();
+    (first, second, fid)
+}
+
+#[test]
+fn a_program_that_waits_for_a_lock_no_more_never_gets_it() {
+    let server = Server::new(6);
+    let (first, second, fid) = shared(&server);
+    let ask = |mount: &Mount<'_>, lock, patience| mount.ask(&root(), Request::Lock { fid, lock, patience });
+    let held = whole(1, LockKind::Write);
+    assert_eq!(ask(&first, held, Patience::None).unwrap().0, Answer::InTheWay(None));
+    let (lock, patience) = (whole(2, LockKind::Write), Patience::Wait);
+    // Twice: the first may have come on a connection that is lost.
+    let waiting = [(); 2].map(|()| second.send(second.call(&root(), Request::Lock { fid, lock, patience }, &[])));
+    assert_eq!(
+        kind(second.ask(&root(), Request::CancelLock { fid, lock })),
+        Kind::TimedOut
+    );
+    for waiting in waiting {
+        assert_eq!(kind(waiting.recv().unwrap()), Kind::TimedOut);
+    }
+    ask(&first, whole(1, LockKind::Unlock), Patience::None).unwrap();
+    assert_eq!(
+        ask(&first, whole(3, LockKind::Write), Patience::None).unwrap().0,
+        Answer::InTheWay(None)
+    );
+    // One that had its lock before it gave up keeps it.
+    ask(&first, whole(3, LockKind::Unlock), Patience::None).unwrap();
+    assert_eq!(ask(&second, lock, Patience::Wait).unwrap().0, Answer::InTheWay(None));
+    let kept = second.ask(&root(), Request::CancelLock { fid, lock }).unwrap().0;
+    assert_eq!(kept, Answer::InTheWay(None));
+    server.close();
+}
+
+#[test]
+fn what_was_asked_on_a_connection_that_was_given_up_is_not_done_late() {
+    let server = Server::new(7);
+    let (first, second, fid) = shared(&server);
+    let (lock, patience) = (whole(1, LockKind::Write), Patience::None);
+    let unlock = Request::Lock {
+        fid,
+        lock: whole(1, LockKind::Unlock),
+        patience,
+    };
+    let (aggregate, epoch) = (server.bound().aggregate, server.bound().epoch);
+    // Each of these is still on its way on the old connection when the client has gone on with a new one.
+    let fileset = HOME;
+    let late = [unlock, Request::Close { fid }, Request::Leave { fileset }];
+    let late = late.map(|request| first.call(&root(), request, &[]));
+    first
+        .ask(
+            &root(),
+            Request::Bind {
+                aggregate,
+                epoch,
+                round: 1,
+            },
+        )
+        .unwrap();
+    let on_new = |request| {
+        let mut call = first.call(&root(), request, &[]);
+        call.round = 1;
+        first.send(call).recv().unwrap()
+    };
+    on_new(Request::Open { fid }).unwrap();
+    on_new(Request::Lock { fid, lock, patience }).unwrap();
+    for call in late {
+        assert_eq!(kind(first.send(call).recv().unwrap()), Kind::WrongEpoch);
+    }
+    let test = Request::TestLock {
+        fid,
+        lock: whole(2, LockKind::Write),
+    };
+    let in_the_way = second.ask(&root(), test).unwrap().0;
+    assert!(matches!(in_the_way, Answer::InTheWay(Some(_))), "{in_the_way:?}");
+    // The file lost its last name and stays, because it is open still.
+    on_new(Request::Getattr { fid }).unwrap();
+    let late_bind = first.ask(
+        &root(),
+        Request::Bind {
+            aggregate,
+            epoch,
+            round: 0,
+        },
+    );
+    assert_eq!(kind(late_bind), Kind::WrongEpoch);
+    server.close();
+}
+
+#[test]
+fn a_fileset_that_is_deleted_takes_its_holds_along() {
+    let server = Server::new(8);
+    let (first, second, fid) = shared(&server);
+    first.write(&root(), fid, 0, b"gone soon").unwrap();
+    let aggregate = server.export.aggregate();
+    let hide = |transaction: &mut baton_aggregate::transaction::Transaction<'_>| {
+        baton_aggregate::fileset::catalog::hide(transaction, HOME)
+    };
+    aggregate.change_fileset(HOME, &Operation::default(), hide).unwrap();
+    assert_eq!(aggregate.holders(HOME).unwrap(), []);
+    server.service.exports().remove_fileset(HOME);
+    assert_eq!(kind(second.read(&root(), server.root)), Kind::Moved);
+    // One that was about to be let in stays out, and those who were in end as ever.
+    assert_eq!(aggregate.record_hold(HOME, second.id).unwrap_err().kind, Kind::NotFound);
+    for mount in [first, second] {
+        mount.ask(&root(), Request::Unbind).unwrap();
+    }
+    server.close();
+}
+
+#[test]
+fn an_aggregate_is_given_up_when_its_clients_have_given_back_what_they_hold() {
+    let server = Server::new(9);
+    let mount = server.mount();
+    let mut told = server.listen(mount.id);
+    let fileset = HOME;
+    let forced = server.service.recall(&server.export, Force::Yes).unwrap();
+    assert_eq!((forced.holds, forced.unreachable), (1, 0));
+    let recalled = std::thread::scope(|scope| {
+        let recalling = scope.spawn(|| server.service.recall(&server.export, Force::No));
+        let Some(Outgoing::Push(Push::Revoke { serial, .. })) = told.blocking_recv() else {
+            panic!("not revoked");
+        };
+        // What it had to say is taken still.
+        mount.create(&root(), "said", 0o600).unwrap();
+        assert!(!recalling.is_finished());
+        mount.ask(&root(), Request::Return { fileset, serial }).unwrap();
+        recalling.join().unwrap().unwrap()
+    });
+    assert_eq!((recalled.holds, recalled.unreachable), (1, 0));
+    assert!(server.durable() >= server.export.aggregate().last().0);
+    assert_eq!(mount.join(Coming::Fresh), Hold::Shared, "nobody is alone from then on");
+    drop(told);
+    assert_eq!(
+        server.service.recall(&server.export, Force::Yes).unwrap().unreachable,
+        1
+    );
+    server.close();
 }

@@ -175,7 +175,18 @@ impl Mount<'_> {
     pub fn bind(&self, session: u64) -> Vec<(u16, u32)> {
         self.session.set(session);
         let Bound { aggregate, epoch } = self.server.bound();
-        match self.ask(&root(), Request::Bind { aggregate, epoch }).unwrap().0 {
+        match self
+            .ask(
+                &root(),
+                Request::Bind {
+                    aggregate,
+                    epoch,
+                    round: 0,
+                },
+            )
+            .unwrap()
+            .0
+        {
             Answer::Bound { session, streams, .. } => {
                 self.session.set(session);
                 streams
@@ -206,6 +217,10 @@ impl Mount<'_> {
 
     pub fn call(&self, who: &Cred, request: Request, payload: &[u8]) -> Call {
         let is_change = request.is_change();
+        let round = match request {
+            Request::Bind { round, .. } => round,
+            _ => 0,
+        };
         if is_change {
             self.sequence.set(self.sequence.get() + 1);
         }
@@ -214,6 +229,7 @@ impl Mount<'_> {
             host: None,
             who: Arc::new(who.clone()),
             bound: Some(self.server.bound()),
+            round,
             session: self.session.get(),
             stream: u16::from(is_change),
             sequence: if is_change { self.sequence.get() } else { 0 },

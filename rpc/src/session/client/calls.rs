@@ -8,7 +8,7 @@
 
 mod refusals;
 
-use baton_types::call::{Answer, Request, Role};
+use baton_types::call::{Answer, Patience, Request, Role};
 use baton_types::{Error, FilesetId, Kind, Time};
 use bytes::Bytes;
 
@@ -38,6 +38,15 @@ pub struct Ongoing {
     pub since: Time,
     /// How often a login was asked for.
     pub logins: u32,
+}
+
+/// Whether something is about what the client holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// It is, and must not be done late.
+    Yes,
+    /// It is not.
+    No,
 }
 
 /// Why a call is made.
@@ -103,9 +112,16 @@ impl Client {
         self.ongoing_made
     }
 
-    /// Nobody waits for `call`: what was not sent never is, a change that was is seen to its end.
-    pub(super) fn cancel(&mut self, call: CallNumber, actions: &mut Vec<Action>) {
-        let Some(id) = self.numbers.remove(&call) else { return };
+    /// Nobody waits for `call`: what was not sent never is, a change that was is seen to its end. Of a lock its program
+    /// hears once the server has said whether it has it.
+    pub(super) fn cancel(&mut self, now: Time, call: CallNumber, actions: &mut Vec<Action>) {
+        let Some(id) = self.numbers.get(&call).copied() else {
+            return;
+        };
+        if self.cancel_lock(now, id, actions) {
+            return;
+        }
+        self.numbers.remove(&call);
         let Some(ongoing) = self.ongoing.get_mut(&id) else {
             return;
         };
@@ -117,6 +133,36 @@ impl Client {
         }
         let result = Err(Error::new(Kind::TimedOut, "call").because("nobody waits for it any more"));
         actions.push(Action::Done { call, result });
+    }
+
+    /// Says that nobody waits for a lock; false if this is no call that waits for one.
+    fn cancel_lock(&mut self, now: Time, id: u64, actions: &mut Vec<Action>) -> bool {
+        let Some(ongoing) = self.ongoing.get_mut(&id) else {
+            return false;
+        };
+        let (fid, lock) = match ongoing.request {
+            Request::Lock {
+                fid,
+                lock,
+                patience: Patience::Wait,
+            } => (fid, lock),
+            Request::CancelLock { .. } => return true,
+            _ => return false,
+        };
+        let request = Request::CancelLock { fid, lock };
+        // Should its connection break, this is what is asked on the next: it may have been given on that one.
+        ongoing.request = request.clone();
+        let (caller, route) = (ongoing.caller, ongoing.route);
+        if let Some((connection, ..)) = route {
+            // It comes after the lock on the same connection; the answer that counts is the lock's.
+            let cancel = Ongoing {
+                caller,
+                ..Ongoing::bare(now, request, Purpose::Mount(Order::Free))
+            };
+            let cancel = self.begin(cancel);
+            self.put(now, cancel, connection, actions);
+        }
+        true
     }
 
     /// Sends what waits and may be sent.
@@ -261,15 +307,22 @@ impl Client {
         }));
     }
 
-    /// Whatever was under way on a connection waits again, or is forgotten if it was the session's own.
-    pub(super) fn take_back(&mut self, connection: ConnectionId) {
+    /// Whatever was under way on a connection waits again, or is forgotten if it was the session's own. Says whether any
+    /// of it is about what the client holds.
+    pub(super) fn take_back(&mut self, connection: ConnectionId) -> Held {
         let first = (connection, 0, 0);
         let last = (connection, u16::MAX, u32::MAX);
         let routes: Vec<_> = self.routes.range(first..=last).map(|(key, id)| (*key, *id)).collect();
+        let mut held = Held::No;
         for (key, id) in routes {
             self.routes.remove(&key);
+            let ongoing = self.ongoing.get(&id);
+            if ongoing.is_some_and(|ongoing| ongoing.request.is_about_holds()) {
+                held = Held::Yes;
+            }
             self.wait(id);
         }
+        held
     }
 
     /// Back to those that wait.
@@ -359,15 +412,18 @@ impl Client {
             (_, Answer::Synced { durable }) => self.undurable.mark(*durable),
             _ => {}
         }
-        if let Answer::Changed { lsn, durable, .. } = answer {
-            self.keep(id, lsn, false);
-            self.undurable.mark(durable);
+        if let Answer::Changed {
+            lsn, durable, after, ..
+        } = &answer
+        {
+            self.keep(id, *lsn, after.clone());
+            self.undurable.mark(*durable);
         }
         self.done(id, Ok((answer, payload)), actions);
     }
 
     /// A change has its place: its stream is free, and it is kept until it is durable.
-    fn keep(&mut self, id: u64, lsn: u64, is_refused: bool) {
+    fn keep(&mut self, id: u64, lsn: u64, after: Vec<(u16, u32)>) {
         let Some(ongoing) = self.ongoing.get(&id) else { return };
         let Some(name) = ongoing.name else { return };
         let change = Change {
@@ -375,7 +431,7 @@ impl Client {
             name,
             request: ongoing.request.clone(),
             payload: ongoing.payload.clone(),
-            is_refused,
+            after,
         };
         self.undurable.keep(lsn, change);
     }

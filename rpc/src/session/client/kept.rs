@@ -25,11 +25,18 @@ pub struct Change {
     pub request: Request,
     /// Beside it.
     pub payload: Bytes,
-    /// It was refused, for good: then it is refused again.
-    pub is_refused: bool,
+    /// Those that came before it and were not durable then.
+    pub after: Vec<(u16, u32)>,
 }
 
 impl Change {
+    /// Whether a change of this name comes before it: the ordered stream has no gaps, and of the others it is known.
+    pub fn comes_after(&self, (stream, sequence): (u16, u32)) -> bool {
+        let is_in_order = self.name.0 == 0 && stream == 0 && sequence < self.name.1;
+        let is_known = |(other, last): &(u16, u32)| *other == stream && sequence <= *last;
+        is_in_order || self.after.iter().any(is_known)
+    }
+
     fn bytes(&self) -> usize {
         change_bytes(&self.payload)
     }

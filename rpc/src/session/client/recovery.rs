@@ -3,10 +3,11 @@
 //! | step | sent | ends when |
 //! |---|---|---|
 //! | returning | `Join` (back) for each fileset, then its opens and locks | all are answered |
-//! | replaying | the changes that the recovered log lacks, one at a time, in the order of their places | none is left |
+//! | replaying | the changes that the recovered log lacks, one at a time, in the order of their places; then those that were not answered | none is left |
 //! | ending | `Reclaimed` for each fileset | all are answered: bound |
 //!
-//! One at a time, because the server may run two calls in any order, and a later change may stand on an earlier one.
+//! One at a time, because the server may run two calls in any order, and a later change may stand on an earlier one: also
+//! on one that was never answered, if somebody saw what it did before the owner was lost. Each answer names those.
 //! If the connection breaks it all begins again with the next one, from the change that was not answered.
 
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ pub struct Recovery {
     /// The change that was said again and not answered yet.
     pub replaying: Option<Change>,
     step: Step,
-    /// A call of the mount's, of the ordered stream, that comes before what is said again.
+    /// A change of the mount's that was not answered.
     awaited: Option<u64>,
     /// Calls of this step under way, and filesets whose holds are being asked for.
     open: usize,
@@ -182,7 +183,10 @@ impl Client {
                 Step::Returning => recovery.step = Step::Replaying,
                 Step::Replaying => match self.undurable.next() {
                     Some(change) => self.replay(now, connection, change, actions),
-                    None => self.end(now, connection, actions),
+                    None => match self.unanswered(|_| true) {
+                        Some(id) => self.ask_again(now, id, connection, actions),
+                        None => self.end(now, connection, actions),
+                    },
                 },
                 Step::Ending => {
                     self.state = State::Bound;
@@ -194,21 +198,15 @@ impl Client {
     }
 
     fn replay(&mut self, now: Time, connection: ConnectionId, change: Change, actions: &mut Vec<Action>) {
+        if let Some(id) = self.unanswered(|name| change.comes_after(name)) {
+            self.undurable.again(Some(change));
+            self.ask_again(now, id, connection, actions);
+            return;
+        }
         let State::Recovering(recovery) = &mut self.state else {
             return;
         };
         recovery.open += 1;
-        // The ordered stream has no gaps: what was asked before and never answered comes before.
-        let (stream, sequence) = change.name;
-        let is_before = |o: &Ongoing| matches!(o.name, Some((0, other)) if other < sequence) && o.route.is_none();
-        if stream == 0
-            && let Some((id, _)) = self.ongoing.iter().find(|(_, ongoing)| is_before(ongoing))
-        {
-            recovery.awaited = Some(*id);
-            self.undurable.again(Some(change));
-            self.put(now, *id, connection, actions);
-            return;
-        }
         recovery.replaying = Some(change.clone());
         let id = self.begin(Ongoing {
             caller: change.caller,
@@ -217,6 +215,21 @@ impl Client {
             ..Ongoing::bare(now, change.request, Purpose::Replay)
         });
         self.put(now, id, connection, actions);
+    }
+
+    /// The first change that was sent before and never answered, of those whose names are meant.
+    fn unanswered(&self, is_meant: impl Fn((u16, u32)) -> bool) -> Option<u64> {
+        let is_it = |o: &Ongoing| o.route.is_none() && o.name.is_some_and(&is_meant);
+        let mut found = self.ongoing.iter().filter(|(_, ongoing)| is_it(ongoing));
+        found.next().map(|(id, _)| *id)
+    }
+
+    fn ask_again(&mut self, now: Time, id: u64, connection: ConnectionId, actions: &mut Vec<Action>) {
+        if let State::Recovering(recovery) = &mut self.state {
+            recovery.open += 1;
+            recovery.awaited = Some(id);
+            self.put(now, id, connection, actions);
+        }
     }
 
     fn end(&mut self, now: Time, connection: ConnectionId, actions: &mut Vec<Action>) {
@@ -283,15 +296,18 @@ impl Client {
         self.closed();
         if let State::Recovering(recovery) = &mut self.state
             && let Some(change) = recovery.replaying.take()
-            && let Answer::Changed { lsn, durable, .. } = answer
+            && let Answer::Changed {
+                lsn, durable, after, ..
+            } = answer
         {
-            self.undurable.keep(*lsn, change);
+            let after = after.clone();
+            self.undurable.keep(*lsn, Change { after, ..change });
             self.undurable.mark(*durable);
         }
     }
 
     /// A change that was accepted is refused now: it should not happen, and is not passed over in silence.
-    pub(super) fn not_replayed(&mut self, id: u64, (error, lsn): (Error, u64), actions: &mut Vec<Action>) {
+    pub(super) fn not_replayed(&mut self, id: u64, error: Error, actions: &mut Vec<Action>) {
         self.ongoing.remove(&id);
         self.closed();
         let State::Recovering(recovery) = &mut self.state else {
@@ -300,13 +316,8 @@ impl Client {
         let Some(change) = recovery.replaying.take() else {
             return;
         };
-        if !change.is_refused {
-            let request = change.request.clone();
-            actions.push(Action::Dropped { request, error });
-        }
-        if lsn > 0 {
-            self.undurable.keep(lsn, change);
-        }
+        let request = change.request;
+        actions.push(Action::Dropped { request, error });
     }
 
     /// An answer that comes too late to be believed: the call is made again on the same connection.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use baton_types::call::{Answer, At, Hold, Keep};
+use baton_types::call::{Answer, At, Hold, Keep, Lock, LockKind, Patience};
 use baton_types::file::{Attributes, FileKind, Object, Place};
 use baton_types::{Fid, FileName, Vnode};
 use bytes::Bytes;
@@ -78,8 +78,17 @@ fn object() -> Object {
 }
 
 fn changed(lsn: u64, durable: u64) -> Outcome {
-    let object = object();
-    Ok((Answer::Changed { object, lsn, durable }, Bytes::new()))
+    changed_after(lsn, durable, &[])
+}
+
+fn changed_after(lsn: u64, durable: u64, after: &[(u16, u32)]) -> Outcome {
+    let changed = Answer::Changed {
+        object: object(),
+        lsn,
+        durable,
+        after: after.to_vec(),
+    };
+    Ok((changed, Bytes::new()))
 }
 
 fn joined() -> Outcome {
@@ -282,15 +291,139 @@ fn a_new_owner_hears_holds_then_the_changes_it_lacks_in_order_then_the_end() {
     assert_eq!((&replay.request, replay.sequence), (&write(3), 2));
     assert!(rig.all_sent().is_empty(), "one at a time");
     rig.answer(&replay, changed(90, 0));
-    let end = rig.sent();
-    assert_eq!(end.request, Request::Reclaimed { fileset });
-    rig.answer(&end, done());
     let last = rig.sent();
     assert_eq!(
         (&last.request, last.sequence),
         (&write(4), 3),
         "what was never answered comes last"
     );
+    rig.answer(&last, changed(91, 0));
+    let end = rig.sent();
+    assert_eq!(end.request, Request::Reclaimed { fileset });
+    rig.answer(&end, done());
+    assert!(rig.all_sent().is_empty());
+}
+
+#[test]
+fn what_was_seen_and_never_answered_is_said_again_before_what_stands_on_it() {
+    let mut rig = rig();
+    let (fileset, coming) = (FILESET, baton_types::call::Coming::Fresh);
+    rig.ask(1, Request::Join { fileset, coming }, Order::Free);
+    let old = rig.start();
+    let join = rig.sent();
+    rig.answer(&join, joined());
+    for (call, name) in [(2, "a"), (3, "b"), (4, "c")] {
+        rig.ask(call, unlink(name), Order::Free);
+    }
+    let changes: Vec<Sent> = rig
+        .all_sent()
+        .into_iter()
+        .filter(|sent| sent.request.is_change())
+        .collect();
+    // The second was done before the third and its answer is lost; of the first nothing is known.
+    rig.answer(&changes[2], changed_after(101, 0, &[(2, 1)]));
+    (old..old + 5).for_each(|connection| rig.step(Event::Failed(connection)));
+    rig.actions.clear();
+    rig.step(Event::Owner(Epoch(6)));
+    rig.bind(Epoch(6), Vec::new());
+    rig.step(Event::Holds {
+        fileset,
+        opens: Vec::new(),
+        locks: Vec::new(),
+    });
+    let join = rig.sent();
+    rig.answer(&join, joined());
+    let mut order = Vec::new();
+    for lsn in 50..53 {
+        let sent = rig.all_sent();
+        let [next] = sent.as_slice() else {
+            panic!("one at a time: {sent:?}");
+        };
+        order.push((next.stream, next.sequence));
+        rig.answer(next, changed(lsn, 0));
+    }
+    assert_eq!(order, [(2, 1), (3, 1), (1, 1)]);
+    assert_eq!(rig.sent().request, Request::Reclaimed { fileset });
+}
+
+#[test]
+fn what_must_not_be_done_late_begins_a_new_round_of_connections() {
+    let mut rig = rig();
+    let (fileset, coming) = (FILESET, baton_types::call::Coming::Fresh);
+    rig.ask(1, Request::Join { fileset, coming }, Order::Free);
+    rig.start();
+    let join = rig.sent();
+    rig.answer(&join, joined());
+    let round = |rig: &mut Rig| {
+        rig.now += RETRY_MAX_MICROS;
+        rig.step(Event::Tick);
+        let connection = rig.dialled();
+        rig.step(Event::Opened {
+            connection,
+            epoch: EPOCH,
+        });
+        match rig.sent().request {
+            Request::Bind { round, .. } => round,
+            other => panic!("{other:?}"),
+        }
+    };
+    rig.ask(2, Request::Close { fid: fid(2) }, Order::Free);
+    let close = rig.sent();
+    assert!(matches!(close.request, Request::Close { .. }));
+    rig.step(Event::Failed(close.connection));
+    let next = rig
+        .actions
+        .iter()
+        .filter(|action| matches!(action, Action::Close(_)))
+        .count();
+    assert!(next > 0, "the push connection is given up, too");
+    let first = round(&mut rig);
+    assert!(first > 0);
+}
+
+#[test]
+fn a_lock_that_nobody_waits_for_is_cancelled_where_it_waits() {
+    let mut rig = rig();
+    let lock = Lock {
+        owner: 1,
+        first: 0,
+        last: 9,
+        kind: LockKind::Write,
+        pid: 7,
+    };
+    let (fid, patience) = (fid(2), Patience::Wait);
+    rig.ask(1, Request::Lock { fid, lock, patience }, Order::Free);
+    let connection = rig.start();
+    let waiting = rig.sent();
+    rig.step(Event::Cancelled(1));
+    let cancel = rig.sent();
+    assert_eq!(
+        (&cancel.request, cancel.connection),
+        (&Request::CancelLock { fid, lock }, connection)
+    );
+    assert!(
+        !rig.actions.iter().any(|action| matches!(action, Action::Done { .. })),
+        "it may have it by now"
+    );
+    rig.answer(&cancel, refused(Kind::TimedOut));
+    rig.answer(&waiting, refused(Kind::TimedOut));
+    assert!(matches!(rig.told(), (1, Err(error)) if error.kind == Kind::TimedOut));
+
+    // A connection that breaks before that is known: the next one is asked whether the program has the lock.
+    rig.ask(2, Request::Lock { fid, lock, patience }, Order::Free);
+    let waiting = rig.sent();
+    rig.step(Event::Failed(waiting.connection));
+    rig.step(Event::Cancelled(2));
+    rig.actions.clear();
+    rig.now += RETRY_MAX_MICROS;
+    rig.step(Event::Tick);
+    rig.bind(EPOCH, Vec::new());
+    let cancel = rig.next(|action| match action {
+        Action::Send(sent) if sent.request == Request::CancelLock { fid, lock } => Some(sent.clone()),
+        _ => None,
+    });
+    rig.answer(&cancel, Ok((Answer::InTheWay(None), Bytes::new())));
+    assert!(matches!(rig.told(), (2, Ok((Answer::InTheWay(None), _)))));
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub struct Mount {
     pub wake_at: Time,
     /// Calls that were not answered.
     pub open: BTreeMap<u64, Purpose>,
+    /// Changes of its own that it was shown.
+    pub seen: BTreeSet<Change>,
     /// It takes part.
     pub is_joined: bool,
     /// What is left to ask for.
@@ -73,6 +75,7 @@ impl Mount {
             asleep_until: 0,
             wake_at: Time::MAX,
             open: BTreeMap::new(),
+            seen: BTreeSet::new(),
             is_joined: false,
             left: ASKED,
             is_synced: false,

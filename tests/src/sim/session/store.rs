@@ -157,6 +157,21 @@ impl Server {
         }
     }
 
+    /// Whether all that is not durable is of this session.
+    pub fn is_durable_but_of(&self, session: u64) -> bool {
+        self.log[self.durable..].iter().all(|entry| entry.session == session)
+    }
+
+    /// The last change of each other stream that came before the one at `lsn` and is not durable.
+    pub fn before(&self, lsn: u64) -> Vec<(u16, u32)> {
+        let place = lsn as usize - 1;
+        let own = self.log[place];
+        let earlier = self.log[self.durable.min(place)..place].iter();
+        let others = earlier.filter(|entry| entry.session == own.session && entry.name.0 != own.name.0);
+        let last: BTreeMap<u16, u32> = others.map(|entry| entry.name).collect();
+        last.into_iter().collect()
+    }
+
     /// Whether those who are not coming back are served.
     pub fn is_open(&self) -> bool {
         self.awaited.is_empty()

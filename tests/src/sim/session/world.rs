@@ -41,6 +41,8 @@ pub enum Habit {
     NoGrace,
     /// It runs the ordered stream as it comes.
     NoOrder,
+    /// It does not say what came before a change.
+    NoPlace,
 }
 
 /// Something on the agenda.
@@ -211,7 +213,7 @@ impl World {
             Wish::Ask(call, request, order) => {
                 if let Some(change) = change_of(client, &request) {
                     let is_queued = order == baton_rpc::session::client::Order::Queued;
-                    self.once.asked(change, is_queued);
+                    self.once.asked(change, is_queued, self.mounts[client].seen.clone());
                 }
                 self.step(
                     client,
@@ -311,8 +313,12 @@ impl World {
             }
             (Purpose::Read(asked), Ok((Answer::Object(object), _))) => {
                 let server = &self.servers[object.attributes.data_version as usize];
-                let shown = effects(&server.log[..object.attributes.size as usize]);
-                self.lifetime.answered(&asked, &shown.into_iter().collect())?;
+                let shown: BTreeSet<Change> = effects(&server.log[..object.attributes.size as usize])
+                    .into_iter()
+                    .collect();
+                self.lifetime.answered(&asked, &shown)?;
+                let own = shown.into_iter().filter(|change| change.client == client);
+                self.mounts[client].seen.extend(own);
             }
             (Purpose::Sync(asked), Ok(_)) => {
                 let durable: BTreeSet<Change> = effects(&self.disk.log).into_iter().collect();

@@ -12,7 +12,7 @@ impl Client {
         now: Time,
         id: u64,
         connection: ConnectionId,
-        Refusal { error, lsn }: Refusal,
+        Refusal { error, .. }: Refusal,
         actions: &mut Vec<Action>,
     ) {
         let Some(ongoing) = self.ongoing.get_mut(&id) else {
@@ -42,12 +42,8 @@ impl Client {
                 self.later(now, id, connection, actions);
             }
             _ => match purpose {
-                Purpose::Mount(_) => {
-                    if lsn > 0 {
-                        self.keep(id, lsn, true);
-                    }
-                    self.done(id, Err(shown(error)), actions);
-                }
+                // Nothing of it is said again: what is not there needs no place in the next owner's history.
+                Purpose::Mount(_) => self.done(id, Err(shown(error)), actions),
                 // A connection that cannot be bound, or on which nobody may renew, is of no use.
                 Purpose::Session => {
                     self.ongoing.remove(&id);
@@ -55,7 +51,7 @@ impl Client {
                     self.failed(now, connection, actions);
                 }
                 Purpose::Return => self.not_returned(id, error, actions),
-                Purpose::Replay => self.not_replayed(id, (error, lsn), actions),
+                Purpose::Replay => self.not_replayed(id, error, actions),
             },
         }
     }

@@ -47,8 +47,8 @@ impl World {
             (_, Some(_)) if !is_open && !is_returning => self.refuse(client, &sent, Kind::Grace),
             (_, Some(change)) => self.change(number, client, &sent, change),
             (Request::Getattr { .. }, _) if !is_open => self.refuse(client, &sent, Kind::Grace),
-            // What others did is shown when it is durable; what is durable needs no look (I4).
-            (Request::Getattr { .. }, _) if server.durable == server.log.len() => {
+            // What others did is shown when it is durable, its own at once; neither needs a look (I4).
+            (Request::Getattr { .. }, _) if server.is_durable_but_of(sent.session) => {
                 let answer = shown(number, server.log.len());
                 self.answer(client, &sent, Ok((answer, Bytes::new())));
             }
@@ -151,8 +151,18 @@ impl World {
         for (client, connection, stream, sequence) in waiters.iter().copied() {
             let outcome = match (done, refusal(done)) {
                 (Done::At(lsn), _) => {
-                    let object = object(number, 0);
-                    Ok((Answer::Changed { object, lsn, durable }, Bytes::new()))
+                    let after = if self.habit == Habit::NoPlace {
+                        Vec::new()
+                    } else {
+                        self.servers[number].before(lsn)
+                    };
+                    let changed = Answer::Changed {
+                        object: object(number, 0),
+                        lsn,
+                        durable,
+                        after,
+                    };
+                    Ok((changed, Bytes::new()))
                 }
                 (_, Some(refusal)) => Err(Box::new(refusal)),
                 (_, None) => Err(Error::new(Kind::Invalid, "change").because("its reply was seen").into()),
