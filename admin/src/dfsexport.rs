@@ -2,6 +2,7 @@
 
 use baton_rpc::config::Daemon;
 use baton_rpc::fldb::ControlClient;
+use baton_types::change::Takeover;
 use baton_types::control::{AggregateReport, DetachReport, ExportReport, Force};
 use baton_types::units::format_duration;
 use baton_types::{AggregateName, Error, Kind, Result};
@@ -39,14 +40,21 @@ pub async fn run(session: &Session, words: &Dfsexport) -> Result<Output> {
     for name in named {
         let result = match words.detach {
             true => control.detach(&name, force).await.map(|report| detached(&report)),
-            false => control.export(&name).await.map(|report| exported(&report)),
+            false => {
+                let takeover = if words.takeover {
+                    Takeover::Forced
+                } else {
+                    Takeover::Planned
+                };
+                control.export(&name, takeover).await.map(|report| exported(&report))
+            }
         };
         match result {
             Ok((text, json)) => done.add(&text, json),
             Err(error) if words.all => done.fail(session, &name, &error),
             Err(error) => match code(&error) {
                 Some(code) => {
-                    session.note(&error.to_string());
+                    session.note(&refusal(&error));
                     done.exit = code;
                 }
                 None => return Err(error),
@@ -95,8 +103,23 @@ fn code(error: &Error) -> Option<u8> {
     match error.kind {
         Kind::Exists => Some(EXPORTED_ALREADY),
         Kind::Damaged => Some(NEEDS_SALVAGE),
+        Kind::Busy if is_anothers(error) => Some(Exit::Refused as u8),
         _ => None,
     }
+}
+
+/// The location database refused a claim, because another server exports the aggregate.
+fn is_anothers(error: &Error) -> bool {
+    error.kind == Kind::Busy && error.reason.starts_with("exported by ")
+}
+
+/// Who asks for what another exports is told the ways out, each on a line of its own.
+fn refusal(error: &Error) -> String {
+    if !is_anothers(error) {
+        return error.to_string();
+    }
+    let ways: Vec<String> = error.remedy.split("; ").map(|way| format!("\n  {way}")).collect();
+    format!("{}: {}. Not taken.{}", error.on, error.reason, ways.concat())
 }
 
 fn exported(report: &ExportReport) -> (String, Value) {
@@ -252,6 +275,22 @@ mod tests {
         assert_eq!(detached(&report).0, quiet);
         report.unreachable = 3;
         assert!(detached(&report).0.contains("3 clients not reachable (what they wrote"));
+    }
+
+    #[test]
+    fn what_another_exports_is_refused_with_the_ways_out() {
+        let error = Error::new(Kind::Busy, "aggregate lfs03")
+            .because("exported by mlserva under epoch 41, heartbeat 0.1 s ago")
+            .remedy("planned: fts failover -aggregate lfs03 -to mlservb; if mlserva must be stopped: add -takeover");
+        assert_eq!(
+            (refusal(&error), code(&error)),
+            (
+                "aggregate lfs03: exported by mlserva under epoch 41, heartbeat 0.1 s ago. Not taken.\n  \
+             planned: fts failover -aggregate lfs03 -to mlservb\n  if mlserva must be stopped: add -takeover"
+                    .to_owned(),
+                Some(4)
+            )
+        );
     }
 
     #[test]

@@ -6,8 +6,10 @@ mod check;
 mod entries;
 mod entry;
 mod events;
+mod failover;
 mod filesets;
 mod headers;
+mod history;
 mod lsfldb;
 mod lsft;
 mod mounts;
@@ -43,6 +45,10 @@ pub async fn run(session: &Session, command: Fts) -> Result<Output> {
         Fts::StatFtServer(words) => aggregates::statftserver(session, words.server).await,
         Fts::Cell(CellSettings::Show) => cell::show(session).await,
         Fts::Cell(CellSettings::Set { setting, value }) => cell::set(session, setting, value).await,
+        Fts::FailOver(words) => failover::failover(session, words).await,
+        Fts::Drain(words) => failover::drain(session, words.server).await,
+        Fts::UnDrain(words) => failover::undrain(session, words.server).await,
+        Fts::History(words) => history::history(session, words).await,
         Fts::Status(words) => status::status(session, words).await,
         Fts::Events(words) => events::events(session, words).await,
     }

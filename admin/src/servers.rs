@@ -66,6 +66,17 @@ impl Servers {
         self.aggregates.iter().find(|aggregate| is_meant(aggregate, meant))
     }
 
+    /// A server's name; its id where that is not known.
+    pub fn name(&self, id: ServerId) -> String {
+        let known = self.servers.iter().find(|server| server.id == id);
+        known.map_or_else(|| id.to_string(), |server| server.name.to_string())
+    }
+
+    /// How many aggregates a server owns.
+    pub fn owned_by(&self, server: &Server) -> usize {
+        self.aggregates.iter().filter(|a| a.owner == Some(server.id)).count()
+    }
+
     /// Who owns an aggregate.
     pub fn owner(&self, aggregate: &Aggregate) -> Option<&Server> {
         self.servers.iter().find(|server| Some(server.id) == aggregate.owner)

@@ -91,6 +91,7 @@ pub async fn run(paths: &Paths, config: &Config, snapshot_every: Option<u64>) ->
     }
     tokio::spawn(reconcile(member.clone()));
     tokio::spawn(tick(member.clone()));
+    tokio::spawn(server.bench.clone().run());
     tokio::spawn(keep_members_known(paths.clone(), published.clone()));
     let start = start(
         member.clone(),

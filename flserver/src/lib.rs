@@ -5,10 +5,12 @@
 //! | `state` | the database: a value, changed by the entries of a log |
 //! | `watch` | who is told of which change: a core without I/O |
 //! | `store` | log, vote and snapshot on the disk |
+//! | `arbiter` | which file servers live, and who takes over: a core without I/O |
 //! | `raft` | the log, replicated; the one place that knows the Raft library |
 //! | `serve` | calls of clients, servers and administrators |
 //! | `daemon` | the process: files, sockets, signals |
 
+pub mod arbiter;
 pub mod daemon;
 mod peers;
 pub mod publish;

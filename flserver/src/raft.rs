@@ -227,6 +227,22 @@ impl Member {
         }
     }
 
+    /// Makes a change if this member leads, and asks nobody else to.
+    ///
+    /// # Errors
+    /// What the change itself says; `Unreachable` if this member does not lead, or had no quorum before `deadline`: then it
+    /// may still be done.
+    pub async fn propose_as_leader(&self, proposal: Proposal, deadline: Duration) -> Result<v1::ChangeReply> {
+        match timeout(deadline, self.propose_here(proposal)).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(Refusal::Error(error))) => Err(error),
+            Ok(Err(Refusal::Lead(_))) => {
+                Err(Error::new(Kind::Unreachable, "this member").because("it does not lead any more"))
+            }
+            Err(_) => Err(no_quorum()),
+        }
+    }
+
     async fn propose_here(&self, mut proposal: Proposal) -> Result<v1::ChangeReply, Refusal> {
         proposal.date = self.clock.date();
         let body = v1::Proposal::from(proposal).encode_to_vec();

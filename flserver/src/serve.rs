@@ -8,9 +8,11 @@
 //! | file | serves |
 //! |---|---|
 //! | `serve/fldb.rs` | lookups, lists, changes, watches, status |
+//! | `serve/beats.rs` | beats and attestations |
 //! | `serve/issue.rs` | certificates for who was invited, and their renewal |
 //! | `serve/members.rs` | the other members of the database |
 
+mod beats;
 mod fldb;
 mod issue;
 mod members;
@@ -37,6 +39,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tonic::{Request, Status};
 
+use crate::arbiter::Bench;
 use crate::publish::Published;
 use crate::raft;
 use crate::state::is_administrator;
@@ -60,6 +63,8 @@ pub struct Server {
     pub founders: BTreeSet<String>,
     /// For certificates and logins.
     pub clock: Arc<dyn Clock>,
+    /// What judges file servers.
+    pub bench: Arc<Bench>,
     gate: Arc<Gate>,
     /// What the gate offers.
     offered: Mutex<Vec<String>>,
@@ -81,6 +86,7 @@ impl Server {
         let admit: Admit = Box::new(move |identity: &Identity| enabled(&published, &identity.principal));
         let gate = Arc::new(Gate::new(Vec::new(), admit, clock.clone()));
         Arc::new(Server {
+            bench: Bench::new(member.clone(), &name, clock.clone()),
             member,
             name,
             anchor,

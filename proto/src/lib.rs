@@ -16,6 +16,7 @@ pub mod v1 {
     tonic::include_proto!("baton.v1");
 }
 
+mod beat;
 mod change;
 mod control;
 mod failure;

@@ -6,10 +6,12 @@
 //!
 //! Nothing is remembered here of what the database says, but for its members: for that there are watches.
 
+mod beats;
 mod call;
 mod change;
 mod join;
 mod members;
+mod owners;
 mod query;
 mod server;
 mod status;
@@ -33,11 +35,12 @@ use call::Live;
 use change::Run;
 use members::Known;
 
+pub use beats::Beats;
 pub use change::Done;
 pub use join::Joined;
 pub use query::{Freshness, Listing, Location, Query, Sought, Who};
 pub use server::{ControlClient, Owner};
-pub use status::{MemberStatus, Status};
+pub use status::{MemberStatus, Silence, Status};
 pub use watch::Watch;
 
 /// How long a call is tried by default: an election is over in two seconds, a member's restart in five.

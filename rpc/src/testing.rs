@@ -40,6 +40,10 @@ pub struct Shared {
     state: Mutex<State>,
     /// The index of the newest event.
     newest: watch::Sender<u64>,
+    /// Who heard which beat.
+    pub beats: watch::Sender<Vec<(EntryName, u64)>>,
+    /// Who heard that a server ended.
+    pub attested: Mutex<Vec<EntryName>>,
 }
 
 #[derive(Default)]

@@ -9,6 +9,7 @@
 //! [`Network`], [`Disk`], [`NodeClock`], [`Trace`]. Deliberately absent: real time, threads, sockets.
 
 mod agenda;
+pub mod arbiter;
 mod clock;
 mod disk;
 mod driver;

@@ -11,7 +11,8 @@ use crate::workspace::Workspace;
 use crate::{deny, tidy, tools};
 
 /// Simulations, and how many histories of each: what a promise of the location database, sessions or the store rests on.
-const SIMULATIONS: [(&str, &str); 6] = [
+const SIMULATIONS: [(&str, &str); 7] = [
+    ("arbiter", "2000"),
     ("fldb", "2000"),
     ("fldb-state", "20000"),
     ("session", "2000"),

@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::grammar::fts::{CrServerEntry, EdServerEntry, LsServerEntry};
-use crate::output::Output;
+use crate::output::{Output, count};
+use crate::servers::Servers;
 use crate::session::Session;
 
 /// How long the names of addresses are looked up: they are only told besides.
@@ -38,12 +39,30 @@ pub async fn create(session: &Session, words: CrServerEntry) -> Result<Output> {
 
 /// Edits one.
 pub async fn edit(session: &Session, words: EdServerEntry) -> Result<Output> {
-    let entry = changed(&session.client()?, edits(words)).await?;
+    let (client, address) = (session.client()?, words.server.clone());
+    let entry = changed(&client, edits(words)).await?;
+    if let Some(line) = in_one_step(&Servers::ask(&client).await.unwrap_or_default(), &address) {
+        session.note(&line);
+    }
     Ok(Output::new(
         "baton.fts.edserverentry/1",
         after(session, &entry).await,
         to_json(&entry),
     ))
+}
+
+/// What does the whole of a swap, for who edits the entry of a server that owns something: entries move no aggregate.
+fn in_one_step(servers: &Servers, address: &Address) -> Option<String> {
+    let server = servers.find(address).ok()?;
+    let owned = servers.owned_by(server);
+    (owned > 0).then(|| {
+        format!(
+            "warning: {} owns {}; 'fts failover -server {}' does this in one step",
+            server.name,
+            count(owned, "aggregate"),
+            server.name
+        )
+    })
 }
 
 fn edits(words: EdServerEntry) -> Change {
@@ -188,11 +207,26 @@ fn to_json(entry: &ServerEntry) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use crate::fts::tests::records;
+
     use super::*;
     use baton_types::{EntryName, GroupName, PrincipalName};
 
     fn address(text: &str) -> Address {
         Address::parse(text).unwrap()
+    }
+
+    #[test]
+    fn edit_of_an_owners_entry_names_what_moves_all_in_one_step() {
+        let mut servers = Servers::of(records());
+        let at = |text| address(text);
+        assert_eq!(
+            in_one_step(&servers, &at("mlserva")).unwrap(),
+            "warning: mlserva owns 1 aggregate; 'fts failover -server mlserva' does this in one step"
+        );
+        assert_eq!(in_one_step(&servers, &at("dummy")), None, "no server is there");
+        servers.aggregates[0].owner = None;
+        assert_eq!(in_one_step(&servers, &at("mlserva")), None);
     }
 
     fn entry() -> ServerEntry {

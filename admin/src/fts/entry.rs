@@ -204,6 +204,7 @@ pub mod tests {
             Record::Server(Server {
                 addresses: vec![address.clone()],
                 registered: Timestamp(1_800_000_000 * 1_000_000_000),
+                since: Timestamp(1_800_000_000 * 1_000_000_000),
                 ..Server::new(server, EntryName::parse("mlserva").unwrap())
             }),
             Record::Entry(ServerEntry {
@@ -220,6 +221,8 @@ pub mod tests {
                 owner: Some(server),
                 epoch: Epoch(41),
                 state: AggregateState::Exported,
+                since: Timestamp(1_800_000_000 * 1_000_000_000),
+                reason: "claimed by mlserva".to_owned(),
                 ..Aggregate::new(aggregate, AggregateName::parse("lfs03").unwrap(), 13)
             }),
             Record::Fileset(Fileset {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use baton_rpc::Target;
 use baton_rpc::fldb::{Freshness, Query, Status};
-use baton_types::record::{Aggregate, AggregateState, Record, Server, Table};
+use baton_types::record::{Aggregate, AggregateState, Record, Server, ServerState, Table};
 use baton_types::units::format_duration;
 use baton_types::{Address, Kind, Result, ServerId};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use self::view::{Condition, name};
 pub use self::view::{Health, View};
 use super::check;
 use crate::grammar::fts;
-use crate::output::{Colour, Output, date, table};
+use crate::output::{Colour, Output, date, printable, table};
 use crate::session::{Session, quorum};
 
 /// How long members are asked: whoever looks wants to know now, and one that takes seconds is worth telling.
@@ -140,18 +140,40 @@ fn servers(view: &View) -> String {
         let (owned, attached) = aggregates_of(view, server.id);
         vec![
             server.name.to_string(),
-            addresses.join(" "),
+            server_state(server),
+            view.beat(server.id).map_or_else(|| "-".to_owned(), tenths),
             format!("{owned}/{attached}"),
-            date(server.registered),
+            addresses.join(" "),
+            date(server.since),
         ]
     };
     match view.servers.as_slice() {
         [] => String::new(),
         servers => table(
-            &["SERVER", "ADDRESSES", "AGGR(OWNED/ATTACHED)", "REGISTERED"],
+            &["SERVER", "STATE", "BEAT", "AGGR(OWNED/ATTACHED)", "ADDRESSES", "SINCE"],
             servers.iter().map(row),
         ),
     }
+}
+
+/// As the arbiter has it, with the evidence against it, and whether an administrator keeps it empty.
+fn server_state(server: &Server) -> String {
+    let evidence = || printable(&server.evidence);
+    let state = match server.state {
+        ServerState::Alive => "alive".to_owned(),
+        ServerState::Pending => format!("pending ({})", evidence()),
+        ServerState::Dead => format!("dead ({})", evidence()),
+    };
+    if server.drained {
+        format!("{state}, drained")
+    } else {
+        state
+    }
+}
+
+/// `0.1s`.
+fn tenths(since: Duration) -> String {
+    format!("{}.{}s", since.as_secs(), since.subsec_millis() / 100)
 }
 
 /// How many a server owns, and how many it can reach.
@@ -172,21 +194,30 @@ fn aggregates(view: &View) -> String {
                 .owner
                 .map_or_else(|| "-".to_owned(), |id| view.server_name(id)),
             aggregate.epoch.to_string(),
-            state(aggregate).to_owned(),
+            state(view, aggregate),
             view.attached(aggregate).join(" "),
+            date(aggregate.since),
+            printable(&aggregate.reason),
         ]
     };
     match view.aggregates.as_slice() {
         [] => String::new(),
         aggregates => table(
-            &["AGGR", "ID", "OWNER", "EPOCH", "STATE", "ATTACHED"],
+            &["AGGR", "ID", "OWNER", "EPOCH", "STATE", "ATTACHED", "SINCE", "WHY"],
             aggregates.iter().map(row),
         ),
     }
 }
 
-fn state(aggregate: &Aggregate) -> &'static str {
-    match aggregate.state {
+fn state(view: &View, aggregate: &Aggregate) -> String {
+    match (aggregate.state, aggregate.target) {
+        (AggregateState::Draining, Some(to)) => format!("draining to {}", view.server_name(to)),
+        (state, _) => state_word(state).to_owned(),
+    }
+}
+
+fn state_word(state: AggregateState) -> &'static str {
+    match state {
         AggregateState::Exported => "exported",
         AggregateState::Detached => "detached",
         AggregateState::Draining => "draining",
@@ -232,6 +263,11 @@ fn server_json(view: &View, server: &Server) -> Value {
         "principal": server.principal,
         "addresses": server.addresses,
         "registered": date(server.registered),
+        "state": server.state,
+        "since": date(server.since),
+        "evidence": server.evidence,
+        "drained": server.drained,
+        "beat_micros": view.beat(server.id).map(|beat| u64::try_from(beat.as_micros()).unwrap_or(u64::MAX)),
         "aggregates_owned": owned,
         "aggregates_attached": attached,
     })
@@ -244,7 +280,10 @@ fn aggregate_json(view: &View, aggregate: &Aggregate) -> Value {
         "number": aggregate.number,
         "owner": aggregate.owner.map(|owner| view.server_name(owner)),
         "epoch": aggregate.epoch.0,
-        "state": state(aggregate),
+        "state": state_word(aggregate.state),
+        "target": aggregate.target.map(|to| view.server_name(to)),
+        "since": date(aggregate.since),
+        "reason": aggregate.reason,
         "attached": view.attached(aggregate),
     })
 }

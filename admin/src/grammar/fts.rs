@@ -132,6 +132,19 @@ pub enum Fts {
     /// Unlocks a fileset's entry
     #[command(after_help = "Example:\n  fts unlock user.ito")]
     Unlock(FilesetOnly),
+    /// Moves aggregates to another server, with all that their clients hold
+    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts failover -aggregate lfs03 -to mlservb\n  \
+                                                       fts failover -server mlserva --dry-run")]
+    FailOver(FailOver),
+    /// Moves all off a server, and gives it nothing until 'fts undrain'
+    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts drain mlserva")]
+    Drain(FileServer),
+    /// Lets a server have aggregates again
+    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts undrain mlserva")]
+    UnDrain(FileServer),
+    /// Prints who owned an aggregate, since when and why
+    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts history lfs03 -last 3")]
+    History(History),
     /// Prints the state of the cell
     #[command(next_help_heading = ADDED, after_help = "Example:\n  fts status -check")]
     Status(Status),
@@ -376,6 +389,38 @@ pub struct FilesetOnly {
     /// Its name or id
     #[arg(long, value_parser = fileset)]
     pub fileset: FilesetRef,
+}
+
+/// `fts failover`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[group(id = "moving", args = ["aggregate", "server"], required = true, multiple = false)]
+pub struct FailOver {
+    /// These: names or numbers
+    #[arg(long, num_args = 1.., value_parser = aggregate)]
+    pub aggregate: Vec<AggregateRef>,
+    /// All that this server owns: its name or an address
+    #[arg(long, value_parser = server)]
+    pub server: Option<Address>,
+    /// To this server; else each to the next that is fit
+    #[arg(long, value_name = "SERVER", value_parser = server)]
+    pub to: Option<Address>,
+    /// Do not ask the owner: it is fenced, and clients send again what they hold
+    #[arg(long)]
+    pub takeover: bool,
+    /// Only show what would be done
+    #[arg(long = "dry-run")]
+    pub dry_run: bool,
+}
+
+/// `fts history`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Its name or number
+    #[arg(long, value_parser = aggregate)]
+    pub aggregate: AggregateRef,
+    /// Only the last of them
+    #[arg(long, value_name = "NUMBER")]
+    pub last: Option<usize>,
 }
 
 /// `fts status`.

@@ -98,6 +98,9 @@ pub struct Dfsexport {
     /// With -detach: wait for no client; what they have not written yet goes to the next owner
     #[arg(long, requires = "detach")]
     pub force: bool,
+    /// Take it from an owner that lives: that one is fenced, and clients send again what they hold
+    #[arg(long, help_heading = ADDED, requires = "aggregate", conflicts_with_all = ["detach", "all"])]
+    pub takeover: bool,
     /// Another machine's file server
     #[arg(long, help_heading = ADDED, value_parser = server)]
     pub server: Option<Address>,

@@ -14,7 +14,7 @@ use baton_types::{AggregateId, Error, FilesetId, FilesetName, Kind, Result, Time
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{LEADER_DEADLINE, STALL, Server};
 use crate::publish::Watching;
@@ -73,6 +73,28 @@ impl v1::fldb_server::Fldb for Server {
         reply.map(Response::new).map_err(|e| into_status(&e))
     }
 
+    type BeatStream = Answers<v1::BeatReply>;
+
+    async fn beat(&self, request: Request<Streaming<v1::BeatRequest>>) -> Result<Response<Self::BeatStream>, Status> {
+        let connection = self.connection(&request)?;
+        let answers = self.hear(&connection, request.into_inner());
+        answers.map(Response::new).map_err(|e| into_status(&e))
+    }
+
+    async fn attest(&self, request: Request<v1::AttestRequest>) -> Result<Response<v1::AttestReply>, Status> {
+        let connection = self.connection(&request)?;
+        let heard = self.attested(&connection, &request.into_inner());
+        heard
+            .map(|()| Response::new(v1::AttestReply {}))
+            .map_err(|e| into_status(&e))
+    }
+
+    async fn plan(&self, request: Request<v1::PlanRequest>) -> Result<Response<v1::PlanReply>, Status> {
+        let connection = self.connection(&request)?;
+        let reply = self.plan(&connection, request.into_inner()).await;
+        reply.map(Response::new).map_err(|e| into_status(&e))
+    }
+
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewReply>, Status> {
         let connection = self.connection(&request)?;
         let reply = self.renew_certificate(&connection, &request.into_inner()).await;
@@ -94,11 +116,15 @@ impl Server {
                     .because("not logged in")
                     .remedy("baton login"));
             }
-            (_, Change::UseInvitation { .. } | Change::Genesis { .. }) => {
-                return Err(Error::new(Kind::Invalid, "message").because("this change has a call of its own"));
+            (_, Change::UseInvitation { .. } | Change::Genesis { .. } | Change::Judge { .. }) => {
+                return Err(Error::new(Kind::Invalid, "message").because("nobody asks for this change by this call"));
             }
             _ => {}
         }
+        let claimed = match &change {
+            Change::Claim { aggregate, .. } => Some(*aggregate),
+            _ => None,
+        };
         let proposal = Proposal {
             session: ChangeSession(FromWire::from_wire(&ask.session)?),
             sequence: ask.sequence,
@@ -107,7 +133,11 @@ impl Server {
             who,
             change,
         };
-        let reply = self.member.propose(proposal, LEADER_DEADLINE).await?;
+        let reply = self.member.propose(proposal, LEADER_DEADLINE).await;
+        let reply = reply.map_err(|error| match claimed {
+            Some(aggregate) if error.kind == Kind::Busy => self.with_beat(aggregate, error),
+            _ => error,
+        })?;
         // Whoever asks this member next finds what it was just told.
         drop(timeout(LEADER_DEADLINE, self.published().reached(reply.index)).await);
         Ok(reply)
@@ -145,6 +175,45 @@ impl Server {
         Ok(ReceiverStream::new(answers))
     }
 
+    /// A refused claim says how alive the owner is, as far as this member has heard.
+    fn with_beat(&self, aggregate: AggregateId, error: Error) -> Error {
+        let owner = self
+            .published()
+            .state()
+            .known_aggregate(aggregate)
+            .ok()
+            .and_then(|a| a.owner);
+        let Some(silent) = owner.and_then(|owner| self.bench.silence(owner)) else {
+            return error;
+        };
+        let beat = format!(
+            "heartbeat {}.{} s ago",
+            silent / 1_000_000,
+            silent % 1_000_000 / 100_000
+        );
+        let reason = format!("{}, {beat}", error.reason);
+        error.because(reason)
+    }
+
+    /// Asked fresh: what is shown is what would be done.
+    async fn plan(&self, connection: &Connection, ask: v1::PlanRequest) -> Result<v1::PlanReply> {
+        if self.who(connection, ask.caller)? == Who::Nobody {
+            return Err(Error::new(Kind::Denied, "nobody")
+                .because("not logged in")
+                .remedy("baton login"));
+        }
+        let wish = ask
+            .r#move
+            .ok_or_else(|| Error::new(Kind::Invalid, "message").because("no move in it"))?;
+        self.catch_up().await?;
+        let state = self.published().state();
+        let moves = state.plan(&wish.try_into()?)?;
+        Ok(v1::PlanReply {
+            index: state.applied(),
+            moves: moves.into_iter().map(Into::into).collect(),
+        })
+    }
+
     fn status(&self) -> v1::StatusReply {
         let raft = self.member.status();
         let state = self.published().state();
@@ -171,6 +240,14 @@ impl Server {
             members: state.members().map(member).collect(),
             filesets: state.fileset_count() as u64,
             watchers: self.published().watchers() as u64,
+            silences: state
+                .servers()
+                .filter_map(|s| Some((s.id, self.bench.silence(s.id)?)))
+                .map(|(server, micros)| v1::Silence {
+                    server: server.0.as_bytes().to_vec(),
+                    micros,
+                })
+                .collect(),
         }
     }
 }

@@ -385,11 +385,12 @@ impl Draft<'_> {
         if tenure.time_line == Some(time_line) {
             return Ok(Record::Tenure(tenure));
         }
-        self.tell_detail(on, &time_line_text(tenure.silent_micros, &time_line));
-        Ok(self.put_tenure(Tenure {
+        let tenure = Tenure {
             time_line: Some(time_line),
             ..tenure
-        }))
+        };
+        self.tell_detail(on, &tenure.phases().unwrap_or_default());
+        Ok(self.put_tenure(tenure))
     }
 
     /// Makes a run of a server owner, under an epoch above every earlier one, the disk's included.
@@ -444,24 +445,4 @@ fn state_word(state: ServerState) -> &'static str {
         ServerState::Pending => "pending",
         ServerState::Dead => "dead",
     }
-}
-
-/// The phases of a takeover in milliseconds, each from when the new owner heard of the grant.
-fn time_line_text(silent_micros: Option<u64>, t: &TimeLine) -> String {
-    let millis = |micros: u64| format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100);
-    let mut phases = Vec::new();
-    if let Some(silent) = silent_micros {
-        phases.push(format!("detected after {}", millis(silent)));
-    }
-    phases.push(format!("fenced {}", millis(t.fenced_micros)));
-    phases.push(format!(
-        "replayed {} ({} records)",
-        millis(t.replayed_micros),
-        t.records
-    ));
-    if let (Some(first), Some(last)) = (t.first_reclaim_micros, t.last_reclaim_micros) {
-        phases.push(format!("reclaims {} to {}", millis(first), millis(last)));
-    }
-    phases.push(format!("serving {}", millis(t.serving_micros)));
-    phases.join(", ")
 }

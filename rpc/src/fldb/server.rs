@@ -4,6 +4,7 @@ use std::path::Path;
 
 use baton_proto::v1;
 use baton_proto::v1::fileserver_client::FileserverClient;
+use baton_types::change::Takeover;
 use baton_types::control::{AggregateReport, DetachReport, ExportReport, FilesetReport, Force, Work};
 use baton_types::limits::FLDB_MESSAGE_BYTES_MAX;
 use baton_types::record::Server;
@@ -95,14 +96,15 @@ impl ControlClient {
         ControlClient { client, caller }
     }
 
-    /// Exports an aggregate there.
+    /// Exports an aggregate there; `takeover` says whether a living owner keeps it.
     ///
     /// # Errors
     /// What the server says: `Exists` if it is exported already, `Busy` if another server owns it.
-    pub async fn export(&self, aggregate: &AggregateName) -> Result<ExportReport> {
+    pub async fn export(&self, aggregate: &AggregateName, takeover: Takeover) -> Result<ExportReport> {
         let request = v1::ExportRequest {
             caller: self.caller,
             aggregate: aggregate.to_string().into_bytes(),
+            takeover: takeover == Takeover::Forced,
         };
         answer(self.client.clone().export(request).await)?.try_into()
     }

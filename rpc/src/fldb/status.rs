@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use baton_proto::{FromWire, v1};
 use baton_types::record::Member;
-use baton_types::{EntryName, Error, Kind, Result};
+use baton_types::{EntryName, Error, Kind, Result, ServerId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -34,6 +34,17 @@ pub struct Status {
     pub filesets: u64,
     /// Watches at this member.
     pub watchers: u64,
+    /// File servers that it has heard of.
+    pub silences: Vec<Silence>,
+}
+
+/// How long a member has not heard of a file server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// Which.
+    pub server: ServerId,
+    /// Since its last beat.
+    pub silent: Duration,
 }
 
 /// What a leader knows of a member.
@@ -145,6 +156,18 @@ impl TryFrom<v1::StatusReply> for Status {
             members: s.members.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
             filesets: s.filesets,
             watchers: s.watchers,
+            silences: s.silences.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl TryFrom<v1::Silence> for Silence {
+    type Error = Error;
+
+    fn try_from(s: v1::Silence) -> Result<Silence> {
+        Ok(Silence {
+            server: ServerId::from_wire(&s.server)?,
+            silent: Duration::from_micros(s.micros),
         })
     }
 }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use baton_security::Key;
-use baton_types::change::{Change, FilesetRef};
+use baton_types::beat::Beat;
+use baton_types::change::{AggregateRef, Change, FilesetRef, Move, Moving, Takeover};
+use baton_types::plan::Step;
 use baton_types::record::{Record, Table};
-use baton_types::{Address, Error, FilesetId, Hello, Kind};
+use baton_types::{Address, Error, FilesetId, Hello, Incarnation, Kind, ServerId};
 use tokio::time::Instant;
 
 use super::{Freshness, Identity, Query, Sought};
@@ -414,4 +416,73 @@ async fn an_invitation_of_another_authority_or_for_another_person_joins_nothing(
     let client = super::FldbClient::invited(&code, &clock()).unwrap();
     let error = client.join(&code, Key::generate().unwrap(), &[]).await.unwrap_err();
     assert!(error.to_string().contains("the invitation is for bob"), "{error}");
+}
+
+fn beating() -> impl FnMut() -> Beat + Send + 'static {
+    let (server, incarnation, mut sequence) = (ServerId::random(), Incarnation::random(), 0);
+    move || {
+        sequence += 1;
+        Beat {
+            server,
+            incarnation,
+            sequence,
+            gate_micros: 0,
+            ports: Vec::new(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn beats_reach_every_member_and_one_that_ends_keeps_them_from_nobody_else() {
+    let cell = Cell::new();
+    let (one, mut two) = both(&cell);
+    let client = cell.client(cell.host("fs1"), &[&one, &two]);
+    let mut heard = cell.shared.beats.subscribe();
+    let beats = client.beat(beating()).unwrap();
+    let by = |heard: &Vec<_>, member: &str| heard.iter().filter(|(m, _)| *m == name(member)).count();
+    heard
+        .wait_for(|heard| by(heard, "fl1") > 0 && by(heard, "fl2") > 0)
+        .await
+        .unwrap();
+    two.kill();
+    cell.shared.beats.send_modify(Vec::clear);
+    heard.wait_for(|heard| by(heard, "fl1") > 3).await.unwrap();
+    drop(beats);
+    let sequences: Vec<u64> = heard
+        .borrow()
+        .iter()
+        .filter(|(m, _)| *m == name("fl1"))
+        .map(|(_, s)| *s)
+        .collect();
+    assert!(sequences.is_sorted(), "{sequences:?}");
+}
+
+#[tokio::test]
+async fn attestation_is_told_to_all_and_is_an_error_only_if_nobody_heard() {
+    let cell = Cell::new();
+    let (one, mut two) = both(&cell);
+    let client = cell.client(cell.host("fs1"), &[&one, &two]).within(SHORT);
+    let (server, run) = (ServerId::random(), Incarnation::random());
+    assert_eq!(client.attest(server, run).await.unwrap(), 2);
+    assert_eq!(cell.shared.attested.lock().len(), 2);
+    two.kill();
+    assert_eq!(client.attest(server, run).await.unwrap(), 1);
+    one.script.lock().refuses = no_quorum().refuses;
+    assert_eq!(client.attest(server, run).await.unwrap_err().kind, Kind::Unreachable);
+}
+
+#[tokio::test]
+async fn a_plan_is_asked_for_and_read() {
+    let cell = Cell::new();
+    let one = cell.start("fl1", Script::default());
+    let client = cell.client(cell.alice(), &[&one]).within(LONG);
+    let to = ServerId::random();
+    let wish = Move {
+        what: Moving::Aggregates(vec![AggregateRef::Name("lfs03".parse().unwrap())]),
+        to: Some(to),
+        takeover: Takeover::Planned,
+    };
+    let plan = client.plan(&wish).await.unwrap();
+    assert_eq!((plan.len(), plan[0].name.as_str(), plan[0].epoch.0), (1, "lfs03", 41));
+    assert_eq!(plan[0].step, Step::HandOver { to });
 }

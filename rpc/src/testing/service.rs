@@ -304,6 +304,52 @@ impl Fldb for Service {
         }))
     }
 
+    type BeatStream = ReceiverStream<Result<v1::BeatReply, Status>>;
+
+    /// Remembers whom it heard, and answers each beat.
+    async fn beat(
+        &self,
+        request: Request<tonic::Streaming<v1::BeatRequest>>,
+    ) -> Result<Response<Self::BeatStream>, Status> {
+        self.begin(&request, 0)?;
+        let (send, answers) = mpsc::channel(16);
+        let (shared, name) = (self.shared.clone(), self.name.clone());
+        let mut beats = request.into_inner();
+        tokio::spawn(async move {
+            while let Ok(Some(beat)) = beats.message().await {
+                let sequence = beat.sequence;
+                shared.beats.send_modify(|heard| heard.push((name.clone(), sequence)));
+                if send.send(Ok(v1::BeatReply { sequence })).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+
+    async fn attest(&self, request: Request<v1::AttestRequest>) -> Result<Response<v1::AttestReply>, Status> {
+        self.begin(&request, 0)?;
+        self.shared.attested.lock().push(self.name.clone());
+        Ok(Response::new(v1::AttestReply {}))
+    }
+
+    /// Whatever is to move is handed over to whom it is to go to.
+    async fn plan(&self, request: Request<v1::PlanRequest>) -> Result<Response<v1::PlanReply>, Status> {
+        self.begin(&request, request.get_ref().caller)?;
+        let wish = request.into_inner().r#move.unwrap();
+        let planned = |name: Vec<u8>| v1::PlannedMove {
+            aggregate: vec![7; 16],
+            name,
+            epoch: 41,
+            from: Vec::new(),
+            step: Some(v1::planned_move::Step::HandOver(wish.to.clone())),
+        };
+        Ok(Response::new(v1::PlanReply {
+            index: self.shared.applied(),
+            moves: wish.aggregates.iter().cloned().map(planned).collect(),
+        }))
+    }
+
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewReply>, Status> {
         self.issuer()?;
         let who = self.begin(&request, request.get_ref().caller)?.unwrap();

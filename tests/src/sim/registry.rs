@@ -1,6 +1,6 @@
 //! The simulations that can be asked for by name.
 
-use super::{Trace, Violation, fldb, fldb_state, session, store, toy};
+use super::{Trace, Violation, arbiter, fldb, fldb_state, session, store, toy};
 
 /// A kind of history.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,11 @@ pub struct Simulation {
 
 /// All of them.
 pub const SIMULATIONS: &[Simulation] = &[
+    Simulation {
+        name: "arbiter",
+        about: "who owns what: the arbiter and the state against stops, crashes, cuts, failing ports and false alarms",
+        history: arbiter::history,
+    },
     Simulation {
         name: "fldb",
         about: "the location database with its real Raft: members, clients, watchers",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use baton_rpc::fldb::MemberStatus;
+use baton_rpc::fldb::{MemberStatus, Silence};
 use baton_types::record::Member;
 use baton_types::{AggregateId, AggregateName, CellName, EntryName, Epoch, Error};
 use uuid::Uuid;
@@ -47,6 +47,7 @@ pub fn view(is_answering: &[bool], has_quorum: bool) -> View {
             members: all(leader == Some(index)),
             filesets: 2,
             watchers: 1,
+            silences: Vec::new(),
         };
         let refused = Error::new(Kind::Unreachable, target.to_string()).because("connection refused");
         (target, if *is_answering { Ok(status) } else { Err(refused) })
@@ -82,10 +83,10 @@ fn the_cell_fits_one_screen() {
     assert_eq!(
         output.text,
         "FLDB   leader fl1 (term 4)   members fl1 ok, fl2 ok, fl3 silent 3m12s   commit 120   filesets 2\n\
-         SERVER   ADDRESSES        AGGR(OWNED/ATTACHED)  REGISTERED\n\
-         mlserva  mlserva.example  1/1                   2027-01-15T08:00:00Z\n\
-         AGGR   ID  OWNER    EPOCH  STATE     ATTACHED\n\
-         lfs03  13  mlserva  41     exported  mlserva\n\
+         SERVER   STATE  BEAT  AGGR(OWNED/ATTACHED)  ADDRESSES        SINCE\n\
+         mlserva  alive  -     1/1                   mlserva.example  2027-01-15T08:00:00Z\n\
+         AGGR   ID  OWNER    EPOCH  STATE     ATTACHED  SINCE                 WHY\n\
+         lfs03  13  mlserva  41     exported  mlserva   2027-01-15T08:00:00Z  claimed by mlserva\n\
          ! fl3 (127.0.0.13): connection refused\n\
          Start flserver on fl3; one failure more would stop all changes.\n"
     );
@@ -161,15 +162,54 @@ fn status_in_json_has_its_fields() {
             "id": "00000000-0000-0000-0000-000000000007", "name": "mlserva", "principal": "hosts/mlserva",
             "addresses": ["mlserva.example"], "registered": "2027-01-15T08:00:00Z",
             "aggregates_owned": 1, "aggregates_attached": 1,
+            "state": "alive", "since": "2027-01-15T08:00:00Z", "evidence": "", "drained": false, "beat_micros": null,
         })
     );
     assert_eq!(
         json["aggregates"][0],
         json!({
             "id": "00000000-0000-0000-0000-000000000008", "name": "lfs03", "number": 13, "owner": "mlserva",
-            "epoch": 41, "state": "exported", "attached": ["mlserva"],
+            "epoch": 41, "state": "exported", "attached": ["mlserva"], "target": null,
+            "since": "2027-01-15T08:00:00Z", "reason": "claimed by mlserva",
         })
     );
+}
+
+#[test]
+fn states_of_servers_and_aggregates_are_shown_with_their_evidence_and_lead_to_advice() {
+    let mut view = view(&[true; 3], true);
+    if let Ok(leader) = &mut view.members[0].1 {
+        leader.silences = vec![Silence {
+            server: view.servers[0].id,
+            silent: Duration::from_millis(4_120),
+        }];
+    }
+    let (server, aggregate) = (&mut view.servers[0], &mut view.aggregates[0]);
+    (server.state, server.drained) = (ServerState::Pending, true);
+    server.evidence = "beat 0.7 s late".to_owned();
+    (aggregate.state, aggregate.target) = (AggregateState::Draining, Some(server.id));
+    assert!(
+        servers(&view).contains("mlserva  pending (beat 0.7 s late), drained  4.1s  1/1"),
+        "{}",
+        servers(&view)
+    );
+    assert!(
+        aggregates(&view).contains("draining to mlserva"),
+        "{}",
+        aggregates(&view)
+    );
+    let (health, advice) = view.advice();
+    assert_eq!(health, Health::Warning);
+    assert!(advice.starts_with("Wait: mlserva is late"), "{advice}");
+    view.servers[0].state = ServerState::Alive;
+    let (health, advice) = view.advice();
+    assert_eq!(health, Health::Well);
+    assert!(advice.ends_with("fts failover -aggregate lfs03 -takeover."), "{advice}");
+    view.servers[0].state = ServerState::Dead;
+    assert!(view.advice().1.starts_with("Start fileserver on mlserva: others serve"));
+    view.aggregates[0].state = AggregateState::Unserved;
+    let nobody = "Nobody serves lfs03: start fileserver on mlserva.".to_owned();
+    assert_eq!(view.advice(), (Health::Critical, nobody));
 }
 
 #[test]
@@ -186,7 +226,7 @@ fn an_aggregate_without_an_owner_is_detached() {
     }];
     assert_eq!(
         aggregates(&view),
-        "AGGR   ID  OWNER  EPOCH  STATE     ATTACHED\n\
-         lfs04  14  -      3      detached  mlserva 00000000-0000-0000-0000-000000000005\n"
+        "AGGR   ID  OWNER  EPOCH  STATE     ATTACHED                                      SINCE                 WHY\n\
+         lfs04  14  -      3      detached  mlserva 00000000-0000-0000-0000-000000000005  1970-01-01T00:00:00Z\n"
     );
 }

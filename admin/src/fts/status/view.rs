@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use baton_rpc::Target;
 use baton_rpc::fldb::{MemberStatus, Status};
-use baton_types::record::{Aggregate, Server};
+use baton_types::record::{Aggregate, AggregateState, Server, ServerState};
 use baton_types::{CellName, EntryName, Error, Result, ServerId};
 
 /// Leaders send to each member several times a second: one that was not heard for so long is not slow.
@@ -118,7 +118,7 @@ impl View {
             );
         }
         let warning = match (silent.as_slice(), cut_off.as_slice(), learning.as_slice()) {
-            ([], [], []) => return (Health::Well, self.growth().to_owned()),
+            ([], [], []) => return self.of_servers(),
             ([], [], learning) => format!("Wait for {} to catch up.", learning.join(" and ")),
             ([], cut_off, _) => {
                 let leader = self.leader().map_or("its leader", EntryName::as_str);
@@ -134,6 +134,55 @@ impl View {
             }
         };
         (Health::Warning, warning)
+    }
+
+    /// How the file servers are; the members are well.
+    fn of_servers(&self) -> (Health, String) {
+        let unserved: Vec<&Aggregate> = self.in_state(AggregateState::Unserved).collect();
+        if let [first, ..] = unserved.as_slice() {
+            let names: Vec<&str> = unserved.iter().map(|aggregate| aggregate.name.as_str()).collect();
+            let sentence = format!(
+                "Nobody serves {}: start fileserver on {}.",
+                names.join(", "),
+                self.attached(first).join(" or ")
+            );
+            return (Health::Critical, sentence);
+        }
+        let such = |state| self.servers.iter().filter(move |server| server.state == state);
+        let dead: Vec<&str> = such(ServerState::Dead).map(|server| server.name.as_str()).collect();
+        if !dead.is_empty() {
+            let sentence = format!(
+                "Start fileserver on {}: others serve what was there, and may have nobody to take over from them.",
+                dead.join(" and ")
+            );
+            return (Health::Warning, sentence);
+        }
+        if let Some(server) = such(ServerState::Pending).next() {
+            let sentence = format!(
+                "Wait: {} is late, and its aggregates are taken over if it stays so.",
+                server.name
+            );
+            return (Health::Warning, sentence);
+        }
+        if let Some(aggregate) = self.in_state(AggregateState::Draining).next() {
+            let name = &aggregate.name;
+            let sentence = format!("Wait: {name} moves; if it takes long: fts failover -aggregate {name} -takeover.");
+            return (Health::Well, sentence);
+        }
+        (Health::Well, self.growth().to_owned())
+    }
+
+    fn in_state(&self, state: AggregateState) -> impl Iterator<Item = &Aggregate> {
+        self.aggregates.iter().filter(move |aggregate| aggregate.state == state)
+    }
+
+    /// How long ago a server was heard, by whoever heard it last.
+    pub fn beat(&self, server: ServerId) -> Option<Duration> {
+        let silences = self.answers().flat_map(|status| &status.silences);
+        silences
+            .filter(|heard| heard.server == server)
+            .map(|heard| heard.silent)
+            .min()
     }
 
     /// What a cell without a fault lacks yet.

@@ -67,10 +67,8 @@ fn some_server_change() -> impl Strategy<Value = Change> {
             epoch: Epoch(epoch),
             why: "its disk fails".to_owned(),
         }),
-        (number(), number(), 0..3_u128, 0..12_u64).prop_map(|(from, to, agg, epoch)| super::owners::judged(
-            (from, ServerState::Dead),
-            &[(agg, Epoch(epoch), to)],
-        )),
+        (number(), number(), 0..3_u128, 0..12_u64)
+            .prop_map(|(from, to, agg, epoch)| owners::judged((from, ServerState::Dead), &[(agg, Epoch(epoch), to)],)),
         (number(), 0..3_u128, 0..12_u64, 1..30_u64, any::<bool>()).prop_map(|(number, agg, epoch, fileset, valid)| {
             report_fileset((number, agg, Epoch(epoch)), fileset, valid)
         }),

@@ -160,7 +160,7 @@ fn each_change_is_for_some_and_not_for_others() {
         (hand_over, "host"),
         (abandon, "host"),
         (report_takeover, "host"),
-        (super::owners::judged((1, ServerState::Dead), &[]), "member"),
+        (owners::judged((1, ServerState::Dead), &[]), "member"),
         (wish, operators),
         (drained, operators),
         (set, cell),

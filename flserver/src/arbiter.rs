@@ -1,0 +1,232 @@
+//! The arbiter: which file servers live, which are dead, and who takes over from those.
+//!
+//! It decides; the state machine does it, in one commit; the disks make it safe (I1 to I3). So it may be fast and
+//! wrong: a false alarm costs a pause, never data. Every member weighs what it hears, only the leader decides.
+//! It knows no clock, no network and no log: beats, attestations, the state and the time are told to it, and what
+//! comes out is a change to be proposed.
+//!
+//! | beat | disk beat | besides | the server is |
+//! |---|---|---|---|
+//! | any | any | its guard saw it end | dead at once, and its aggregates another's |
+//! | in time | any | | alive |
+//! | late, or its gate stuck | any | | pending: nothing is taken from it, nothing given to it |
+//! | late 1 s | stale 1 s | | dead |
+//! | late 2 s | fresh, or nobody sees it | | dead: it is cut off, and its slots fence it |
+//! | in time | any | its port fails on some aggregates | alive, and these are another's whose port is good all the while |
+//!
+//! What holds it back: a new leader, and one that was itself stopped, watches a whole `dead_millis` before it buries
+//! anyone; and it buries one server in each `dead_millis`, unless guards saw more of them end: what looks like
+//! the death of the whole world is its own network's. An aggregate of a living owner is not moved again
+//! before 30 s, then 2 min, then 10 min have passed; a dead owner is always replaced.
+//!
+//! | file | is |
+//! |---|---|
+//! | `arbiter/evidence.rs` | what was heard of servers and disks, and what follows from it |
+//! | `arbiter/owners.rs` | which aggregates want a new owner, and who may be it |
+//! | `arbiter/drive.rs` | the driver: time, the state, proposals |
+
+mod drive;
+mod evidence;
+mod owners;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use baton_types::beat::Beat;
+use baton_types::change::{Change, Verdict};
+use baton_types::record::{Cell, Patience, Server, ServerState};
+use baton_types::{AggregateId, Core, Incarnation, ServerId, Time};
+
+use crate::state::Fldb;
+pub use drive::Bench;
+use evidence::{Evidence, Weighed};
+use owners::{Brake, Failing, Unclaimed};
+
+/// What the arbiter hears.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A server says that it lives, and what its ports show.
+    Beat(Beat),
+    /// A server's guard saw this run of it end.
+    Attested(ServerId, Incarnation),
+    /// The database, as far as this member has applied it.
+    State(Fldb),
+    /// This member leads.
+    Leads,
+    /// It does not.
+    Follows,
+    /// What was proposed last is decided, or lost; the state that came before this shows which.
+    Settled,
+    /// Time passes.
+    Tick,
+}
+
+/// What the arbiter asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// To be put into the log, by this member as leader or not at all. No other comes before `Settled`.
+    Propose(Change),
+    /// People should know: something that it cannot mend.
+    Alarm(String),
+}
+
+/// The core.
+#[derive(Debug, Default)]
+pub struct Arbiter {
+    state: Fldb,
+    evidence: Evidence,
+    /// While it leads: since when it watches without a gap.
+    watches: Option<Time>,
+    ticked: Time,
+    /// A proposal is on its way.
+    is_settling: bool,
+    /// When it last held a server to be dead on its silence alone.
+    buried: Option<Time>,
+    unclaimed: BTreeMap<AggregateId, Unclaimed>,
+    brakes: BTreeMap<AggregateId, Brake>,
+    /// Which owner's port fails, and since when: whether it is the port or the disk takes others a moment to see.
+    failing: BTreeMap<AggregateId, Failing>,
+}
+
+impl Core for Arbiter {
+    type Event = Event;
+    type Action = Action;
+
+    fn step(&mut self, now: Time, event: Event) -> Vec<Action> {
+        match event {
+            Event::Beat(beat) => self.evidence.heard(now, &self.state, beat),
+            Event::Attested(server, run) => self.evidence.attested(&self.state, server, run),
+            Event::State(state) => {
+                self.evidence.learnt(now, &state);
+                self.state = state;
+            }
+            Event::Leads if self.watches.is_none() => self.watches = Some(now),
+            Event::Leads => {}
+            Event::Follows => {
+                self.watches = None;
+                self.is_settling = false;
+            }
+            Event::Settled => self.is_settling = false,
+            Event::Tick => self.tick(now),
+        }
+        self.decide(now)
+    }
+}
+
+impl Arbiter {
+    /// How long ago a server was last heard of by this member; `None` if it never was.
+    pub fn silence(&self, now: Time, server: ServerId) -> Option<Time> {
+        self.evidence.silence(now, server)
+    }
+
+    /// The index of the state that it knows.
+    pub fn applied(&self) -> u64 {
+        self.state.applied()
+    }
+
+    /// Whoever was stopped knows nothing of what it missed: it watches anew.
+    fn tick(&mut self, now: Time) {
+        let gap = now.saturating_sub(self.ticked);
+        if gap > self.patience().suspect_millis * 1_000 {
+            self.watches = self.watches.map(|_| now);
+        }
+        self.ticked = now;
+    }
+
+    fn patience(&self) -> Patience {
+        self.state.cell().map(|cell: &Cell| cell.patience).unwrap_or_default()
+    }
+
+    /// One decision at a time: the next is made on the state that the last has led to.
+    fn decide(&mut self, now: Time) -> Vec<Action> {
+        let Some(watches) = self.watches.filter(|_| !self.is_settling) else {
+            return Vec::new();
+        };
+        self.note_unclaimed(now);
+        let mut actions = Vec::new();
+        let change = self
+            .bury(now, watches)
+            .or_else(|| self.rehome(now, watches))
+            .or_else(|| self.relieve(now, watches, &mut actions))
+            .or_else(|| self.restate(now, watches));
+        if let Some(change) = change {
+            self.is_settling = true;
+            actions.push(Action::Propose(change));
+        }
+        actions
+    }
+
+    fn weigh(&self, now: Time, watches: Time, server: &Server) -> Weighed {
+        self.evidence.weigh(now, watches, &self.state, server)
+    }
+
+    /// The death of a server, and new owners for what it had.
+    fn bury(&mut self, now: Time, watches: Time) -> Option<Change> {
+        let living = self.state.servers().filter(|server| server.state != ServerState::Dead);
+        let weighed = living.map(|server| (server, self.weigh(now, watches, server)));
+        let dead = weighed.filter(|(_, weighed)| weighed.state == ServerState::Dead);
+        let (server, weighed) = dead.max_by_key(|(_, weighed)| (weighed.is_attested, weighed.silent_micros))?;
+        let dead_micros = self.patience().dead_millis * 1_000;
+        let is_soon = |since: Time| now.saturating_sub(since) < dead_micros;
+        if !weighed.is_attested && (is_soon(watches) || self.buried.is_some_and(is_soon)) {
+            return None;
+        }
+        let incarnation = server.incarnation?;
+        let reason = format!("{}: {}", server.name, weighed.evidence);
+        let own = self.state.owned_by(server.id);
+        let grants = own
+            .filter_map(|aggregate| self.grant(now, watches, aggregate))
+            .collect();
+        let change = Change::Judge {
+            verdicts: vec![Verdict {
+                server: server.id,
+                incarnation,
+                state: ServerState::Dead,
+                evidence: weighed.evidence,
+            }],
+            grants,
+            silent_micros: weighed.silent_micros,
+            reason,
+        };
+        if !weighed.is_attested {
+            self.buried = Some(now);
+        }
+        Some(change)
+    }
+
+    /// Whoever is late, and whoever is back.
+    fn restate(&self, now: Time, watches: Time) -> Option<Change> {
+        let changed = |server: &Server| {
+            let weighed = self.weigh(now, watches, server);
+            let is_news = match (server.state, weighed.state) {
+                (ServerState::Alive, ServerState::Pending) | (ServerState::Pending, ServerState::Alive) => true,
+                // A dead one that comes and goes is not alive.
+                (ServerState::Dead, ServerState::Alive) => weighed.is_steady,
+                (ServerState::Dead, ServerState::Pending | ServerState::Dead) => false,
+                (ServerState::Alive | ServerState::Pending, ServerState::Dead) => false, // its turn comes
+                (ServerState::Alive, ServerState::Alive) | (ServerState::Pending, ServerState::Pending) => false,
+            };
+            let incarnation = server.incarnation.filter(|_| is_news)?;
+            Some((server.name.to_string(), incarnation, server.id, weighed))
+        };
+        let changed: Vec<_> = self.state.servers().filter_map(changed).collect();
+        let silent_micros = changed.iter().map(|(.., weighed)| weighed.silent_micros).max()?;
+        let reasons: Vec<String> = changed
+            .iter()
+            .map(|(name, .., weighed)| format!("{name}: {}", weighed.evidence))
+            .collect();
+        let verdicts = changed.into_iter().map(|(_, incarnation, server, weighed)| Verdict {
+            server,
+            incarnation,
+            state: weighed.state,
+            evidence: weighed.evidence,
+        });
+        Some(Change::Judge {
+            verdicts: verdicts.collect(),
+            grants: Vec::new(),
+            silent_micros,
+            reason: reasons.join(", "),
+        })
+    }
+}

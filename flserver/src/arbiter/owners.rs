@@ -1,0 +1,222 @@
+//! Which aggregates want a new owner, and who may be it.
+
+use std::collections::BTreeMap;
+
+use baton_types::beat::PortState;
+use baton_types::change::{Change, Grant};
+use baton_types::record::{Aggregate, AggregateState, Server, ServerState};
+use baton_types::{Epoch, Incarnation, ServerId, Time};
+
+use super::{Action, Arbiter};
+
+/// How long a server that runs anew may take to claim what was its own, before another gets it.
+const CLAIM_MICROS: Time = 5_000_000;
+/// Between two moves of one aggregate whose owner lives: the first, the second, and all that follow within the hour.
+const BRAKES: [Time; 3] = [30_000_000, 120_000_000, 600_000_000];
+/// After so long a quiet time all is forgotten.
+const FORGIVEN: Time = 3_600_000_000;
+
+/// An aggregate whose owner runs anew and has not claimed it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unclaimed {
+    epoch: Epoch,
+    run: Option<Incarnation>,
+    since: Time,
+}
+
+/// An owner's port that fails.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failing {
+    since: Time,
+    /// People know that nobody else reaches the disk either.
+    is_told: bool,
+}
+
+/// How often an aggregate was moved although its owner lived.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Brake {
+    /// The epoch it was moved from: while it is still under this one, the move has not been made.
+    from: Epoch,
+    at: Time,
+    count: usize,
+}
+
+impl Arbiter {
+    /// Watches those whose owner runs anew.
+    pub(super) fn note_unclaimed(&mut self, now: Time) {
+        let mut unclaimed = std::mem::take(&mut self.unclaimed);
+        unclaimed.retain(|id, noted| {
+            let known = self.state.known_aggregate(*id);
+            known.is_ok_and(|a| a.epoch == noted.epoch && self.runs_anew(&a) == Some(noted.run))
+        });
+        for aggregate in self.state.aggregates() {
+            if let Some(run) = self.runs_anew(aggregate) {
+                let noted = Unclaimed {
+                    epoch: aggregate.epoch,
+                    run,
+                    since: now,
+                };
+                unclaimed.entry(aggregate.id).or_insert(noted);
+            }
+        }
+        self.unclaimed = unclaimed;
+    }
+
+    /// The owner's new run, if `aggregate` was granted to an older one.
+    fn runs_anew(&self, aggregate: &Aggregate) -> Option<Option<Incarnation>> {
+        let owner = self.state.known_server(aggregate.owner?).ok()?;
+        let is_older = aggregate.run.is_some() && aggregate.run != owner.incarnation;
+        is_older.then_some(owner.incarnation)
+    }
+
+    /// New owners for what the owner of lost, gave up, or does not claim. Those of one owner at a time.
+    pub(super) fn rehome(&mut self, now: Time, watches: Time) -> Option<Change> {
+        let owners: Vec<&Server> = self.state.servers().collect();
+        for owner in owners {
+            let (mut grants, mut reason) = (Vec::new(), String::new());
+            let orphans = self
+                .state
+                .owned_by(owner.id)
+                .filter_map(|a| Some((a, self.orphaned(now, owner, a)?)));
+            for (aggregate, why) in orphans {
+                if let Some(grant) = self.grant(now, watches, aggregate) {
+                    grants.push(grant);
+                    reason = why;
+                }
+            }
+            if grants.is_empty() {
+                continue;
+            }
+            if owner.state != ServerState::Dead {
+                self.brake(now, &grants);
+            }
+            return Some(Change::Judge {
+                verdicts: Vec::new(),
+                grants,
+                silent_micros: 0,
+                reason,
+            });
+        }
+        None
+    }
+
+    /// Why `aggregate` wants another owner than its own; what was detached on purpose does not.
+    fn orphaned(&self, now: Time, owner: &Server, aggregate: &Aggregate) -> Option<String> {
+        if aggregate.state == AggregateState::Detached {
+            return None;
+        }
+        if owner.state == ServerState::Dead {
+            return Some(format!("{} is dead: {}", owner.name, owner.evidence));
+        }
+        if self.is_braked(now, aggregate) {
+            return None;
+        }
+        let waited = self
+            .unclaimed
+            .get(&aggregate.id)
+            .map(|noted| now.saturating_sub(noted.since));
+        match (waited, aggregate.state, aggregate.run) {
+            (Some(waited), _, _) if waited >= CLAIM_MICROS => {
+                Some(format!("{} runs anew and has not claimed it", owner.name))
+            }
+            // It gave it up itself; one that died and is back has its run still, and goes on or claims.
+            (None, AggregateState::Unserved, None) => Some(aggregate.reason.clone()),
+            _ => None,
+        }
+    }
+
+    /// What a living owner's port fails on goes to one whose port is good, also a moment later: if the disk itself
+    /// fails, moving mends nothing.
+    pub(super) fn relieve(&mut self, now: Time, watches: Time, actions: &mut Vec<Action>) -> Option<Change> {
+        let before = std::mem::take(&mut self.failing);
+        let wait = self.patience().suspect_millis * 1_000;
+        let (mut failing, mut chosen) = (BTreeMap::new(), None);
+        for (aggregate, owner) in self.state.aggregates().filter_map(|a| Some((a, self.fails_on(a)?))) {
+            let mut noted = before.get(&aggregate.id).copied().unwrap_or(Failing {
+                since: now,
+                is_told: false,
+            });
+            let takes = self
+                .grant(now, watches, aggregate)
+                .filter(|_| now.saturating_sub(noted.since) >= wait);
+            match takes {
+                Some(grant) if !self.is_braked(now, aggregate) => {
+                    chosen.get_or_insert((grant, format!("{}: its port to the disk fails", owner.name)));
+                }
+                None if now.saturating_sub(noted.since) >= wait && !noted.is_told => {
+                    noted.is_told = true;
+                    actions.push(Action::Alarm(format!(
+                        "aggregate {}: the port of its owner {} fails, and nobody else reaches the disk",
+                        aggregate.name, owner.name
+                    )));
+                }
+                Some(_) | None => {}
+            }
+            failing.insert(aggregate.id, noted);
+        }
+        self.failing = failing;
+        let (grant, reason) = chosen?;
+        self.brake(now, &[grant]);
+        Some(Change::Judge {
+            verdicts: Vec::new(),
+            grants: vec![grant],
+            silent_micros: 0,
+            reason,
+        })
+    }
+
+    /// The owner of `aggregate`, if its own port fails on it.
+    fn fails_on(&self, aggregate: &Aggregate) -> Option<&Server> {
+        let owner = self.state.known_server(aggregate.owner?).ok()?;
+        let port = self.evidence.port(owner.id, aggregate.id)?;
+        let is_its = aggregate.state.is_served() && aggregate.run == owner.incarnation;
+        (is_its && port.state != PortState::Good).then_some(owner)
+    }
+
+    /// `aggregate` for the first who may take it: attached, alive by record and by what is heard, its port good. Its
+    /// owner comes last, and only if it is to try again what it gave up.
+    pub(super) fn grant(&self, now: Time, watches: Time, aggregate: &Aggregate) -> Option<Grant> {
+        let others = aggregate.attached.iter().filter(|id| Some(**id) != aggregate.owner);
+        let itself = aggregate
+            .owner
+            .iter()
+            .filter(|_| aggregate.state == AggregateState::Unserved);
+        let taker = |id: &ServerId| {
+            let server = self.state.known_server(*id).ok().filter(|server| server.is_fit())?;
+            let port = self.evidence.port(*id, aggregate.id)?;
+            let is_well = self.weigh(now, watches, server).state == ServerState::Alive;
+            (is_well && port.state == PortState::Good).then_some(Grant {
+                aggregate: aggregate.id,
+                from: aggregate.epoch,
+                to: *id,
+                run: server.incarnation?,
+                disk: port.newest,
+            })
+        };
+        others.chain(itself).find_map(taker)
+    }
+
+    fn is_braked(&self, now: Time, aggregate: &Aggregate) -> bool {
+        self.brakes.get(&aggregate.id).is_some_and(|brake| {
+            let wait = BRAKES[brake.count.saturating_sub(1).min(BRAKES.len() - 1)];
+            brake.from != aggregate.epoch && now.saturating_sub(brake.at) < wait
+        })
+    }
+
+    fn brake(&mut self, now: Time, grants: &[Grant]) {
+        for grant in grants {
+            let before = self.brakes.get(&grant.aggregate);
+            let count = match before {
+                Some(brake) if brake.from == grant.from => brake.count,
+                Some(brake) if now.saturating_sub(brake.at) < FORGIVEN => brake.count + 1,
+                Some(_) | None => 1,
+            };
+            let brake = Brake {
+                from: grant.from,
+                at: now,
+                count,
+            };
+            self.brakes.insert(grant.aggregate, brake);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Beats and plans of moves between their typed form and the wire.
+
+use baton_types::beat::{Beat, Port, PortState};
+use baton_types::limits::JUDGED_AGGREGATES_MAX;
+use baton_types::plan::{PlannedMove, Step};
+use baton_types::{AggregateId, AggregateName, Epoch, Error, Incarnation, Result, ServerId};
+
+use crate::v1;
+use crate::wire::{FromWire, at_most, bytes, free_text, invalid, missing};
+
+fn id(id: uuid::Uuid) -> Vec<u8> {
+    id.as_bytes().to_vec()
+}
+
+impl From<Port> for v1::Port {
+    fn from(port: Port) -> v1::Port {
+        let state = match port.state {
+            PortState::Good => v1::PortState::Good,
+            PortState::Stalled => v1::PortState::Stalled,
+            PortState::Unreadable => v1::PortState::Unreadable,
+        };
+        v1::Port {
+            aggregate: id(port.aggregate.0),
+            newest: port.newest.0,
+            disk_beat: port.disk_beat,
+            state: state as i32,
+        }
+    }
+}
+
+impl TryFrom<v1::Port> for Port {
+    type Error = Error;
+
+    fn try_from(port: v1::Port) -> Result<Port> {
+        Ok(Port {
+            aggregate: AggregateId::from_wire(&port.aggregate)?,
+            newest: Epoch(port.newest),
+            disk_beat: port.disk_beat,
+            state: match port.state() {
+                v1::PortState::Good => PortState::Good,
+                v1::PortState::Stalled => PortState::Stalled,
+                v1::PortState::Unreadable => PortState::Unreadable,
+                v1::PortState::Unspecified => return Err(invalid("port", "a state this version does not know")),
+            },
+        })
+    }
+}
+
+impl From<Beat> for v1::BeatRequest {
+    fn from(beat: Beat) -> v1::BeatRequest {
+        v1::BeatRequest {
+            server: id(beat.server.0),
+            incarnation: id(beat.incarnation.0),
+            sequence: beat.sequence,
+            gate_micros: beat.gate_micros,
+            ports: beat.ports.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::BeatRequest> for Beat {
+    type Error = Error;
+
+    fn try_from(beat: v1::BeatRequest) -> Result<Beat> {
+        at_most(beat.ports.len(), JUDGED_AGGREGATES_MAX, "ports")?;
+        Ok(Beat {
+            server: ServerId::from_wire(&beat.server)?,
+            incarnation: Incarnation::from_wire(&beat.incarnation)?,
+            sequence: beat.sequence,
+            gate_micros: beat.gate_micros,
+            ports: beat.ports.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl From<PlannedMove> for v1::PlannedMove {
+    fn from(planned: PlannedMove) -> v1::PlannedMove {
+        use v1::planned_move::Step as Wire;
+        v1::PlannedMove {
+            aggregate: id(planned.aggregate.0),
+            name: bytes(planned.name),
+            epoch: planned.epoch.0,
+            from: planned.from.map(|from| id(from.0)).unwrap_or_default(),
+            step: Some(match planned.step {
+                Step::HandOver { to } => Wire::HandOver(id(to.0)),
+                Step::Grant { to } => Wire::Grant(id(to.0)),
+                Step::Stay { why } => Wire::Stay(why),
+            }),
+        }
+    }
+}
+
+impl TryFrom<v1::PlannedMove> for PlannedMove {
+    type Error = Error;
+
+    fn try_from(planned: v1::PlannedMove) -> Result<PlannedMove> {
+        use v1::planned_move::Step as Wire;
+        Ok(PlannedMove {
+            aggregate: AggregateId::from_wire(&planned.aggregate)?,
+            name: AggregateName::from_wire(&planned.name)?,
+            epoch: Epoch(planned.epoch),
+            from: ServerId::optional(&planned.from)?,
+            step: match planned.step.ok_or_else(|| missing("step"))? {
+                Wire::HandOver(to) => Step::HandOver {
+                    to: ServerId::from_wire(&to)?,
+                },
+                Wire::Grant(to) => Step::Grant {
+                    to: ServerId::from_wire(&to)?,
+                },
+                Wire::Stay(why) => Step::Stay {
+                    why: free_text(why, "reason")?,
+                },
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beat_survives_the_wire_and_one_with_an_unknown_port_is_refused() {
+        let port = |state| Port {
+            aggregate: AggregateId::random(),
+            newest: Epoch(7),
+            disk_beat: 9,
+            state,
+        };
+        let beat = Beat {
+            server: ServerId::random(),
+            incarnation: Incarnation::random(),
+            sequence: 3,
+            gate_micros: 12,
+            ports: [PortState::Good, PortState::Stalled, PortState::Unreadable]
+                .map(port)
+                .to_vec(),
+        };
+        let mut wire = v1::BeatRequest::from(beat.clone());
+        assert_eq!(Beat::try_from(wire.clone()).unwrap(), beat);
+        wire.ports[0].state = 0;
+        assert!(Beat::try_from(wire).is_err());
+    }
+
+    #[test]
+    fn each_step_of_a_plan_survives_the_wire() {
+        let to = ServerId::random();
+        for step in [
+            Step::HandOver { to },
+            Step::Grant { to },
+            Step::Stay {
+                why: "fs2 is drained".to_owned(),
+            },
+        ] {
+            let planned = PlannedMove {
+                aggregate: AggregateId::random(),
+                name: AggregateName::parse("agg1").unwrap(),
+                epoch: Epoch(7),
+                from: None,
+                step,
+            };
+            assert_eq!(
+                PlannedMove::try_from(v1::PlannedMove::from(planned.clone())).unwrap(),
+                planned
+            );
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! `Habit`: how the parts under test behave. One way is right; each of the others is a bug that the oracle must find.
+
+/// A way to behave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Habit {
+    /// As it must be.
+    #[default]
+    Sound,
+    /// A member takes itself for one that has led and watched all the time.
+    NeverWatches,
+    /// A server takes whatever it is named owner of, also what was granted to an earlier run of it.
+    ForgetsRuns,
+    /// An arbiter that lost a decision waits for its outcome for ever.
+    WaitsForEver,
+}
