@@ -181,10 +181,13 @@ impl Arbiter {
             .owner
             .iter()
             .filter(|_| aggregate.state == AggregateState::Unserved);
+        let suspect = self.patience().suspect_millis * 1_000;
         let taker = |id: &ServerId| {
             let server = self.state.known_server(*id).ok().filter(|server| server.is_fit())?;
             let port = self.evidence.port(*id, aggregate.id)?;
-            let is_well = self.weigh(now, watches, server).state == ServerState::Alive;
+            // Not for want of time to miss it: somebody who leads since a moment ago has missed nobody yet.
+            let is_heard = self.evidence.silence(now, *id).is_some_and(|silence| silence < suspect);
+            let is_well = is_heard && self.weigh(now, watches, server).state == ServerState::Alive;
             (is_well && port.state == PortState::Good).then_some(Grant {
                 aggregate: aggregate.id,
                 from: aggregate.epoch,

@@ -2,6 +2,7 @@
 //!
 //! A test ends with `cell.down()`, which fails if a daemon has ended by itself; a test that fails keeps the logs.
 
+mod arbiter;
 mod commands;
 mod disk;
 mod export;
