@@ -119,7 +119,7 @@ fn refusal(error: &Error) -> String {
         return error.to_string();
     }
     let ways: Vec<String> = error.remedy.split("; ").map(|way| format!("\n  {way}")).collect();
-    format!("{}: {}. Not taken.{}", error.on, error.reason, ways.concat())
+    format!("{}: {}.{}", error.on, error.reason, ways.concat())
 }
 
 fn exported(report: &ExportReport) -> (String, Value) {
@@ -280,12 +280,12 @@ mod tests {
     #[test]
     fn what_another_exports_is_refused_with_the_ways_out() {
         let error = Error::new(Kind::Busy, "aggregate lfs03")
-            .because("exported by mlserva under epoch 41, heartbeat 0.1 s ago")
+            .because("exported by mlserva under epoch 41, heartbeat 0.1 s ago; its beat goes on. Not taken")
             .remedy("planned: fts failover -aggregate lfs03 -to mlservb; if mlserva must be stopped: add -takeover");
         assert_eq!(
             (refusal(&error), code(&error)),
             (
-                "aggregate lfs03: exported by mlserva under epoch 41, heartbeat 0.1 s ago. Not taken.\n  \
+                "aggregate lfs03: exported by mlserva under epoch 41, heartbeat 0.1 s ago; its beat goes on. Not taken.\n  \
              planned: fts failover -aggregate lfs03 -to mlservb\n  if mlserva must be stopped: add -takeover"
                     .to_owned(),
                 Some(4)

@@ -72,7 +72,7 @@ async fn aggregate_is_given_up_by_its_owner_before_another_may_have_it() -> Resu
     let (fs1, fs2) = (cell.seat("fs1", "root.here"), cell.seat("fs2", "root.here"));
     let epoch = owned(&cell, "lfs02").await?.epoch;
     fs2.dfsexport(&["-aggregate", "lfs02"])?.refused(
-        1,
+        4,
         &[
             &format!("aggregate lfs02: exported by fs1 under epoch {epoch}"),
             "its beat goes on. Not taken",
