@@ -40,7 +40,7 @@ pub async fn consistency(stage: &mut Stage, operations: u64, seed: u64, server: 
     };
     let (mut part, mut kills, mut moments) = (0, 0, StdRng::seed_from_u64(seed));
     while all.operations < operations {
-        let directories = stage.another(&format!("part-{part}"))?;
+        let directories = stage.another(&format!("part-{part}")).await?;
         let plan = Plan {
             directories: directories.iter().map(|root| root.join("shared")).collect(),
             threads: THREADS,
@@ -81,5 +81,9 @@ async fn do_part(
         stage.cell.start("fs1")?;
         *kills += 1;
     }
-    working.await?
+    let verdict = working.await?;
+    let server = stage.cell.process("fs1").context("it is meant to run")?;
+    let runs = async || server.is_running().then_some(());
+    stage.cell.wait("fs1 runs", runs).await?;
+    verdict
 }

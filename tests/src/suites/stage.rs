@@ -44,7 +44,7 @@ impl Stage {
                     .await?,
             );
         }
-        make(&cell, &roots, FILESET)?;
+        make(&cell, &roots, FILESET).await?;
         if trust == Trust::Users {
             for client in cell.named(Role::Client) {
                 let principal = format!("hosts/{client}");
@@ -64,8 +64,8 @@ impl Stage {
     ///
     /// # Errors
     /// What a command said that failed.
-    pub fn another(&self, name: &str) -> Result<Vec<PathBuf>> {
-        make(&self.cell, &self.roots, name)?;
+    pub async fn another(&self, name: &str) -> Result<Vec<PathBuf>> {
+        make(&self.cell, &self.roots, name).await?;
         Ok(self.roots.iter().map(|root| root.join(name)).collect())
     }
 
@@ -81,13 +81,17 @@ impl Stage {
 }
 
 /// A fileset with a mount point of its name in the root of the cell, where everybody may write.
-fn make(cell: &Cell, roots: &[PathBuf], name: &str) -> Result<()> {
+async fn make(cell: &Cell, roots: &[PathBuf], name: &str) -> Result<()> {
     let words = ["create", "-ftname", name, "-server", "fs1", "-aggregate", "lfs01"];
-    cell.fts(&words)?.done()?;
+    // The server may just have been started.
+    let made = async || cell.fts(&words).ok().filter(|said| said.code == 0);
+    cell.wait(&format!("the fileset {name} is made"), made).await?;
     let place = roots.first().context("a stage needs a mount")?.join(name);
     let place = place.to_str().context("the directory's name is no text")?;
     let seat = cell.seat("client1", cell.administrator_name());
     seat.fts(&["crmount", "-dir", place, "-fileset", name])?.done()?;
-    std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o1777))?;
-    Ok(())
+    // The client hears of a new fileset by itself, sooner or later.
+    let mode = || std::fs::Permissions::from_mode(0o1777);
+    let opened = async || std::fs::set_permissions(place, mode()).ok();
+    cell.wait(&format!("{place} leads to the fileset"), opened).await
 }
