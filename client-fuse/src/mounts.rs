@@ -4,7 +4,7 @@
 //! |---|---|
 //! | somebody unmounts it | what no server has yet is said; then the mount is gone here too |
 //! | its connection is aborted (by the guard, because it could not prove what it caches) | it is mounted anew at once; the old one says what it has to say and goes |
-//! | the daemon is to end | it is unmounted; where programs still use it, the guard cuts them off, or the daemon itself when its guard is gone |
+//! | the daemon is to end | it is unmounted; where programs still use it, the guard cuts them off, or the end of the daemon when its guard is gone |
 //!
 //! Mounting waits for no server: all that is waited for is the kernel's first question.
 
@@ -82,6 +82,8 @@ struct Live {
     plan: Plan,
     minor: AtomicU32,
     served: Mutex<Arc<dyn Served>>,
+    /// Nobody cuts it off before this process ends, which does.
+    ends_with_us: AtomicBool,
 }
 
 impl Mounts {
@@ -112,6 +114,7 @@ impl Mounts {
             plan,
             minor: AtomicU32::new(minor),
             served: Mutex::new(begun.served),
+            ends_with_us: AtomicBool::new(false),
         });
         let (mounts, own) = (self.clone(), mount.clone());
         std::thread::Builder::new()
@@ -169,7 +172,9 @@ impl Mounts {
                 scope.spawn(|| self.end_one(mount));
             }
         });
-        self.gone.wait_while(&mut self.live.lock(), |live| !live.is_empty());
+        let is_waited_for = |mount: &Arc<Live>| !mount.ends_with_us.load(Ordering::SeqCst);
+        self.gone
+            .wait_while(&mut self.live.lock(), |live| live.iter().any(is_waited_for));
     }
 
     fn end_one(&self, mount: &Live) {
@@ -181,8 +186,9 @@ impl Mounts {
         mount.stop(STOP);
         let minor = mount.minor.load(Ordering::SeqCst);
         if let Err(error) = self.guardian.cut_off(minor) {
-            tracing::warn!(%error, "the guard cuts nobody off: the daemon does it");
-            cut_off(mount, minor);
+            tracing::warn!(%error, directory = %directory.display(), "its guard is gone: it ends with the daemon");
+            mount.leave_to_the_end(minor);
+            self.gone.notify_all();
         }
     }
 
@@ -270,16 +276,17 @@ impl Live {
         let served = self.served.lock().clone();
         stop(&*served, within);
     }
-}
 
-/// What the guard would do.
-fn cut_off(mount: &Live, minor: u32) {
-    if let Err(error) = attach::abort(minor) {
-        tracing::error!(%error, "a connection is not aborted");
-    }
-    mount.served.lock().clone().forget();
-    if let Err(error) = attach::detach(&mount.plan.directory, InUse::Detach) {
-        tracing::error!(%error, "not unmounted");
+    /// The kernel ends the connection when the last descriptor of it is closed: with this process. Not by its number,
+    /// which may be another mount's by now. Nothing new comes into the kernel, as servers are asked no more.
+    fn leave_to_the_end(&self, minor: u32) {
+        self.served.lock().clone().forget();
+        let directory = &self.plan.directory;
+        let is_there = attach::minor_of(directory) == Ok(minor);
+        if is_there && let Err(error) = attach::detach(directory, InUse::Detach) {
+            tracing::error!(%error, "not unmounted");
+        }
+        self.ends_with_us.store(true, Ordering::SeqCst);
     }
 }
 

@@ -49,8 +49,7 @@ pub trait Served: Send + Sync {
     /// Names of servers that were asked and have not answered for a while.
     fn silent(&self) -> Vec<String>;
 
-    /// Makes the kernel forget all that it holds, as far as it does. For when the connection is aborted: nothing comes
-    /// after it.
+    /// Makes the kernel forget all that it holds. For when the connection is about to end.
     fn forget(&self);
 
     /// Says everything that no server has yet, and gives back what is held. What the kernel asks afterwards is

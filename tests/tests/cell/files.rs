@@ -144,8 +144,8 @@ async fn pages_of_before_are_forgotten_by_who_is_alone_again() -> Result<()> {
     stage.cell.down()
 }
 
-fn log_has(log: &PathBuf, text: &str) -> bool {
-    fs::read_to_string(log).is_ok_and(|log| log.contains(text))
+fn has(file: &Path, text: &str) -> bool {
+    fs::read_to_string(file).is_ok_and(|all| all.contains(text))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,17 +157,24 @@ async fn a_program_that_waits_can_be_killed_while_its_mount_ends() -> Result<()>
     let mut waits = Command::new("stat")
         .arg(stage.first().join("a-name-nobody-asked-for"))
         .spawn()?;
+    let waiting = PathBuf::from(format!("/proc/{}/wchan", waits.id()));
+    stage
+        .cell
+        .wait("the program waits", async || {
+            has(&waiting, "request_wait").then_some(())
+        })
+        .await?;
     let daemon = stage.cell.process("client1").context("it runs")?.pid();
     kill_process(Pid::from_raw(daemon.cast_signed()).context("a process")?, Signal::TERM)?;
     let log = stage.cell.places().log("client1");
     stage
         .cell
-        .wait("the mount ends", async || log_has(&log, "are cut off").then_some(()))
+        .wait("the mount ends", async || has(&log, "are cut off").then_some(()))
         .await?;
     waits.kill()?;
     tokio::task::spawn_blocking(move || waits.wait()).await??;
     ensure!(
-        !log_has(&log, "ended before it had said all"),
+        !has(&log, "ended before it had said all"),
         "it was the end of the mount that ended the program"
     );
     stage.cell.cont("fs1")?;
