@@ -11,6 +11,7 @@
 mod census;
 mod fileset;
 mod filesets;
+mod hand_over;
 mod reclaim;
 mod running;
 mod seal;

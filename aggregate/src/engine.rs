@@ -42,6 +42,8 @@ pub(crate) struct Engine {
     pub geometry: Geometry,
     pub label: Label,
     pub epoch: Epoch,
+    /// Who detached on purpose just before this epoch.
+    pub handed_over_by: Option<Epoch>,
     pub nodes: Nodes,
     pub fence: Fence,
     pub checkpoints: Mutex<Checkpoints>,

@@ -31,7 +31,7 @@ pub use checksum::Checksum;
 pub use geometry::{Geometry, RootPlace};
 pub use item::{
     ClientState, DeadChunk, EXTENT_BIRTH_AT, EXTENT_BLOCKS_MAX, Extent, FileKind, FilesetEntry, FilesetHeader,
-    FilesetKind, FilesetUsage, HashKey, MODE_TYPE, MountPoint, NAME_HASH_FIRST, NameEntry, Orphan, Pending,
+    FilesetKind, FilesetUsage, HashKey, MODE_TYPE, MountPoint, NAME_HASH_FIRST, NameEntry, Orphan, Parting, Pending,
     SegmentPhase, SegmentState, SessionHeader, Snapshot, VnodeRange, XattrEntry, decode_holders, encode_holders,
     name_hash,
 };

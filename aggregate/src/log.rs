@@ -10,13 +10,12 @@
 mod group;
 mod writer;
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use baton_types::{Error, Result};
+use baton_types::{Error, Kind, Result};
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::format::{Block, Lsn, Record};
 pub(crate) use group::Group;
@@ -36,7 +35,7 @@ pub struct Log {
     told: Mutex<()>,
     tell: Condvar,
     listeners: Mutex<Vec<Listener>>,
-    broken: OnceLock<Error>,
+    broken: RwLock<Option<Error>>,
 }
 
 /// Told once a group what is durable now. It runs on the committing thread, and so must be quick.
@@ -77,7 +76,7 @@ impl Log {
             told: Mutex::new(()),
             tell: Condvar::new(),
             listeners: Mutex::default(),
-            broken: OnceLock::new(),
+            broken: RwLock::default(),
         }
     }
 
@@ -175,7 +174,7 @@ impl Log {
     /// Nothing is durable any more from here on.
     pub(crate) fn fail(&self, error: &Error) {
         let told = self.told.lock();
-        drop(self.broken.set(error.clone()));
+        self.broken.write().get_or_insert_with(|| error.clone());
         drop(told);
         self.tell.notify_all();
         self.work.notify_all();
@@ -186,7 +185,16 @@ impl Log {
     /// # Errors
     /// What failed first.
     pub(crate) fn check(&self) -> Result<()> {
-        self.broken.get().map_or(Ok(()), |error| Err(error.clone()))
+        self.broken.read().as_ref().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// What failed because the aggregate was detached may go on: it was taken back.
+    pub(crate) fn thaw(&self) {
+        let _told = self.told.lock();
+        let mut broken = self.broken.write();
+        if broken.as_ref().is_some_and(|error| error.kind == Kind::Detached) {
+            *broken = None;
+        }
     }
 
     /// Somebody wants `lsn` to become durable.

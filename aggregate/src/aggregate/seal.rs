@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use baton_types::{Epoch, FilesetId, Kind, Result, ServerId};
 use parking_lot::{Mutex, RwLock};
 
-use super::{Aggregate, Claimed, Opened, Recovered};
+use super::{Aggregate, Claimed, Opened, Recovered, hand_over};
 use crate::checkpoint::Checkpoints;
 use crate::engine::{Admission, Bounds, Engine, log_ahead};
 use crate::format::{
@@ -62,6 +62,7 @@ impl Recovered {
         let sealed_log = root.chain.iter().filter(|piece| piece.cut.is_some());
         let sealed_log: BTreeSet<Segment> = sealed_log.flat_map(|piece| piece.segments.iter().copied()).collect();
         let gone = fenced.base.gone.clone();
+        let handed_over_by = hand_over::predecessor(&fenced.base);
         let checkpoints = |start| Checkpoints {
             seq: 0,
             generation: base.generation,
@@ -84,6 +85,7 @@ impl Recovered {
             geometry,
             label,
             epoch: grant.epoch,
+            handed_over_by,
             nodes,
             fence,
             generation: AtomicU64::new(base.generation),

@@ -4,8 +4,9 @@ use std::cmp::Ordering;
 
 use baton_types::Epoch;
 
+use super::slots::Slots;
 use super::stop::{Owner, Stop};
-use crate::format::{Geometry, Root, RootName, RootPlace};
+use crate::format::{Geometry, Root, RootName, RootPlace, SlotState};
 
 /// A root that verifies, and where: which place of the ring, which of its two.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Base {
     pub named: RootName,
     /// Epochs that the slots prove to have nothing in flight (R5).
     pub gone: Vec<Epoch>,
+    /// The slot of the epoch that `root` is of says that it detached: nothing of it is missing, and nothing will come.
+    pub is_detached: bool,
 }
 
 impl Base {
@@ -37,7 +40,7 @@ impl Base {
     /// Never older than one before `named`: the log that such a root would need is free for reuse, and what a whole
     /// epoch did would silently be gone.
     pub(super) fn choose(
-        epoch: Epoch,
+        (epoch, slots): (Epoch, &Slots),
         named: RootName,
         found: &[Found],
         gone: impl FnOnce(&Root) -> Vec<Epoch>,
@@ -70,6 +73,9 @@ impl Base {
             root: root.clone(),
             named,
             gone: gone(root),
+            is_detached: slots
+                .sound()
+                .any(|slot| slot.epoch == root.epoch && slot.state == SlotState::Detached),
         })
     }
 }

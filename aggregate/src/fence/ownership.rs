@@ -291,7 +291,7 @@ impl Ownership {
             unreachable!("roots in {:?}", self.state)
         };
         let gone = |root: &Root| slots.gone(&self.grant, &root.quarantine);
-        match Base::choose(self.grant.epoch, self.root, found, gone) {
+        match Base::choose((self.grant.epoch, slots), self.root, found, gone) {
             Ok(base) => {
                 let own = Geometry::ring_index(self.grant.epoch);
                 let lies = |found: &&Found| found.place.0 == own && found.root.name() == base.root.name();

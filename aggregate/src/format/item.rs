@@ -3,6 +3,7 @@
 mod extent;
 mod name;
 mod orphan;
+mod parting;
 mod segment;
 mod session;
 mod snapshot;
@@ -12,6 +13,7 @@ mod xattr;
 pub use extent::{EXTENT_BIRTH_AT, EXTENT_BLOCKS_MAX, Extent};
 pub use name::{FileKind, HashKey, MODE_TYPE, MountPoint, NAME_HASH_FIRST, NameEntry, name_hash};
 pub use orphan::Orphan;
+pub use parting::Parting;
 pub use segment::{Pending, SegmentPhase, SegmentState};
 pub use session::{ClientState, SessionHeader, VnodeRange, decode_holders, encode_holders};
 pub use snapshot::{DeadChunk, Snapshot};

@@ -89,6 +89,8 @@ key_kinds! {
     DeadChunk = 48;
     /// System tree: object 0, a fileset that has space to give back.
     Cursor = 49;
+    /// System tree: object 0, piece sub of what an owner that detached left to the next one.
+    Parting = 50;
 
     /// Space tree: what a segment is and which of its blocks are used; sub 0.
     SegmentState = 64;
@@ -271,6 +273,11 @@ impl Key {
     pub fn hold(fileset: FilesetId, client: ClientId) -> Key {
         let (_, low) = client.0.as_u64_pair();
         Key::new(fileset.0, KeyKind::Hold, low)
+    }
+
+    /// A piece of what an owner left to the next one.
+    pub fn parting(number: u64) -> Key {
+        Key::new(0, KeyKind::Parting, number)
     }
 
     /// What a segment is.

@@ -190,3 +190,48 @@ fn batch_torn_at_the_very_end_is_the_end() {
     let fileset = rig.next_owner(7);
     assert_eq!(rig.all(&fileset).len(), 1);
 }
+
+#[test]
+fn what_an_owner_left_counts_only_for_who_goes_on_where_it_ended() {
+    let mut rig = Rig::new(11);
+    rig.make_fileset(7);
+    let leave = |rig: &Rig, bytes: &[u8]| {
+        let lsn = rig.aggregate.leave(bytes).unwrap();
+        rig.aggregate.wait(lsn).unwrap();
+        rig.aggregate.detach(Timestamp(2)).unwrap();
+    };
+    let left: Vec<u8> = (0..100_000_u32).map(|at| at as u8).collect();
+    leave(&rig, &left);
+    rig.next_owner(7);
+    assert_eq!(rig.aggregate.inherited().unwrap().as_deref(), Some(&left[..]));
+    // It crashes: what it had inherited was another one's.
+    rig.commit();
+    rig.next_owner(7);
+    assert_eq!(rig.aggregate.inherited().unwrap(), None);
+    // What is taken back is written on, and then nothing that was left is true any more.
+    leave(&rig, &left);
+    rig.aggregate.look().unwrap_err();
+    rig.aggregate.thaw(Timestamp(3)).unwrap();
+    rig.aggregate.look().unwrap();
+    let fileset = rig.aggregate.fileset(baton_types::FilesetId(7)).unwrap();
+    rig.put(&fileset, name(1), b"after the thaw");
+    rig.commit();
+    let fileset = rig.next_owner(7);
+    assert_eq!(rig.get(&fileset, name(1)).unwrap(), b"after the thaw");
+    assert_eq!(rig.aggregate.inherited().unwrap(), None);
+    leave(&rig, b"less");
+    rig.next_owner(7);
+    assert_eq!(rig.aggregate.inherited().unwrap().as_deref(), Some(&b"less"[..]));
+}
+
+#[test]
+fn who_was_followed_while_it_was_detached_never_comes_back() {
+    let rig = Rig::new(12);
+    rig.make_fileset(7);
+    rig.commit();
+    rig.aggregate.detach(Timestamp(2)).unwrap();
+    let next = rig.aggregate.epoch().next().unwrap();
+    let (_port, followed) = claim(&rig.disk, next).unwrap();
+    assert_eq!(rig.aggregate.thaw(Timestamp(3)).unwrap_err().kind, Kind::WrongEpoch);
+    followed.look().unwrap();
+}

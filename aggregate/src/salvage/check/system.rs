@@ -9,8 +9,8 @@ use super::super::finding::Fault;
 use super::super::items::{self, ALL};
 use super::{Check, Whole};
 use crate::format::{
-    ClientState, DeadChunk, FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage, Key, KeyKind, Lsn, Pointer,
-    SessionHeader, Snapshot, VnodeRange, decode_holders,
+    ClientState, DeadChunk, FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage, Key, KeyKind, Lsn, Parting,
+    Pointer, SessionHeader, Snapshot, VnodeRange, decode_holders,
 };
 use crate::snapshot::Span;
 use crate::transaction::{Reply, SessionId};
@@ -142,6 +142,7 @@ impl System {
                 let holders = decode_holders(value)?.into_iter();
                 self.holders.extend(holders.map(|client| (id, client)));
             }
+            KeyKind::Parting => drop(Parting::decode(value)?),
             kind => {
                 let error = baton_types::Error::new(baton_types::Kind::Damaged, "system tree");
                 return Err(error.because(format!("an item of kind {kind:?} has no place here")));
