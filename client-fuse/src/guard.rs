@@ -13,6 +13,7 @@
 //! What is left refuses everything (ENOTCONN) and hides nothing behind it. The daemon mounts anew when it goes on;
 //! when it is dead, its mounts are unmounted.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -23,12 +24,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use baton_proto::v1::{self, guard_note};
+use baton_rpc::daemon::until_it_ends;
 use baton_rpc::local::Line;
 use baton_types::{BootClock, Clock, Error, Kind, Result};
 use parking_lot::Mutex;
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::process::Command;
 use tokio::time::interval;
 
 use crate::attach::{self, InUse};
@@ -78,7 +78,10 @@ pub async fn run(mut daemon: Command) -> Result<ExitStatus> {
         .name("guard-line".to_owned())
         .spawn(move || listen(Line::new(ours), &heard))
         .map_err(|e| Error::io("thread", e))?;
-    let status = until_it_ends(&mut child, &watched).await?;
+    let status = tokio::select! {
+        status = until_it_ends(&mut child) => status?,
+        never = look_at_proofs(&watched) => match never {},
+    };
     let mut left = watched.lock();
     if !left.is_empty() {
         tracing::error!(%status, mounts = left.len(), "the daemon ended and left mounts behind; they are unmounted");
@@ -91,28 +94,12 @@ pub async fn run(mut daemon: Command) -> Result<ExitStatus> {
     Ok(status)
 }
 
-/// Looks at the proofs and passes signals on, until the daemon ends.
-async fn until_it_ends(child: &mut Child, watched: &Watched) -> Result<ExitStatus> {
-    let failed = |e| Error::io("signals", e);
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
+/// Looks at the proofs, for ever.
+async fn look_at_proofs(watched: &Watched) -> Infallible {
     let mut look = interval(LOOK);
     loop {
-        let pass_on = tokio::select! {
-            status = child.wait() => return status.map_err(|e| Error::io("the daemon", e)),
-            _ = look.tick() => {
-                end_unproven(&mut watched.lock());
-                continue;
-            }
-            _ = terminate.recv() => Signal::TERM,
-            _ = interrupt.recv() => Signal::INT,
-            _ = hang_up.recv() => Signal::HUP,
-        };
-        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(pid) = pid {
-            let _ = kill_process(pid, pass_on); // it may have ended just now
-        }
+        look.tick().await;
+        end_unproven(&mut watched.lock());
     }
 }
 

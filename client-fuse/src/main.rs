@@ -1,11 +1,11 @@
 //! `batond`: mounts cells. What is started is the guard; it starts itself again as the daemon.
 
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use baton_client_fuse::{daemon, guard, serve};
 use baton_rpc::config::{Config, Paths, env};
-use baton_rpc::daemon::{abort_on_panic, log_to_stderr};
+use baton_rpc::daemon::{abort_on_panic, exit_code, log_to_stderr};
 use baton_types::{Error, Result};
 use clap::{Parser, Subcommand};
 use tokio::process::Command;
@@ -70,9 +70,7 @@ fn run_guard() -> Result<ExitCode> {
     let mut command = Command::new(own);
     command.arg("--daemon");
     let status = runtime(&mut Builder::new_current_thread())?.block_on(guard::run(command))?;
-    // As a shell says it.
-    let code = status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1);
-    Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
+    Ok(exit_code(status))
 }
 
 fn run_daemon() -> Result<ExitCode> {

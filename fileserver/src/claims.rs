@@ -9,27 +9,32 @@
 //! says is this server's is claimed anew when it starts, under a new epoch. An aggregate that is lost, to a newer
 //! epoch or to a failing disk, is served no more from that moment, and this server stays attached to it.
 
+mod moving;
+mod pursue;
 mod take;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use baton_rpc::FldbClient;
 use baton_rpc::fldb::{Freshness, Query};
-use baton_types::change::Change;
+use baton_types::change::{Change, Takeover};
 use baton_types::control::{AggregateExport, AggregateReport, DetachReport, ExportReport, Force};
 use baton_types::record::{Aggregate, Record, Table};
 use baton_types::{AggregateId, AggregateName, Clock, Epoch, Error, Kind, Result};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::daemon::Me;
 use crate::devices::{Devices, Found};
 use crate::exports::{Export, Exports};
 use crate::filesets;
+use crate::ports::Ports;
 use crate::service::Service;
 use crate::work::Works;
+use take::{Leave, Taken};
 
 /// Between two looks for disks that came or went.
 const SCAN_EVERY: Duration = Duration::from_secs(10);
@@ -49,13 +54,21 @@ pub struct Claims {
     pub service: Arc<Service>,
     /// Where it is found.
     pub devices: Devices,
+    /// How it looks from here.
+    pub ports: Ports,
     /// What is under way.
     pub works: Works,
     boot: Uuid,
     /// Labels that the location database has heard of.
     reported: Mutex<BTreeSet<AggregateId>>,
-    /// What the location database says is this server's, and is not exported yet.
+    /// What the location database says was this server's before it ran, and is not exported yet.
     awaited: Mutex<BTreeSet<AggregateId>>,
+    /// What the location database said last of each aggregate.
+    rows: Mutex<BTreeMap<AggregateId, Aggregate>>,
+    /// The last epoch of each that this run used: it uses none twice.
+    used: Mutex<BTreeMap<AggregateId, Epoch>>,
+    /// Something is to be handed over.
+    moving: Notify,
 }
 
 impl Claims {
@@ -74,6 +87,7 @@ impl Claims {
             me,
             client,
             works: Works::new(clock.clone()),
+            ports: Ports::new(clock.clone()),
             clock,
             exports: service.exports().clone(),
             service,
@@ -81,10 +95,13 @@ impl Claims {
             boot: boot_id()?,
             reported: Mutex::default(),
             awaited: Mutex::default(),
+            rows: Mutex::default(),
+            used: Mutex::default(),
+            moving: Notify::new(),
         })
     }
 
-    /// Looks for disks now and for ever after: reports labels, and claims anew what is this server's.
+    /// Looks for disks now and for ever after: reports labels, and takes what is this server's.
     pub async fn scan(self: &Arc<Claims>) {
         self.recall().await;
         loop {
@@ -93,6 +110,7 @@ impl Claims {
                     tracing::warn!(%error, aggregate = %found.name, "its label is not reported yet");
                 }
                 self.resume(&found).await;
+                self.pursue(found.id);
             }
             tokio::time::sleep(SCAN_EVERY).await;
         }
@@ -105,6 +123,7 @@ impl Claims {
             for export in self.exports.list() {
                 if let Err(error) = export.aggregate().check()
                     && export.accepting()
+                    && error.kind != Kind::Detached
                 {
                     self.lose(&export, &error).await;
                 }
@@ -112,28 +131,32 @@ impl Claims {
         }
     }
 
-    /// Exports the aggregate called `name`.
+    /// Exports the aggregate called `name`; `takeover` says whether a living owner keeps it.
     ///
     /// # Errors
-    /// `Exists` if it is exported already; `NotFound` if no disk has its label; `Busy` if another server owns it; what
+    /// `Exists` if it is exported already; `NotFound` if no disk has its label; `Busy` if another server keeps it; what
     /// the disk says.
-    pub async fn export(self: &Arc<Claims>, name: &AggregateName) -> Result<ExportReport> {
-        let _turn = self.works.begin("export", name)?;
+    pub async fn export(self: &Arc<Claims>, name: &AggregateName, takeover: Takeover) -> Result<ExportReport> {
+        let turn = self.works.begin("export", name)?;
         if let Ok(export) = self.exports.named(name) {
             return Err(Error::new(Kind::Exists, format!("aggregate {name}"))
                 .because(format!("exported already, under epoch {}", export.epoch)));
         }
         self.look().await;
         let found = self.devices.named(name)?;
-        let exported = self.claim(&found).await;
+        let exported = self.claim(&found, takeover).await;
         match &exported {
             Err((error, Some(epoch))) => {
                 tracing::error!(%error, aggregate = %name, %epoch, "not exported");
-                self.give_up(found.id, *epoch).await;
+                if let Err(error) = self.detach_in_database(found.id, *epoch).await {
+                    tracing::warn!(%error, "the location database still says that this server owns it");
+                }
             }
             Err((_, None)) => {}
             Ok(_) => drop(self.awaited.lock().remove(&found.id)),
         }
+        drop(turn);
+        self.pursue(found.id);
         exported.map_err(|(error, _)| error)
     }
 
@@ -198,20 +221,6 @@ impl Claims {
         self.devices.list().into_iter().map(report).collect()
     }
 
-    /// The location database has another record of an aggregate: under a newer epoch it is somebody else's.
-    pub fn heard(self: &Arc<Claims>, aggregate: &Aggregate) {
-        let Ok(export) = self.exports.of_aggregate(aggregate.id) else {
-            return;
-        };
-        if aggregate.epoch > export.epoch && export.accepting() {
-            let error = Error::new(Kind::WrongEpoch, format!("aggregate {}", aggregate.name))
-                .because(format!("the location database has it under epoch {}", aggregate.epoch));
-            export.stop_accepting();
-            let claims = self.clone();
-            tokio::spawn(async move { claims.lose(&export, &error).await });
-        }
-    }
-
     /// The process ends: everything is written, and stays this server's.
     pub async fn drain(&self) {
         let drain = |export: Arc<Export>| {
@@ -257,7 +266,15 @@ impl Claims {
 
     async fn look(self: &Arc<Claims>) -> Vec<Found> {
         let claims = self.clone();
-        blocking(move || Ok(claims.devices.scan())).await.unwrap_or_default()
+        let looked = blocking(move || {
+            let found = claims.devices.scan();
+            claims.ports.watch(&found)?;
+            Ok(found)
+        });
+        looked.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "what this machine can reach is not known");
+            Vec::new()
+        })
     }
 
     /// Tells the location database of a label, once.
@@ -288,44 +305,59 @@ impl Claims {
         let Ok(_turn) = self.works.begin("export", &found.name) else {
             return; // somebody does it just now
         };
-        if let Err((error, epoch)) = self.claim(found).await {
+        let is_granted = self.rows.lock().get(&found.id).is_some_and(|row| self.is_mine(row));
+        if !is_granted && let Err((error, epoch)) = self.claim(found, Takeover::Planned).await {
             tracing::error!(%error, aggregate = %found.name, "not exported again");
             let is_passing = matches!(
                 error.kind,
                 Kind::Io | Kind::TimedOut | Kind::Unreachable | Kind::SessionLost
             );
             match epoch {
-                _ if is_passing => return,
-                Some(_) if error.kind == Kind::Busy => return, // an earlier run's I/O is still in flight
-                Some(epoch) => self.give_up(found.id, epoch).await,
+                None if is_passing => return,
                 None => {}
+                Some(_) if error.kind == Kind::Busy => return, // an earlier run's I/O is still in flight
+                Some(epoch) => self.give_up(found.id, epoch, &error).await,
             }
         }
         self.awaited.lock().remove(&found.id);
     }
 
     /// From the label to the export. An error comes with the epoch that was granted, if one was.
-    async fn claim(self: &Arc<Claims>, found: &Found) -> Result<ExportReport, (Error, Option<Epoch>)> {
-        let leave = self.ask(found).await.map_err(|error| (error, None))?;
-        let (epoch, begun) = (leave.epoch, self.clock.now());
+    async fn claim(
+        self: &Arc<Claims>,
+        found: &Found,
+        takeover: Takeover,
+    ) -> Result<ExportReport, (Error, Option<Epoch>)> {
+        let leave = self.ask(found, takeover).await.map_err(|error| (error, None))?;
+        let epoch = leave.epoch;
+        self.serve_under(leave).await.map_err(|error| (error, Some(epoch)))
+    }
+
+    /// From the grant to the export.
+    async fn serve_under(self: &Arc<Claims>, leave: Leave) -> Result<ExportReport> {
+        let (epoch, name, id, begun) = (leave.epoch, leave.found.name.clone(), leave.found.id, self.clock.now());
         let claims = self.clone();
         let taken = blocking(move || claims.take(&leave)).await;
-        let (export, records) = taken.map_err(|error| (error, Some(epoch)))?;
+        if !taken.as_ref().is_err_and(|error| error.kind == Kind::Busy) {
+            self.used.lock().insert(id, epoch);
+        }
+        let Taken {
+            export,
+            records,
+            replayed_at,
+        } = taken?;
         let micros = self.clock.now().saturating_sub(begun);
+        self.report_takeover(&export, (begun, replayed_at), records);
         filesets::make_root_cell(self, &export).await;
-        let counted = export.clone();
-        let filesets = blocking(move || counted.filesets())
-            .await
-            .map_err(|error| (error, None))?;
-        let report = ExportReport {
-            aggregate: found.name.clone(),
+        let filesets = blocking(move || export.filesets()).await?.len() as u64;
+        tracing::info!(aggregate = %name, %epoch, records, micros, filesets, "exported");
+        Ok(ExportReport {
+            aggregate: name,
             epoch,
             records,
             micros,
-            filesets: filesets.len() as u64,
-        };
-        tracing::info!(aggregate = %found.name, %epoch, records, micros, filesets = report.filesets, "exported");
-        Ok(report)
+            filesets,
+        })
     }
 
     /// Serves an aggregate no more that this server does not own, or cannot write.
@@ -339,14 +371,26 @@ impl Claims {
         drop(ended.await);
         tracing::error!(%error, aggregate = %export.name, epoch = %export.epoch,
             "served no more; this server stays attached to it");
-        if error.kind != Kind::WrongEpoch {
-            self.give_up(export.id, export.epoch).await;
-        }
+        self.give_up(export.id, export.epoch, error).await;
     }
 
-    /// The location database is not to say that this server serves what it does not.
-    async fn give_up(&self, aggregate: AggregateId, epoch: Epoch) {
-        if let Err(error) = self.detach_in_database(aggregate, epoch).await {
+    /// The location database is not to say that this server serves what it does not. Whoever is fit may have it; but
+    /// what is damaged is for salvage, and not for one server after the other (I10).
+    async fn give_up(&self, aggregate: AggregateId, epoch: Epoch, error: &Error) {
+        let given_up = match error.kind {
+            Kind::WrongEpoch | Kind::Detached => return, // it knows more than this server
+            Kind::Damaged => self.detach_in_database(aggregate, epoch).await,
+            _ => {
+                let change = Change::GiveUp {
+                    aggregate,
+                    server: self.me.id,
+                    epoch,
+                    why: error.to_string(),
+                };
+                self.client.change(change).await.map(drop)
+            }
+        };
+        if let Err(error) = given_up {
             tracing::warn!(%error, "the location database still says that this server owns it");
         }
     }

@@ -21,7 +21,7 @@ use baton_security::callers::Gate;
 use baton_security::files::make_directory;
 use baton_security::listen::Accepted;
 use baton_security::{Anchor, HostTls};
-use baton_types::change::Who;
+use baton_types::change::{Takeover, Who};
 use baton_types::control::{FilesetReport, Force};
 use baton_types::limits::FLDB_MESSAGE_BYTES_MAX;
 use baton_types::record::groups::{FILESET_ADMIN, FLDB_ADMIN};
@@ -246,8 +246,12 @@ impl Fileserver for Control {
         let export = async {
             self.may_administrate(&request, request.get_ref().caller)?;
             let name = AggregateName::from_wire(&request.get_ref().aggregate)?;
+            let takeover = match request.get_ref().takeover {
+                true => Takeover::Forced,
+                false => Takeover::Planned,
+            };
             let claims = self.claims.clone();
-            to_its_end(async move { claims.export(&name).await }).await
+            to_its_end(async move { claims.export(&name, takeover).await }).await
         };
         answer(export.await.map(Into::into))
     }

@@ -9,6 +9,7 @@ use baton_rpc::daemon::Lock;
 use baton_rpc::{FldbClient, Identity, renewal};
 use baton_security::listen::Listener;
 use baton_security::{Anchor, HostTls, Place, Wire};
+use baton_types::beat::Beat;
 use baton_types::change::Change;
 use baton_types::{Address, BootClock, Clock, EntryName, Error, Incarnation, Kind, Result, ServerId};
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,6 +20,7 @@ use crate::control::Control;
 use crate::devices::Devices;
 use crate::exports::Exports;
 use crate::follow::{Heard, follow};
+use crate::pulse::Pulse;
 use crate::pushes::Pushes;
 use crate::serve::{Offer, Server, Setup};
 use crate::service::Service;
@@ -39,15 +41,15 @@ pub struct Me {
     pub incarnation: Incarnation,
 }
 
-/// Runs until a signal ends it.
+/// Runs until a signal ends it: as the run that its guard gave a name to.
 ///
 /// # Errors
 /// Whatever keeps it from starting, naming the file; what the location database refuses for good.
-pub async fn run(paths: &Paths, config: &Config) -> Result<()> {
+pub async fn run(paths: &Paths, config: &Config, run: Incarnation) -> Result<()> {
     let _lock = Lock::take(&paths.state(Daemon::Fileserver))?;
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
     let tls = Arc::new(HostTls::load(Place::host(paths.pki()), clock.clone())?);
-    let me = Me::of(&tls, config)?;
+    let me = Me::of(&tls, config, run)?;
     me.check_name().await?;
     let cell = tls.with_credential(|credential| credential.anchor().cell().clone());
     let client = FldbClient::new(&CellFile::load(paths, &cell)?, Identity::Host(tls.clone()), &clock)?
@@ -74,17 +76,21 @@ pub async fn run(paths: &Paths, config: &Config) -> Result<()> {
         listeners.push(listener);
         tokio::spawn(control.clone().serve(accepted));
     }
-    let files = Arc::new(serve_files(config, &claims, &heard, (&tls, pushes)).await?);
+    let pulse = Arc::new(Pulse::new(clock.clone()));
+    tokio::spawn(pulse.mark().keep());
+    let files = Arc::new(serve_files(config, &claims, &heard, (&tls, pushes, &pulse)).await?);
     let anchor = tls.with_credential(|credential| credential.anchor().clone());
     let socket = paths.socket(Daemon::Fileserver);
     let serve = async {
         let registered = register(&client, &claims.me).await?;
+        let _beats = client.beat(beats(&claims, &pulse))?;
         let own = |aggregate: &_| claims.heard(aggregate);
         tokio::select! {
             ended = follow(&client, (&claims.me, registered), &heard, paths, own) => ended,
             ended = control.serve_locally(&socket) => ended,
             () = claims.scan() => Ok(()),
             () = claims.check() => Ok(()),
+            () = claims.hand_over() => Ok(()),
             () = offer(&files, &heard, anchor) => Ok(()),
         }
     };
@@ -98,12 +104,27 @@ pub async fn run(paths: &Paths, config: &Config) -> Result<()> {
     ended
 }
 
+/// What this server says of itself, each time it is asked.
+fn beats(claims: &Arc<Claims>, pulse: &Arc<Pulse>) -> impl FnMut() -> Beat + Send + 'static {
+    let (claims, pulse, mut sequence) = (claims.clone(), pulse.clone(), 0);
+    move || {
+        sequence += 1;
+        Beat {
+            server: claims.me.id,
+            incarnation: claims.me.incarnation,
+            sequence,
+            gate_micros: pulse.age(),
+            ports: claims.ports.seen(),
+        }
+    }
+}
+
 /// The file service, on its port: a loop for each CPU.
 async fn serve_files(
     config: &Config,
     claims: &Claims,
     heard: &Heard,
-    (tls, pushes): (&Arc<HostTls>, Arc<Pushes>),
+    (tls, pushes, pulse): (&Arc<HostTls>, Arc<Pushes>, &Arc<Pulse>),
 ) -> Result<Server> {
     Server::start(Setup {
         addresses: resolve(config.listen(Daemon::Fileserver), PORT_FILES).await?,
@@ -116,6 +137,7 @@ async fn serve_files(
         registry: heard.registry().clone(),
         pushes,
         loops: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        pulse: pulse.clone(),
     })
 }
 
@@ -161,7 +183,11 @@ async fn until_signalled(tls: &HostTls) -> Result<()> {
 }
 
 impl Me {
-    fn of(tls: &HostTls, config: &Config) -> Result<Me> {
+    /// As the certificate and the settings of this machine say.
+    ///
+    /// # Errors
+    /// `Invalid` if the certificate is no file server's.
+    pub(crate) fn of(tls: &HostTls, config: &Config, run: Incarnation) -> Result<Me> {
         let (name, id) = tls.with_credential(|credential| {
             let names = credential.names();
             (names.host().map(str::to_owned), names.server)
@@ -183,7 +209,7 @@ impl Me {
             id,
             name: EntryName::parse(&name)?,
             addresses,
-            incarnation: Incarnation::random(),
+            incarnation: run,
         })
     }
 }
@@ -222,7 +248,7 @@ async fn register(client: &FldbClient, me: &Me) -> Result<u64> {
         name: me.name.clone(),
         addresses: me.addresses.clone(),
         incarnation: me.incarnation,
-        beats: false,
+        beats: true,
     };
     loop {
         match client.change(change.clone()).await {

@@ -16,7 +16,9 @@ mod bind;
 mod calls;
 mod clerk;
 mod control;
+mod freeze;
 mod orphans;
+mod peace;
 mod recall;
 mod ticks;
 
@@ -31,13 +33,16 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::durable::{Durable, Then};
 use crate::exports::Export;
+use crate::handed::Handed;
 use crate::pool::Pool;
 use crate::pushes::Pushes;
 use crate::service::{Bound, Call, Reply};
 use crate::session::Session;
 use crate::sharing::Sharing;
 use crate::state::{Action, Event, Note, Recovered, State, Ticket, Told};
+use freeze::{Door, Held};
 
+pub use self::peace::Peace;
 pub use self::recall::Recalled;
 
 /// What all drivers of a server have in common.
@@ -64,6 +69,8 @@ pub struct Driver {
     ticks: Condvar,
     durable: Durable,
     sharing: Sharing,
+    /// Every change of the store goes through it.
+    door: Door,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -82,6 +89,9 @@ struct Core {
     /// Clients whose end is being written, and the sessions that end with them.
     ending: BTreeMap<ClientId, Option<u64>>,
     is_stopped: bool,
+    /// While nothing may change: the calls that came since.
+    frozen: Option<Vec<Held>>,
+    peace: Peace,
 }
 
 /// A call that waits for the state's word.
@@ -125,7 +135,10 @@ impl Driver {
             before,
             ending: BTreeMap::new(),
             is_stopped: false,
+            frozen: None,
+            peace: Peace::default(),
         };
+        core.note_peace(house.clock.now());
         let sessions = Sessions::default();
         core.take(&sessions, actions);
         let driver = Arc::new(Driver {
@@ -138,6 +151,7 @@ impl Driver {
             ticks: Condvar::new(),
             durable: Durable::default(),
             sharing: Sharing::default(),
+            door: Door::default(),
             threads: Mutex::default(),
         });
         let weak = Arc::downgrade(&driver);
@@ -160,12 +174,15 @@ impl Driver {
         core.is_stopped = true;
         core.queue.clear();
         let parked = std::mem::take(&mut core.parked);
+        let held = core.frozen.take().unwrap_or_default();
         self.sessions.write().clear();
         let clients: Vec<ClientId> = std::mem::take(&mut core.clients).into_keys().collect();
         drop(core);
         parked
             .into_values()
             .for_each(|parked| (parked.reply)(Err(gone().into())));
+        held.into_iter().for_each(|held| held.refuse(gone()));
+        self.door.open();
         self.clerk.notify_all();
         self.ticks.notify_all();
         let threads = std::mem::take(&mut *self.threads.lock());
@@ -239,6 +256,9 @@ impl Driver {
         if core.is_stopped {
             drop(core);
             return (parked.reply)(Err(self.detached().into()));
+        }
+        if let Some(held) = &mut core.frozen {
+            return held.push(Held::Ask(parked, call));
         }
         // Under the core's lock: nothing that came on a connection of before is done after what takes its place.
         let (session, round) = (&parked.session, parked.call.round);
@@ -350,7 +370,9 @@ impl Core {
     }
 
     fn step(&mut self, now: Time, sessions: &Sessions, event: Event) {
+        self.note_reclaim(now, &event);
         let actions = self.state.step(now, event);
+        self.note_peace(now);
         self.take(sessions, actions);
     }
 
@@ -380,8 +402,10 @@ fn given_up(session: &Session) -> Error {
 /// Who held what when the last owner's log ended, and their sessions.
 fn recovered(export: &Export) -> Result<(Recovered, BTreeMap<ClientId, u64>)> {
     let aggregate = export.aggregate();
+    let handed = aggregate.inherited()?;
     let mut recovered = Recovered {
         filesets: export.filesets()?,
+        handed: handed.map(|bytes| Handed::decode(&bytes)).transpose()?,
         ..Recovered::default()
     };
     for &fileset in &recovered.filesets {

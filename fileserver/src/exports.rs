@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use baton_aggregate::aggregate::{Aggregate, Running};
 use baton_aggregate::cache::Cache;
 use baton_aggregate::fileset::catalog;
-use baton_types::{AggregateId, AggregateName, Epoch, Error, FilesetId, Kind, Result, Time};
+use baton_types::{AggregateId, AggregateName, Clock, Epoch, Error, FilesetId, Kind, Result, Time};
 use parking_lot::{Mutex, RwLock};
 
 /// Filesets read at once from an aggregate's list: a few hundred KiB of names.
@@ -166,6 +166,16 @@ impl Export {
     pub fn stop(&self) {
         let running = self.running.lock().take();
         drop(running);
+    }
+
+    /// Starts its threads anew.
+    ///
+    /// # Errors
+    /// `Limit` if the machine has no thread left.
+    pub fn go_on(&self, clock: Arc<dyn Clock>) -> Result<()> {
+        let running = Running::start(self.aggregate.clone(), clock)?;
+        *self.running.lock() = Some(running);
+        Ok(())
     }
 
     /// The filesets on it, those being taken apart left out.

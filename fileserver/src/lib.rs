@@ -9,6 +9,10 @@
 //! | `exports` | what it owns and serves now |
 //! | `filesets` | the server's half of making, deleting and renaming them |
 //! | `follow` | what it hears of the cell |
+//! | `handed` | what an owner hands to the next one |
+//! | `ports` | how each disk looks through this server's own port |
+//! | `pulse` | whether what every call goes through still moves on |
+//! | `guard` | the parent process: it sees the end of the server, and attests it |
 //! | `work` | what it is at work on |
 //! | `serve` | connections in, calls to the service, answers out |
 //! | `pushes` | what clients are told unasked |
@@ -38,10 +42,14 @@ pub mod exports;
 pub mod filesets;
 pub mod follow;
 pub mod grace;
+pub mod guard;
+pub mod handed;
 pub mod locks;
 pub mod opens;
 pub mod ops;
 pub mod pool;
+pub mod ports;
+pub mod pulse;
 pub mod pushes;
 pub mod right;
 pub mod serve;

@@ -133,6 +133,12 @@ impl Locks {
             .collect()
     }
 
+    /// Who holds what.
+    pub fn all(&self) -> impl Iterator<Item = (ClientId, Fid, Lock)> {
+        let files = self.files.iter();
+        files.flat_map(|(fid, file)| file.held.iter().map(|held| (held.client, *fid, held.lock)))
+    }
+
     /// Whether anybody waits for what `client` holds.
     pub fn is_waited_for(&self, client: ClientId) -> bool {
         let files = self.clients.get(&client).into_iter().flat_map(|share| &share.files);

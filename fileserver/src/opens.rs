@@ -67,6 +67,12 @@ impl Opens {
         files.into_iter().filter_map(|fid| self.close(client, fid)).collect()
     }
 
+    /// Who holds what open.
+    pub fn all(&self) -> impl Iterator<Item = (ClientId, Fid)> {
+        let clients = self.clients.iter();
+        clients.flat_map(|(client, files)| files.iter().map(|fid| (*client, *fid)))
+    }
+
     /// Whether anybody is known to hold `fid` open.
     pub fn is_open(&self, fid: Fid) -> bool {
         self.files.get(&fid).is_some_and(|file| !file.holders.is_empty())

@@ -37,6 +37,7 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 
+use crate::pulse::{Mark, Pulse};
 use crate::pushes::Pushes;
 use crate::service::Service;
 use crate::who::Registry;
@@ -70,6 +71,8 @@ pub struct Setup {
     pub pushes: Arc<Pushes>,
     /// Loops; one per CPU.
     pub loops: usize,
+    /// Where each loop shows that it goes round.
+    pub pulse: Arc<Pulse>,
 }
 
 /// The file service on its port, until it is dropped: then no connection is left.
@@ -140,8 +143,8 @@ impl Server {
             let sockets = setup.addresses.iter().map(|address| bind(*address));
             let sockets = sockets.collect::<Result<Vec<_>>>()?;
             let (shared, stopped) = (server.shared.clone(), stopped.clone());
-            let (tls, limits) = (setup.tls.clone(), setup.limits);
-            let body = move || run(&shared, sockets, &tls, limits, stopped);
+            let (tls, limits, mark) = (setup.tls.clone(), setup.limits, setup.pulse.mark());
+            let body = move || run(&shared, sockets, (&tls, limits), mark, stopped);
             let thread = std::thread::Builder::new()
                 .name(format!("serve {number}"))
                 .spawn(body)
@@ -230,8 +233,8 @@ fn bind(address: SocketAddr) -> Result<std::net::TcpListener> {
 fn run(
     shared: &Arc<Shared>,
     sockets: Vec<std::net::TcpListener>,
-    tls: &Arc<HostTls>,
-    limits: ListenLimits,
+    (tls, limits): (&Arc<HostTls>, ListenLimits),
+    mark: Mark,
     mut stopped: watch::Receiver<bool>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -242,6 +245,7 @@ fn run(
         }
     };
     runtime.block_on(async {
+        tokio::spawn(mark.keep());
         let mut listeners = Vec::new();
         for socket in sockets {
             let socket = match TcpListener::from_std(socket) {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use baton_security::auth::Identity;
 use baton_types::call::{Answer, Request};
@@ -14,8 +15,9 @@ use baton_types::{AggregateId, ClientId, Clock, Epoch, Error, Kind, PrincipalNam
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use crate::driver::{Driver, House, Recalled};
+use crate::driver::{Driver, House, Peace, Recalled};
 use crate::exports::{Export, Exports};
+use crate::handed::Handed;
 use crate::pool::Pool;
 use crate::pushes::Pushes;
 use crate::session::Session;
@@ -163,6 +165,27 @@ impl Service {
         drop(drivers);
         if let Some(driver) = driver {
             driver.stop();
+        }
+    }
+
+    /// Nothing of `export` changes from here on, and its calls wait; what clients hold there, unless that is not known
+    /// yet. May wait.
+    ///
+    /// # Errors
+    /// `TimedOut` if what is under way does not end `within`; `Detached` if it is not served.
+    pub fn freeze(&self, export: &Export, within: Duration) -> Result<Option<Handed>> {
+        self.driver(export.id, export.epoch)?.freeze(within)
+    }
+
+    /// How grace went so far in `export`; `None` if it is not served.
+    pub fn peace(&self, export: &Export) -> Option<Peace> {
+        Some(self.driver(export.id, export.epoch).ok()?.peace())
+    }
+
+    /// What was frozen goes on.
+    pub fn thaw(&self, export: &Export) {
+        if let Ok(driver) = self.driver(export.id, export.epoch) {
+            driver.thaw();
         }
     }
 

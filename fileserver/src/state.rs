@@ -47,6 +47,7 @@ use baton_types::call::{Coming, Hold, Keep, Lock, LockKind, Patience, Push};
 use baton_types::{ClientId, Core, Error, Fid, FilesetId, Kind, Result, Time};
 
 use crate::grace::{Gate, Grace, Over};
+use crate::handed::Handed;
 use crate::locks::{Locks, Outcome};
 use crate::opens::Opens;
 use crate::tokens::{self, Tokens, not_joined};
@@ -64,6 +65,8 @@ pub struct Recovered {
     pub holders: Vec<(FilesetId, ClientId)>,
     /// Those among them who had lapsed before: nobody waits for them.
     pub lapsed: Vec<ClientId>,
+    /// What they hold besides, if that owner handed it over: then nobody is waited for.
+    pub handed: Option<Handed>,
 }
 
 /// The state of one aggregate's clients.
@@ -113,11 +116,15 @@ impl State {
     /// After a claim at `claimed_at` by this machine's clock: the moment the slot was written. The lifetimes of all
     /// whom the log knows count from there.
     pub fn new(claimed_at: Time, recovered: &Recovered) -> (State, Vec<Action>) {
+        let missing = match recovered.handed {
+            Some(_) => &[],
+            None => recovered.holders.as_slice(),
+        };
         let mut state = State {
             tokens: Tokens::new(claimed_at, &recovered.holders),
             opens: Opens::default(),
             locks: Locks::default(),
-            grace: Grace::new(claimed_at, &recovered.holders),
+            grace: Grace::new(claimed_at, missing),
             deferred: Vec::new(),
             actions: Vec::new(),
         };
@@ -127,11 +134,37 @@ impl State {
             .filter(|fileset| !state.grace.covers(**fileset));
         let sweeps: Vec<Action> = at_peace.map(|fileset| Action::Sweep(*fileset)).collect();
         state.actions.extend(sweeps);
-        for &client in &recovered.lapsed {
-            state.end(claimed_at, client);
+        match &recovered.handed {
+            Some(handed) => state.take_over(handed),
+            None => recovered
+                .lapsed
+                .iter()
+                .for_each(|client| state.end(claimed_at, *client)),
         }
         let actions = std::mem::take(&mut state.actions);
         (state, actions)
+    }
+
+    /// Holds what clients held with the last owner. Its own limits let it, and so do these.
+    fn take_over(&mut self, handed: &Handed) {
+        for &(client, fid) in &handed.opens {
+            if self.hold(client, fid.fileset).is_some() {
+                drop(self.opens.open(client, fid));
+            }
+        }
+        for &(client, fid, lock) in &handed.locks {
+            if self.hold(client, fid.fileset).is_some() {
+                drop(self.locks.set(client, fid, lock, Patience::None, Ticket(0)));
+            }
+        }
+    }
+
+    /// What clients hold, for the next owner; `None` while some of the last owner's have not said it all again.
+    pub fn handed(&self) -> Option<Handed> {
+        (!self.is_in_grace()).then(|| Handed {
+            opens: self.opens.all().collect(),
+            locks: self.locks.all().collect(),
+        })
     }
 
     /// What `client` may rely on in `fileset`; `None`: it takes no part there.

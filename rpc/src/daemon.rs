@@ -1,11 +1,17 @@
-//! What every daemon does before anything else: one of a kind, a log, and no half-dead process.
+//! What every daemon does before anything else: one of a kind, a log, and no half-dead process. And what a guard
+//! does: it starts its daemon, passes signals on, and sees its end.
 
 use std::fs::{File, TryLockError};
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::{ExitCode, ExitStatus};
 
 use baton_security::files::make_directory;
 use baton_types::{Error, Kind, Result};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Child;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Held for the life of a daemon: one of a kind under one root.
@@ -63,6 +69,35 @@ pub fn abort_on_panic() {
         report(panic);
         std::process::abort();
     }));
+}
+
+/// Passes signals on to the daemon `child`, until it ends.
+///
+/// # Errors
+/// When signals cannot be heard, or its end cannot.
+pub async fn until_it_ends(child: &mut Child) -> Result<ExitStatus> {
+    let failed = |e| Error::io("signals", e);
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
+    loop {
+        let pass_on = tokio::select! {
+            status = child.wait() => return status.map_err(|e| Error::io("the daemon", e)),
+            _ = terminate.recv() => Signal::TERM,
+            _ = interrupt.recv() => Signal::INT,
+            _ = hang_up.recv() => Signal::HUP,
+        };
+        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(pid) = pid {
+            let _ = kill_process(pid, pass_on); // it may have ended just now
+        }
+    }
+}
+
+/// How a guard ends whose daemon ended so: as a shell says it.
+pub fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1);
+    u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 #[cfg(test)]

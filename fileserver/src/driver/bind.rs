@@ -37,6 +37,7 @@ impl Driver {
     }
 
     fn find_or_open(&self, call: &Call) -> Result<Found> {
+        let _inside = self.door.enter();
         let client = call.client;
         if self.core.lock().ending.contains_key(&client) {
             let error = Error::new(Kind::Recovering, format!("client {client}"));

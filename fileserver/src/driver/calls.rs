@@ -10,6 +10,7 @@ use baton_types::{Error, Fid, FilesetId, Kind, Result};
 use bytes::Bytes;
 
 use super::control::ask_of;
+use super::freeze::Held;
 use super::{Driver, Parked};
 use crate::ops::{self, Cx, Turn};
 use crate::service::{Call, Outcome, Refused, Reply};
@@ -75,6 +76,10 @@ impl Driver {
             false => Errand::Look,
         };
         let mut core = self.core.lock();
+        if let Some(held) = &mut core.frozen {
+            held.push(Held::Call(session.clone(), call, reply));
+            return None;
+        }
         let ticket = core.draw();
         let admission = core.state.admit(call.client, fileset, errand, ticket);
         let hold = core.state.hold(call.client, fileset);
@@ -152,6 +157,13 @@ impl Driver {
         lost: &Cell<Option<(Fid, Keep)>>,
         patience: Patience,
     ) -> Result<Done<Object>> {
+        let _inside = match patience {
+            Patience::Wait => self.door.enter(),
+            Patience::None => {
+                let entered = self.door.try_enter();
+                entered.ok_or_else(|| Error::new(Kind::Wait, format!("fileset {id}")))?
+            }
+        };
         let fileset = self.fileset(id, patience)?;
         let keeps = |fid, keep| self.keeps(call.client, fid, keep);
         ops::change(&self.cx(call, &fileset, lost, &keeps), &call.request, &call.payload)

@@ -59,6 +59,7 @@ impl Driver {
     }
 
     fn note(&self, note: Note) -> Result<Lsn> {
+        let _inside = self.door.enter();
         let aggregate = self.aggregate();
         match note {
             Note::Hold(fileset, client) => aggregate.record_hold(fileset, client),
@@ -101,6 +102,7 @@ impl Driver {
     }
 
     fn forget(&self, client: ClientId, session: u64) {
+        let _inside = self.door.enter();
         if let Err(error) = self.aggregate().forget_client(client, SessionId(session)) {
             tracing::warn!(aggregate = %self.export.name, %error, %client, "not forgotten");
         }

@@ -108,7 +108,11 @@ impl Driver {
 
     /// More vnodes for a session: told when they are recorded.
     pub(super) fn vnodes(self: &Arc<Self>, session: &Session, fileset: FilesetId, reply: Reply) {
-        match self.aggregate().grant_vnodes(SessionId(session.id), fileset) {
+        let granted = {
+            let _inside = self.door.enter();
+            self.aggregate().grant_vnodes(SessionId(session.id), fileset)
+        };
+        match granted {
             Ok((lsn, range)) => {
                 let answer = Answer::Vnodes {
                     first: range.first,

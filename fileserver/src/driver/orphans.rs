@@ -18,6 +18,7 @@ impl Driver {
     pub(super) fn remove(self: &Arc<Self>, fid: Fid) {
         let removed = self.aggregate().fileset(fid.fileset).and_then(|fileset| {
             loop {
+                let _inside = self.door.enter();
                 let mut progress = Progress::Done;
                 let done = fileset.change(&Operation::default(), Need::UPKEEP, |transaction| {
                     progress = store::remove_step(transaction, fid.vnode)?;

@@ -78,6 +78,7 @@ fn rig() -> Rig {
         registry,
         pushes,
         loops: 2,
+        pulse: Arc::new(Pulse::new(clock())),
     })
     .unwrap();
     let tls = baton_security::ClientTls::anonymous(authority.anchor(), Wire::Files, &clock()).unwrap();

@@ -183,3 +183,46 @@ fn shown(action: &Action) -> String {
         Action::Sweep(fileset) => format!("sweep f{}", fileset.0),
     }
 }
+
+#[test]
+fn planned_move_has_no_grace_and_keeps_opens_and_locks() {
+    let mut before = Stage::start("f1=").unwrap().0;
+    let said = [
+        "a bind new",
+        "recorded all",
+        "a join f1",
+        "recorded all",
+        "a open f1.7",
+        "a lock f1.7 1 write 0-9",
+    ];
+    for line in said {
+        before.line(line).unwrap();
+    }
+    let (a, b, f1, file) = (
+        client("a").unwrap(),
+        client("b").unwrap(),
+        fileset("f1").unwrap(),
+        fid("f1.7").unwrap(),
+    );
+    let recovered = Recovered {
+        filesets: vec![f1],
+        holders: vec![(f1, a), (f1, b)],
+        handed: before.state.handed(),
+        lapsed: Vec::new(),
+    };
+    let (mut state, actions) = State::new(0, &recovered);
+    assert_eq!(actions, [Action::Sweep(f1)]);
+    assert!(!state.is_in_grace(), "nobody is waited for");
+    assert_eq!(state.admit(b, f1, Errand::Change, Ticket(1)), Ok(Admission::Now));
+    assert_eq!(state.step(0, Event::Orphaned(file)), [], "a holds it open");
+    let wanted = lock("2", "write", "5-5").unwrap();
+    let refused = state.step(0, Event::Call(b, Ticket(2), Call::Lock(file, wanted, Patience::None)));
+    assert!(
+        matches!(refused[..], [Action::Answer(Ticket(2), Ok(Told::InTheWay(_)))]),
+        "{refused:?}"
+    );
+    // Whoever waits for somebody does not know yet what he holds, and can hand nothing on.
+    let handed = None;
+    let waiting = State::new(0, &Recovered { handed, ..recovered }).0;
+    assert_eq!(waiting.handed(), None);
+}

@@ -345,6 +345,7 @@ impl World {
             filesets: FILESETS.to_vec(),
             holders: self.log.holders.iter().copied().collect(),
             lapsed: self.log.lapsed.iter().copied().collect(),
+            handed: None,
         };
         let (state, actions) = State::new(clock.at(self.now), &recovered);
         if let Some(old) = self.servers.len().checked_sub(1) {
