@@ -14,6 +14,7 @@ mod logs;
 mod loopback;
 mod machine;
 mod mounts;
+mod owners;
 mod process;
 mod programs;
 mod seat;
@@ -187,12 +188,28 @@ impl Cell {
         Ok(())
     }
 
-    /// Kills a daemon: it has no chance to say or write anything more.
+    /// Kills a daemon: it has no chance to say or write anything more. A guard sees its end, and ends too.
     ///
     /// # Errors
     /// When it does not run.
     pub fn kill(&mut self, name: &str) -> Result<()> {
-        self.end_by(name, Signal::KILL).map(drop)
+        let process = self.running(name)?;
+        match self.machine(name)?.role {
+            Role::Fileserver => {
+                process.signal_server(Signal::KILL)?;
+                let _ = process.signal(Signal::CONT); // a stopped guard sees nothing; one that has ended need not
+            }
+            Role::Flserver | Role::Client | Role::Desk => process.signal(Signal::KILL)?,
+        }
+        process.wait().map(drop)
+    }
+
+    /// Kills a daemon and its guard at once, as the end of their machine does: nobody attests it.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn crash(&mut self, name: &str) -> Result<()> {
+        self.running(name)?.kill().map(drop)
     }
 
     /// Asks a daemon to end, and waits until it has.
@@ -212,12 +229,12 @@ impl Cell {
         process.wait()
     }
 
-    /// Stops a daemon where it stands; its sockets stay open.
+    /// Stops a daemon where it stands, and its guard; its sockets stay open.
     ///
     /// # Errors
     /// When it does not run.
     pub fn stop(&self, name: &str) -> Result<()> {
-        self.look(name)?.signal(Signal::STOP)
+        self.look(name)?.signal_all(Signal::STOP)
     }
 
     /// Lets a stopped daemon go on.
@@ -225,7 +242,7 @@ impl Cell {
     /// # Errors
     /// When it does not run.
     pub fn cont(&self, name: &str) -> Result<()> {
-        self.look(name)?.signal(Signal::CONT)
+        self.look(name)?.signal_all(Signal::CONT)
     }
 
     /// Ends a daemon, if it runs, and starts it anew.
@@ -236,7 +253,7 @@ impl Cell {
         if self.processes.get(name).is_some_and(Process::is_running) {
             let process = self.running(name)?;
             process.signal(Signal::TERM)?;
-            process.signal(Signal::CONT)?; // a stopped one hears nothing else
+            process.signal_all(Signal::CONT)?; // a stopped one hears nothing else
             process.wait()?;
         }
         self.start(name)
@@ -347,13 +364,8 @@ impl Cell {
     }
 
     fn end_processes(&mut self) {
-        let processes = std::mem::take(&mut self.processes);
-        for process in processes.values() {
-            // One that has ended needs no signal.
-            let _ = process.signal(Signal::KILL);
-        }
-        for (name, process) in processes {
-            if let Err(error) = process.wait() {
+        for (name, process) in std::mem::take(&mut self.processes) {
+            if let Err(error) = process.kill() {
                 eprintln!("{name}: {error}");
             }
         }

@@ -75,6 +75,13 @@ impl Builder {
         self
     }
 
+    /// File servers: so many, if it would be fewer.
+    #[must_use]
+    pub fn servers_at_least(mut self, count: usize) -> Builder {
+        self.servers = self.servers.max(count);
+        self
+    }
+
     /// Client machines, each with the cell mounted; the servers believe them who their users are, root included.
     #[must_use]
     pub fn mounts(mut self, count: usize) -> Builder {

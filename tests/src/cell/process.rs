@@ -30,7 +30,7 @@ pub enum Life {
     Free,
 }
 
-/// A daemon that runs, or has just ended.
+/// A daemon that runs, or has just ended. One with a guard is two processes, and is known by the guard's number.
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
@@ -94,7 +94,29 @@ impl Process {
 
     /// True until it has ended; a process that waits to be buried has.
     pub fn is_running(&self) -> bool {
-        let Ok(environment) = fs::read(format!("/proc/{}/environ", self.pid())) else {
+        self.runs(self.pid)
+    }
+
+    /// The number of the one that serves: the guard's child, if there is a guard.
+    pub fn server(&self) -> u32 {
+        let server = self.family().last().copied().unwrap_or(self.pid);
+        server.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Itself, and the child that it guards.
+    fn family(&self) -> Vec<Pid> {
+        let pid = self.pid();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let children = children.split_whitespace();
+        let children = children.filter_map(|child| Pid::from_raw(child.parse().ok()?));
+        std::iter::once(self.pid)
+            .chain(children.filter(|child| self.runs(*child)))
+            .collect()
+    }
+
+    /// Whether `pid` is one of this daemon.
+    fn runs(&self, pid: Pid) -> bool {
+        let Ok(environment) = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())) else {
             return false;
         };
         let own = format!("BATON_ROOT={}", self.root.display());
@@ -122,13 +144,49 @@ impl Process {
         kill_process(self.pid, signal).with_context(|| format!("signal to process {}", self.pid()))
     }
 
+    /// Sends `signal` to the one that serves; its guard sees what becomes of it.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn signal_server(&self, signal: Signal) -> Result<()> {
+        let server = self.family().last().copied().context("it has ended")?;
+        kill_process(server, signal).with_context(|| format!("signal to process {}", server.as_raw_nonzero()))
+    }
+
+    /// Sends `signal` to all of it, as what befalls its machine does.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn signal_all(&self, signal: Signal) -> Result<()> {
+        for pid in self.family() {
+            kill_process(pid, signal).with_context(|| format!("signal to process {}", pid.as_raw_nonzero()))?;
+        }
+        Ok(())
+    }
+
+    /// Kills all of it.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub(super) fn kill(self) -> Result<Option<ExitStatus>> {
+        let family = self.family();
+        // One that has ended needs no signal.
+        let _ = self.signal_all(Signal::KILL);
+        self.gone(&family)
+    }
+
     /// Waits until it has ended. How is known of own children only.
     ///
     /// # Errors
     /// When it does not end.
-    pub fn wait(mut self) -> Result<Option<ExitStatus>> {
+    pub fn wait(self) -> Result<Option<ExitStatus>> {
+        let family = self.family();
+        self.gone(&family)
+    }
+
+    fn gone(mut self, family: &[Pid]) -> Result<Option<ExitStatus>> {
         let begun = Instant::now();
-        while self.is_running() {
+        while family.iter().any(|pid| self.runs(*pid)) {
             if begun.elapsed() > END_MAX {
                 bail!("process {} does not end ({:?} now)", self.pid(), self.state());
             }

@@ -24,7 +24,7 @@ const DISK_BYTES: u64 = 12 << 30;
 const FILESET: &str = "stage";
 
 impl Stage {
-    /// A cell of one member and one server with so many mounts, made as `builder` says otherwise. The fileset is made
+    /// A cell of one member and one server, if `builder` asks for no more, with so many mounts, made as it says otherwise. The fileset is made
     /// by a root whom the servers believe; with [`Trust::Users`] they cease to when everybody may write there.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl Stage {
     pub async fn set(builder: Builder, mounts: usize, trust: Trust) -> Result<Stage> {
         let mut cell = builder
             .flservers(1)
-            .servers(1)
+            .servers_at_least(1)
             .aggregates(1)
             .disk_bytes(DISK_BYTES)
             .start()

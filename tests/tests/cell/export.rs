@@ -84,7 +84,7 @@ async fn aggregate_is_given_up_by_its_owner_before_another_may_have_it() -> Resu
 
     let detached = fs1.dfsexport(&["-aggregate", "lfs02", "-detach"])?.done()?;
     ensure!(
-        detached == format!("lfs02: detached, last epoch {epoch}, 1 fileset\n"),
+        detached == format!("lfs02: 1 fileset, 0 holds taken back\nlfs02: detached, last epoch {epoch}\n"),
         "{detached}"
     );
     fs1.dfsexport(&["-aggregate", "lfs02", "-detach"])?

@@ -15,4 +15,5 @@ mod lost_member;
 mod network;
 mod partition;
 mod rights;
+mod takeover;
 mod wire;

@@ -16,6 +16,8 @@ pub enum Word {
     Up(Up),
     /// Kills a daemon: no last words, no last write.
     Kill(One),
+    /// Kills a daemon and its guard at once, as the end of their machine does.
+    Crash(One),
     /// Stops a daemon where it stands (SIGSTOP).
     Stop(One),
     /// Lets a stopped daemon go on.
@@ -76,6 +78,7 @@ pub async fn run(word: Word) -> Result<()> {
     match word {
         Word::Up(up) => start(up).await,
         Word::Kill(one) => Cell::open(&one.dir.dir)?.kill(&one.name),
+        Word::Crash(one) => Cell::open(&one.dir.dir)?.crash(&one.name),
         Word::Stop(one) => Cell::open(&one.dir.dir)?.stop(&one.name),
         Word::Cont(one) => Cell::open(&one.dir.dir)?.cont(&one.name),
         Word::Restart(one) => restart(&one).await,
