@@ -80,10 +80,9 @@ async fn do_part(
         stage.cell.kill("fs1")?;
         stage.cell.start("fs1")?;
         *kills += 1;
+        let server = stage.cell.process("fs1").context("it is meant to run")?;
+        let runs = async || server.is_running().then_some(());
+        stage.cell.wait("fs1 runs", runs).await?;
     }
-    let verdict = working.await?;
-    let server = stage.cell.process("fs1").context("it is meant to run")?;
-    let runs = async || server.is_running().then_some(());
-    stage.cell.wait("fs1 runs", runs).await?;
-    verdict
+    working.await?
 }
