@@ -90,8 +90,7 @@ impl Log {
     pub(crate) fn append(&self, record: &mut Record, data: Vec<(Block, Bytes)>) -> Result<Lsn> {
         let mut tail = self.tail.lock();
         let lsn = tail.next;
-        let mut items = record.items.iter();
-        let derived = items.find(|(key, value)| !key.kind.may_be_recorded(value.is_some()));
+        let derived = record.of_merges();
         assert!(
             derived.is_none(),
             "a record is to put {derived:?}, which merges alone write"

@@ -121,13 +121,8 @@ impl KeyKind {
 
     /// True for what merges write and records may delete: nothing is put under the same key again, so a replay that
     /// deletes it once more does no harm.
-    fn is_deleted_by_records(self) -> bool {
+    pub fn is_deleted_by_records(self) -> bool {
         matches!(self, KeyKind::FilesetTree | KeyKind::FilesetUsage | KeyKind::DeadChunk)
-    }
-
-    /// Whether a record may hold an item of this kind, to put it or to delete it.
-    pub fn may_be_recorded(self, is_put: bool) -> bool {
-        !self.is_of_merges() || !is_put && self.is_deleted_by_records()
     }
 }
 

@@ -184,6 +184,15 @@ impl Record {
         }
     }
 
+    /// The first item that no record may hold: merges alone put it, or it is not for records to delete.
+    pub fn of_merges(&self) -> Option<Key> {
+        let is_forbidden = |(key, value): &&(Key, Option<Bytes>)| {
+            let is_deleted = value.is_none() && key.kind.is_deleted_by_records();
+            key.kind.is_of_merges() && !is_deleted
+        };
+        self.items.iter().find(is_forbidden).map(|(key, _)| *key)
+    }
+
     /// It has its number: what was born with this very record carried none yet.
     pub fn born(&mut self, lsn: Lsn) {
         for (key, value) in &mut self.items {

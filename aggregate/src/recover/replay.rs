@@ -112,8 +112,7 @@ impl Replayed {
     }
 
     fn apply(&mut self, geometry: &Geometry, nodes: &Nodes, epoch: Epoch, lsn: Lsn, record: Record) -> Result<()> {
-        let mut items = record.items.iter();
-        if let Some((key, _)) = items.find(|(key, value)| !key.kind.may_be_recorded(value.is_some())) {
+        if let Some(key) = record.of_merges() {
             return Err(damaged(format!("record {lsn} puts {key:?}, which merges alone write")));
         }
         match record.kind {

@@ -2,5 +2,6 @@
 
 mod check;
 mod extract;
+mod image;
 mod snapshots;
 mod world;

@@ -150,6 +150,18 @@ impl World {
         world
     }
 
+    /// A disk that somebody left, taken over under `epoch`.
+    pub fn of(disk: Disk, epoch: u64) -> World {
+        let mut world = World {
+            disk,
+            epoch: epoch - 1,
+            aggregate: None,
+            vnodes: 0..0,
+        };
+        world.take_over();
+        world
+    }
+
     pub fn aggregate(&self) -> Aggregate {
         self.aggregate.clone().unwrap()
     }

@@ -373,7 +373,7 @@ impl World {
                     self.model.usage(id)
                 ));
             }
-            self.check_snapshots(&fileset, is_durable)?;
+            self.check_snapshots(&fileset, is_durable.then_some(&self.disk))?;
         }
         let census = self.owner.aggregate.census().map_err(|error| error.to_string())?;
         self.note("census", &format!("{census:?}"));

@@ -1,6 +1,7 @@
 //! Snapshots in a history: what they hold is compared with what the model kept, under every owner.
 
 use baton_aggregate::aggregate::{Fileset, Namesake, Reclaimed};
+use baton_aggregate::device::double::Disk;
 use baton_aggregate::format::Lsn;
 use baton_aggregate::transaction::Operation;
 use baton_types::{FileName, FilesetId, Result};
@@ -80,7 +81,7 @@ impl World {
     }
 
     /// The snapshots of a fileset are those of the model, and hold what they held.
-    pub fn check_snapshots(&self, fileset: &Fileset, is_durable: bool) -> Step {
+    pub fn check_snapshots(&self, fileset: &Fileset, disk: Option<&Disk>) -> Step {
         let id = fileset.id();
         let expected = self.model.snapshots(id);
         let listed: Vec<Lsn> = fileset.snapshots().iter().map(|snapshot| snapshot.id).collect();
@@ -91,7 +92,7 @@ impl World {
         for (at, kept) in expected {
             let snapshot = fileset.at(at).map_err(|error| error.to_string())?;
             let found = read(&snapshot).map_err(|error| format!("snapshot {at} of {id}: {error}"))?;
-            let found = compared(found, is_durable.then_some(&self.disk))?;
+            let found = compared(found, disk)?;
             if let Some(difference) = difference(&found, &kept.items) {
                 return Err(format!("snapshot {at} of {id}: {difference}"));
             }
