@@ -119,6 +119,9 @@ impl Process {
         let Ok(environment) = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())) else {
             return false;
         };
+        if environment.is_empty() && self.child.is_some() {
+            return self.letter().is_some_and(|letter| letter != 'Z'); // a moment after its start it has none yet
+        }
         let own = format!("BATON_ROOT={}", self.root.display());
         environment
             .split(|byte| *byte == 0)
@@ -127,10 +130,13 @@ impl Process {
 
     /// As the kernel says in one letter: R, S, T (stopped) and so on; `None` once it has ended.
     pub fn state(&self) -> Option<char> {
+        self.letter().filter(|_| self.is_running())
+    }
+
+    fn letter(&self) -> Option<char> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).ok()?;
         // The name before the state is in brackets, and may have brackets in it.
-        let state = stat.rsplit_once(") ")?.1.chars().next()?;
-        (self.is_running()).then_some(state)
+        stat.rsplit_once(") ")?.1.chars().next()
     }
 
     /// Sends `signal`.

@@ -3,7 +3,7 @@
 //! | step | sent | ends when |
 //! |---|---|---|
 //! | returning | `Join` (back) for each fileset, then its opens and locks | all are answered |
-//! | replaying | the changes that the recovered log lacks, one at a time, in the order of their places; then those that were not answered | none is left |
+//! | replaying | the changes that the recovered log lacks, one at a time, in the order of their places; then those that were not answered; then opens of files that were not there before | none is left |
 //! | ending | `Reclaimed` for each fileset | all are answered: bound |
 //!
 //! One at a time, because the server may run two calls in any order, and a later change may stand on an earlier one: also
@@ -28,6 +28,8 @@ pub struct Recovery {
     /// The change that was said again and not answered yet.
     pub replaying: Option<Change>,
     step: Step,
+    /// Files that are open and were not there yet: what makes them may have to be said again first.
+    late: Vec<Request>,
     /// A change of the mount's that was not answered.
     awaited: Option<u64>,
     /// Calls of this step under way, and filesets whose holds are being asked for.
@@ -132,6 +134,7 @@ impl Client {
             connection,
             replaying: None,
             step: Step::Returning,
+            late: Vec::new(),
             awaited: None,
             open: self.joined.len(),
         });
@@ -236,6 +239,14 @@ impl Client {
         let State::Recovering(recovery) = &mut self.state else {
             return;
         };
+        let late = std::mem::take(&mut recovery.late);
+        if !late.is_empty() {
+            recovery.open = late.len();
+            for open in late {
+                self.send_as(now, connection, open, Purpose::Return, actions);
+            }
+            return;
+        }
         recovery.step = Step::Ending;
         recovery.open = self.joined.len();
         for fileset in self.joined.clone() {
@@ -287,6 +298,12 @@ impl Client {
             actions.push(Action::Lost(vec![*fileset]));
         }
         let request = ongoing.request;
+        if let (State::Recovering(recovery), Request::Open { .. }) = (&mut self.state, &request)
+            && recovery.step == Step::Returning
+        {
+            recovery.late.push(request);
+            return;
+        }
         actions.push(Action::Dropped { request, error });
     }
 

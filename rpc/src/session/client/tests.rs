@@ -543,3 +543,44 @@ fn a_cancelled_change_is_seen_to_its_end_and_nobody_is_told_twice() {
     rig.step(Event::Sync { call: 2 });
     assert_eq!(rig.sent().request, Request::Sync { lsn: 10 }, "it is kept all the same");
 }
+
+#[test]
+fn a_file_that_is_open_and_was_made_by_a_lost_change_is_opened_after_that() {
+    let mut rig = rig();
+    let (fileset, coming) = (FILESET, baton_types::call::Coming::Fresh);
+    rig.ask(1, Request::Join { fileset, coming }, Order::Free);
+    let old = rig.start();
+    let join = rig.sent();
+    rig.answer(&join, joined());
+    rig.ask(2, unlink("stands for what made it"), Order::Free);
+    let change = rig
+        .all_sent()
+        .into_iter()
+        .find(|sent| sent.request.is_change())
+        .unwrap();
+    rig.answer(&change, changed(100, 0));
+    (old..old + 5).for_each(|connection| rig.step(Event::Failed(connection)));
+    rig.actions.clear();
+    rig.step(Event::Owner(Epoch(6)));
+    rig.bind(Epoch(6), Vec::new());
+    rig.step(Event::Holds {
+        fileset,
+        opens: vec![fid(2)],
+        locks: Vec::new(),
+    });
+    let (join, open) = (rig.sent(), rig.sent());
+    rig.answer(&open, refused(Kind::NotFound));
+    rig.answer(&join, joined());
+    let replay = rig.sent();
+    assert!(replay.request.is_change());
+    rig.answer(&replay, changed(50, 0));
+    let again = rig.sent();
+    assert_eq!(again.request, Request::Open { fid: fid(2) });
+    assert!(
+        !rig.actions
+            .iter()
+            .any(|action| matches!(action, Action::Dropped { .. }))
+    );
+    rig.answer(&again, done());
+    assert_eq!(rig.sent().request, Request::Reclaimed { fileset });
+}
