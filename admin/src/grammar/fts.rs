@@ -137,10 +137,10 @@ pub enum Fts {
                                                        fts failover -server mlserva --dry-run")]
     FailOver(FailOver),
     /// Moves all off a server, and gives it nothing until 'fts undrain'
-    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts drain mlserva")]
+    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts drain -server mlserva")]
     Drain(FileServer),
     /// Lets a server have aggregates again
-    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts undrain mlserva")]
+    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts undrain -server mlserva")]
     UnDrain(FileServer),
     /// Prints who owned an aggregate, since when and why
     #[command(next_help_heading = ADDED, after_help = "Example:\n  fts history lfs03 -last 3")]
@@ -393,10 +393,9 @@ pub struct FilesetOnly {
 
 /// `fts failover`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
-#[group(id = "moving", args = ["aggregate", "server"], required = true, multiple = false)]
 pub struct FailOver {
     /// These: names or numbers
-    #[arg(long, num_args = 1.., value_parser = aggregate)]
+    #[arg(long, num_args = 1.., value_parser = aggregate, required_unless_present = "server", conflicts_with = "server")]
     pub aggregate: Vec<AggregateRef>,
     /// All that this server owns: its name or an address
     #[arg(long, value_parser = server)]

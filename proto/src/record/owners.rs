@@ -41,7 +41,7 @@ impl From<Server> for v1::Server {
             registered: s.registered.0,
             beats: s.beats,
             state: v1::ServerState::from(s.state) as i32,
-            since: s.since.0,
+            since: Some(s.since.0),
             evidence: s.evidence,
             drained: s.drained,
         }
@@ -61,7 +61,7 @@ impl TryFrom<v1::Server> for Server {
             incarnation: Incarnation::optional(&s.incarnation)?,
             registered: Timestamp(s.registered),
             beats: s.beats,
-            since: Timestamp(if s.since == 0 { s.registered } else { s.since }),
+            since: Timestamp(s.since.unwrap_or(s.registered)),
             evidence: free_text(s.evidence, "evidence")?,
             drained: s.drained,
         })
