@@ -42,12 +42,3 @@ fn a_server_that_runs_the_ordered_stream_as_it_comes_is_caught() {
     let found = broken(Habit::NoOrder, 400);
     assert!(!found.is_empty());
 }
-
-#[test]
-fn a_server_that_does_not_say_what_came_before_a_change_is_caught() {
-    let found = broken(Habit::NoPlace, 2_000);
-    assert!(
-        found.iter().any(|what| what.contains("shown before it was asked for")),
-        "{found:?}"
-    );
-}
