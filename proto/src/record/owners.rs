@@ -41,7 +41,7 @@ impl From<Server> for v1::Server {
             registered: s.registered.0,
             beats: s.beats,
             state: v1::ServerState::from(s.state) as i32,
-            since: Some(s.since.0),
+            since: s.since.0,
             evidence: s.evidence,
             drained: s.drained,
         }
@@ -52,6 +52,7 @@ impl TryFrom<v1::Server> for Server {
     type Error = Error;
 
     fn try_from(s: v1::Server) -> Result<Server> {
+        let is_older = s.state() == v1::ServerState::Unspecified;
         Ok(Server {
             state: s.state().into(),
             id: ServerId::from_wire(&s.id)?,
@@ -61,7 +62,7 @@ impl TryFrom<v1::Server> for Server {
             incarnation: Incarnation::optional(&s.incarnation)?,
             registered: Timestamp(s.registered),
             beats: s.beats,
-            since: Timestamp(s.since.unwrap_or(s.registered)),
+            since: Timestamp(if is_older { s.registered } else { s.since }),
             evidence: free_text(s.evidence, "evidence")?,
             drained: s.drained,
         })

@@ -6,7 +6,7 @@ pub(super) enum Habit {
     /// As it must be.
     #[default]
     Sound,
-    /// A member takes itself for one that has led and watched all the time.
+    /// A member that begins to lead takes itself for one that has led and watched for a while.
     NeverWatches,
     /// A server takes whatever it is named owner of, also what was granted to an earlier run of it.
     ForgetsRuns,

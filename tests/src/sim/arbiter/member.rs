@@ -13,6 +13,8 @@ use crate::sim::{Seed, State};
 
 /// Looks at which a leader was missed before another is elected.
 const UNLED_MAX: u64 = 5;
+/// The bug: how long a member takes itself to have led when it begins to.
+const LED_BEFORE: Time = 5_000_000;
 /// An arbiter that heard nothing of its decision gives it up.
 const DECISION: Time = 2_000_000;
 /// Of a thousand decisions: lost, done twice, and late.
@@ -56,7 +58,7 @@ fn itself(member: usize) -> Who {
 
 impl World {
     pub(super) fn tick(&mut self, member: usize) -> Result<(), String> {
-        let leads = self.leads(member) || self.habit == Habit::NeverWatches;
+        let leads = self.leads(member);
         self.step(member, if leads { Event::Leads } else { Event::Follows })?;
         self.step(member, Event::Tick)?;
         // Whoever missed something is told again.
@@ -131,7 +133,10 @@ impl World {
     }
 
     pub(super) fn step(&mut self, member: usize, event: Event) -> Result<(), String> {
-        let now = self.agenda.now() + self.members[member].ahead;
+        let mut now = self.agenda.now() + self.members[member].ahead;
+        if self.habit == Habit::NeverWatches && matches!(event, Event::Leads) {
+            now = now.saturating_sub(LED_BEFORE);
+        }
         for action in self.members[member].arbiter.step(now, event) {
             match action {
                 Action::Alarm(text) => self.note(format_args!("fl{}", member + 1), format_args!("alarm: {text}")),

@@ -57,7 +57,7 @@ fn histories_hold_and_come_across_what_they_are_for() {
 
 #[test]
 fn leader_that_has_not_watched_is_noticed() {
-    finds(Habit::NeverWatches, 400, "has not watched");
+    finds(Habit::NeverWatches, 1_000, "has not watched");
 }
 
 #[test]
