@@ -137,7 +137,7 @@ impl Claims {
     async fn commit(self: &Arc<Claims>, frozen: Vec<Arc<Export>>) -> Vec<(Held, AggregateName, Error)> {
         let change = Change::HandOver {
             server: self.me.id,
-            rows: frozen.iter().map(|export| held_by(export)).collect(),
+            rows: frozen.iter().map(held_by).collect(),
         };
         let late = || Error::new(Kind::TimedOut, "hand-over").because("the location database did not decide in time");
         let decided = timeout(DECISION_MAX, self.client.change(change)).await;
@@ -147,7 +147,11 @@ impl Claims {
         for export in frozen {
             if !left.contains(&held_by(&export)) {
                 let (service, moved) = (self.service.clone(), export.clone());
-                drop(blocking(move || Ok(service.withdraw(&moved))).await);
+                let withdrawn = blocking(move || {
+                    service.withdraw(&moved);
+                    Ok(())
+                });
+                drop(withdrawn.await);
                 tracing::info!(aggregate = %export.name, epoch = %export.epoch, "handed over");
                 continue;
             }
@@ -176,7 +180,7 @@ impl Claims {
         let query = Query::tables(&[Table::Aggregate], Freshness::Linearizable);
         let listing = timeout(DECISION_MAX, self.client.list(&query)).await;
         let Ok(Ok(listing)) = listing else {
-            return frozen.iter().map(|export| held_by(export)).collect();
+            return frozen.iter().map(held_by).collect();
         };
         let own = listing.records.iter().filter_map(|record| match record {
             Record::Aggregate(row) if row.owner == Some(self.me.id) => Some(held(row)),
