@@ -166,7 +166,7 @@ fn deal_dead(check: &mut Check<'_>, system: &mut System) {
             .fault(Fault::Snapshot, on, "a list of blocks names it, and it does not exist");
     }
     for id in &system.cursors {
-        if !system.filesets.get(id).is_some_and(|fileset| fileset.header.is_some()) {
+        if system.filesets.get(id).is_none_or(|fileset| fileset.header.is_none()) {
             let on = format!("fileset {id}");
             check
                 .findings

@@ -244,6 +244,11 @@ impl World {
         if self.is_broken || self.owner.aggregate.generation() == made {
             return Ok(());
         }
+        self.rot_newest_root()
+    }
+
+    /// It must not be the only one of its owner.
+    pub fn rot_newest_root(&mut self) -> Step {
         self.owner.device.untap();
         let roots = baton_aggregate::fence::read_roots(&self.disk.port(), self.owner.aggregate.label().id);
         let roots = roots.map_err(|error| error.to_string())?;
