@@ -32,6 +32,7 @@ mod owners;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use baton_types::beat::Beat;
 use baton_types::change::{Change, Verdict};
@@ -51,7 +52,7 @@ pub enum Event {
     /// A server's guard saw this run of it end.
     Attested(ServerId, Incarnation),
     /// The database, as far as this member has applied it.
-    State(Fldb),
+    State(Arc<Fldb>),
     /// This member leads.
     Leads,
     /// It does not.
@@ -74,7 +75,7 @@ pub enum Action {
 /// The core.
 #[derive(Debug, Default)]
 pub struct Arbiter {
-    state: Fldb,
+    state: Arc<Fldb>,
     evidence: Evidence,
     /// While it leads: since when it watches without a gap.
     watches: Option<Time>,

@@ -98,7 +98,7 @@ impl Bench {
         let state = self.member.published().state();
         let mut actions = Vec::new();
         if state.applied() > core.applied() {
-            actions = core.step(now, Event::State((*state).clone()));
+            actions = core.step(now, Event::State(state));
         }
         actions.extend(core.step(now, event));
         for action in actions {

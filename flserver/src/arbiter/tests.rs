@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use baton_types::beat::{Port, PortState};
 use baton_types::change::{AggregateRef, ChangeSession, Held, Move, Moving, Proposal, Takeover, Who};
@@ -120,7 +121,7 @@ impl Cell {
                 self.out.push(format!("refused: {error}"));
             }
         }
-        self.hear(Event::State(self.state.clone()));
+        self.hear(Event::State(Arc::new(self.state.clone())));
     }
 
     fn hear(&mut self, event: Event) {
@@ -264,7 +265,7 @@ impl Cell {
             }
             ["another", "leader"] => {
                 self.arbiter = Arbiter::default();
-                self.hear(Event::State(self.state.clone()));
+                self.hear(Event::State(Arc::new(self.state.clone())));
                 self.hear(Event::Leads);
             }
             ["stopped", "for", millis] => self.now += millis.parse::<u64>().unwrap() * 1_000,

@@ -92,19 +92,8 @@ impl<'a> Draft<'a> {
             Change::HandOver { server, rows } => self.hand_over(*server, rows)?,
             Change::AbandonMove { server, rows, why } => self.abandon_move(*server, rows, why)?,
             Change::SetDrained { server, drained } => self.set_drained(*server, *drained)?,
-            Change::ReportTakeover {
-                server,
-                aggregate,
-                epoch,
-                time_line,
-            } => self.report_takeover((*server, *aggregate), *epoch, *time_line)?,
-            Change::ReportFileset {
-                server,
-                aggregate,
-                epoch,
-                fileset,
-                state,
-            } => self.report_fileset((*server, *aggregate, *epoch), *fileset, *state)?,
+            Change::ReportTakeover { .. } => self.report_takeover(change)?,
+            Change::ReportFileset { .. } => self.report_fileset(change)?,
             Change::EditPrincipal { .. } => self.edit_principal(change)?,
             Change::Invite { .. } => self.invite(change)?,
             Change::UseInvitation {

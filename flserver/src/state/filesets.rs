@@ -1,8 +1,9 @@
 //! Filesets: the database's half. A new one is *invalid* until a server has made it.
 
+use baton_types::change::Change;
 use baton_types::change::{AggregateRef, FilesetRef};
 use baton_types::record::{Aggregate, EntryLock, Fileset, Record, Server, ServerEntry, Site, VersionState};
-use baton_types::{Address, AggregateId, Epoch, Error, FilesetId, FilesetName, Kind, Result, ServerId};
+use baton_types::{Address, Error, FilesetId, FilesetName, Kind, Result};
 
 use super::Fldb;
 use super::draft::Draft;
@@ -85,12 +86,17 @@ impl Draft<'_> {
     }
 
     /// The owner of the aggregate says whether it has the RW version. Said again, it changes nothing.
-    pub(super) fn report_fileset(
-        &mut self,
-        (server, aggregate, epoch): (ServerId, AggregateId, Epoch),
-        fileset: FilesetId,
-        state: VersionState,
-    ) -> Result<Record> {
+    pub(super) fn report_fileset(&mut self, change: &Change) -> Result<Record> {
+        let &Change::ReportFileset {
+            server,
+            aggregate,
+            epoch,
+            fileset,
+            state,
+        } = change
+        else {
+            unreachable!("routed by Draft::run")
+        };
         let aggregate = self.state.known_aggregate(aggregate)?;
         if aggregate.owner != Some(server) || aggregate.epoch != epoch {
             return Err(Error::new(Kind::WrongEpoch, format!("aggregate {}", aggregate.name))

@@ -12,7 +12,7 @@
 
 use baton_types::change::{Change, Grant, Held, Move, Takeover, Verdict};
 use baton_types::plan::Step;
-use baton_types::record::{Aggregate, AggregateState, Record, Server, ServerState, Tenure, TimeLine};
+use baton_types::record::{Aggregate, AggregateState, Record, Server, ServerState, Tenure};
 use baton_types::{AggregateId, Epoch, Error, Incarnation, Kind, Result, ServerId};
 
 use super::draft::Draft;
@@ -368,12 +368,16 @@ impl Draft<'_> {
         Ok(self.put_server(Server { drained, ..server }))
     }
 
-    pub(super) fn report_takeover(
-        &mut self,
-        (by, id): (ServerId, AggregateId),
-        epoch: Epoch,
-        time_line: TimeLine,
-    ) -> Result<Record> {
+    pub(super) fn report_takeover(&mut self, change: &Change) -> Result<Record> {
+        let &Change::ReportTakeover {
+            server: by,
+            aggregate: id,
+            epoch,
+            time_line,
+        } = change
+        else {
+            unreachable!("routed by Draft::run")
+        };
         let aggregate = self.held(id, by, epoch)?;
         let on = format!(
             "aggregate {} by {} under epoch {epoch}",

@@ -107,7 +107,7 @@ fn requests() -> Vec<Request> {
         },
         Request::CancelLock { fid: fid(3), lock },
         Request::Bind {
-            aggregate: baton_types::AggregateId::random(),
+            aggregate: AggregateId::random(),
             epoch: baton_types::Epoch(4),
             round: 7,
         },

@@ -92,7 +92,7 @@ pub struct Client {
 
 enum State {
     Unbound,
-    Recovering(Recovery),
+    Recovering(Box<Recovery>),
     Bound,
 }
 

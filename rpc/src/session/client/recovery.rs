@@ -130,14 +130,14 @@ impl Client {
             self.state = State::Bound;
             return;
         }
-        self.state = State::Recovering(Recovery {
+        self.state = State::Recovering(Box::new(Recovery {
             connection,
             replaying: None,
             step: Step::Returning,
             late: Vec::new(),
             awaited: None,
             open: self.joined.len(),
-        });
+        }));
         actions.extend(self.joined.iter().map(|fileset| Action::Reclaim(*fileset)));
     }
 

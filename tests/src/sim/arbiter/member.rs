@@ -1,5 +1,7 @@
 //! Members: each has an arbiter, one of them leads, and the list is what they agree on.
 
+use std::sync::Arc;
+
 use baton_flserver::arbiter::{Action, Arbiter, Event};
 use baton_flserver::state::{self, Committed, Fldb};
 use baton_types::change::{Change, ChangeSession, Proposal, Who};
@@ -119,7 +121,7 @@ impl World {
             return Ok(());
         }
         self.members[member].state = state.clone();
-        self.step(member, Event::State(state))?;
+        self.step(member, Event::State(Arc::new(state)))?;
         self.tell(member);
         Ok(())
     }
