@@ -2,6 +2,8 @@
 //!
 //! The test's own program, started again, is the daemon: it serves one file that the kernel may keep for ever.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
