@@ -55,8 +55,11 @@ fn reclaim(rig: &Rig) {
     unreachable!("there is no end of what is given back");
 }
 
+/// Items, and the data of files.
+type Seen = (Vec<(Key, Vec<u8>)>, Vec<Option<Vec<u8>>>);
+
 /// What it looks like from outside.
-fn seen(rig: &Rig, fileset: &Fileset) -> (Vec<(Key, Vec<u8>)>, Vec<Option<Vec<u8>>>) {
+fn seen(rig: &Rig, fileset: &Fileset) -> Seen {
     rig.commit();
     let data = (1_000..1_006).map(|number| rig.data(fileset, number)).collect();
     (rig.all(fileset), data)
@@ -131,7 +134,7 @@ fn space_returns_whatever_order_snapshots_are_deleted_in() {
         for round in 1..5 {
             taken.push((take(&fileset, &format!("s{round}")), seen(&rig, &fileset)));
             change(&rig, &fileset, round);
-            if (number + round as usize) % 2 == 0 {
+            if (number + round as usize).is_multiple_of(2) {
                 rig.checkpoint();
             }
         }

@@ -133,7 +133,7 @@ fn dead_server_and_the_new_owners_of_all_it_had_are_one_commit() {
         db.events().last().unwrap(),
         "hosts/fl1 judge server fs1 dead, agg1 to fs2, agg2 to fs3"
     );
-    let event = db.state.events.values().last().unwrap();
+    let event = db.state.events.values().next_back().unwrap();
     assert_eq!(event.detail, "fs1: beat 1.0 s late");
 }
 
@@ -422,7 +422,7 @@ fn time_line_of_a_takeover_is_kept_with_its_tenure_and_told_once() {
         "hosts/fs2 serve aggregate agg1 by fs2 under epoch 2"
     );
     assert_eq!(
-        db.state.events.values().last().unwrap().detail,
+        db.state.events.values().next_back().unwrap().detail,
         "detected after 1050.0 ms, fenced 1.2 ms, replayed 12.3 ms (120 records), reclaims 30.0 ms to 45.9 ms, serving 46.0 ms"
     );
     db.by(&host("fs2", 2), report(2)).unwrap();

@@ -91,7 +91,6 @@ fn each_change_is_for_some_and_not_for_others() {
         .filter(|n| *n != "disabled")
         .collect();
     let (everyone, cell) = (everyone.join(" "), "cell admin-host");
-    let operators = "cell fldb operator admin-host";
     let (fldb, fileset) = ("cell fldb admin-host", "cell fldb fileset admin-host");
     let entry = Change::CreateServerEntry {
         address: of("x"),
@@ -103,15 +102,49 @@ fn each_change_is_for_some_and_not_for_others() {
         key: "description".to_owned(),
         value: String::new(),
     };
-    let detach = Change::Detach {
-        aggregate: aggregate_id(1),
-        server: server_id(1),
-        epoch: Epoch::NONE,
-    };
     let announce = Change::AnnounceMember {
         name: of("fl1"),
         addresses: names(&["fl1"]),
         issuer: true,
+    };
+    let rename = Change::RenameFileset {
+        fileset: named("a"),
+        name: of("b"),
+    };
+    for (change, who) in [
+        (genesis(), "database"),
+        (join(1, 1, &[]), &everyone),
+        (announce, "member"),
+        (set, cell),
+        (new_person("x", None, &[]), cell),
+        (invite(1, InvitationKind::User, "x"), cell),
+        (Change::RemoveMember { name: of("fl1") }, cell),
+        (entry, fldb),
+        (edit_entry("fs1"), fldb),
+        (edit_entry("nowhere"), fldb),
+        (edit_entry("owned"), "cell fldb owners admin-host"),
+        (
+            Change::DeleteServerEntry { address: of("owned") },
+            "cell fldb owners admin-host",
+        ),
+        (create("a", "fs1", "agg1"), fileset),
+        (delete("a", "fs1", "agg1"), fileset),
+        (rename, fileset),
+        (Change::LockFileset { fileset: named("a") }, fileset),
+        (Change::UnlockFileset { fileset: named("a") }, fileset),
+    ] {
+        assert_eq!(allowed(&state, &change), who, "{change:?}");
+    }
+}
+
+#[test]
+fn changes_of_owners_are_for_their_hosts_members_and_operators() {
+    let state = registry();
+    let operators = "cell fldb operator admin-host";
+    let detach = Change::Detach {
+        aggregate: aggregate_id(1),
+        server: server_id(1),
+        epoch: Epoch::NONE,
     };
     let give_up = Change::GiveUp {
         aggregate: aggregate_id(1),
@@ -143,19 +176,12 @@ fn each_change_is_for_some_and_not_for_others() {
         server: server_id(1),
         drained: true,
     };
-    let rename = Change::RenameFileset {
-        fileset: named("a"),
-        name: of("b"),
-    };
     for (change, who) in [
-        (genesis(), "database"),
-        (join(1, 1, &[]), &everyone),
         (register("fs1", 1, &["fs1"], 1), "host"),
         (report(1, 1, "agg1"), "host"),
         (claim(1, 1, 1, Epoch::NONE), "host"),
         (detach, "host"),
         (report_fileset((1, 1, Epoch(1)), 1, true), "host"),
-        (announce, "member"),
         (give_up, "host"),
         (hand_over, "host"),
         (abandon, "host"),
@@ -163,23 +189,6 @@ fn each_change_is_for_some_and_not_for_others() {
         (owners::judged((1, ServerState::Dead), &[]), "member"),
         (wish, operators),
         (drained, operators),
-        (set, cell),
-        (new_person("x", None, &[]), cell),
-        (invite(1, InvitationKind::User, "x"), cell),
-        (Change::RemoveMember { name: of("fl1") }, cell),
-        (entry, fldb),
-        (edit_entry("fs1"), fldb),
-        (edit_entry("nowhere"), fldb),
-        (edit_entry("owned"), "cell fldb owners admin-host"),
-        (
-            Change::DeleteServerEntry { address: of("owned") },
-            "cell fldb owners admin-host",
-        ),
-        (create("a", "fs1", "agg1"), fileset),
-        (delete("a", "fs1", "agg1"), fileset),
-        (rename, fileset),
-        (Change::LockFileset { fileset: named("a") }, fileset),
-        (Change::UnlockFileset { fileset: named("a") }, fileset),
     ] {
         assert_eq!(allowed(&state, &change), who, "{change:?}");
     }
