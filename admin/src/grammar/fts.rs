@@ -143,7 +143,7 @@ pub enum Fts {
     #[command(next_help_heading = ADDED, after_help = "Example:\n  fts undrain -server mlserva")]
     UnDrain(FileServer),
     /// Prints who owned an aggregate, since when and why
-    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts history lfs03 -last 3")]
+    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts history -aggregate lfs03 -last 3")]
     History(History),
     /// Prints the state of the cell
     #[command(next_help_heading = ADDED, after_help = "Example:\n  fts status -check")]

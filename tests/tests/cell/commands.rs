@@ -115,7 +115,7 @@ async fn members_judge_for_themselves_what_they_are_sent() -> Result<()> {
         addresses: Vec::new(),
     });
     let error = change(&talk, Some(own_call)).await.expect_err("not by this call");
-    ensure!(error.reason == "this change has a call of its own", "{error}");
+    ensure!(error.reason == "nobody asks for this change by this call", "{error}");
 
     // A session must be one, and its changes count up.
     for (session, sequence, kind) in [(vec![0; 15], 1, Kind::Invalid), (vec![0; 16], 0, Kind::SessionLost)] {
