@@ -31,7 +31,7 @@ const NOTIFY_STORE: i32 = 4;
 const NOTIFY_NEW_EPOCH: i32 = 8;
 
 /// Without these the mount is wrong, so a kernel that lacks one is refused.
-const NEEDED: [(InitFlags, &str); 6] = [
+const NEEDED: [(InitFlags, &str); 5] = [
     (InitFlags::FUSE_POSIX_LOCKS, "locks between mounts"),
     (InitFlags::FUSE_DONT_MASK, "the umask left to us"),
     (
@@ -42,7 +42,6 @@ const NEEDED: [(InitFlags, &str); 6] = [
         InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
         "mappings of files that are read without pages",
     ),
-    (InitFlags::FUSE_ATOMIC_O_TRUNC, "opening and truncating in one"),
     (InitFlags::FUSE_HANDLE_KILLPRIV_V2, "set-id bits left to us"),
 ];
 /// These are only faster, or for few.

@@ -31,11 +31,10 @@ use baton_types::file::{Attributes, Object, Place};
 use baton_types::{Error, FileName, Kind, Result};
 
 pub use copy_file_range::Piece;
-pub use create::{Created, There};
+pub use create::{Created, Start, There};
 pub use fsync::When;
 pub use lock::Range;
 pub(crate) use lookup::object;
-pub use open::Start;
 pub use readdir::{Listing, Row, With};
 pub use rename::Meets;
 pub use symlink::MODE as SYMLINK_MODE;

@@ -92,19 +92,11 @@ pub(super) fn meets(flags: RenameFlags) -> Option<Meets> {
     }
 }
 
-/// What an opened file begins with.
-pub(super) fn start(flags: OpenFlags) -> Start {
-    if flags.0 & libc::O_TRUNC == 0 {
-        Start::AsIs
-    } else {
-        Start::Empty
-    }
-}
-
 /// Whether a file that is created may be there already.
 pub(super) fn there(flags: i32) -> There {
-    match flags & libc::O_EXCL {
-        0 => There::Maybe(start(OpenFlags(flags))),
+    match (flags & libc::O_EXCL, flags & libc::O_TRUNC) {
+        (0, 0) => There::Maybe(Start::AsIs),
+        (0, _) => There::Maybe(Start::Empty),
         _ => There::No,
     }
 }

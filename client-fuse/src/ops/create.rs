@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use baton_rpc::sessions::Who;
 use baton_types::call::Request;
-use baton_types::file::{FileKind, Object, Place};
-use baton_types::{Error, FileName, Kind, Result};
+use baton_types::file::{FileKind, Object, Place, SetAttributes};
+use baton_types::{Error, Fid, FileName, Kind, Result};
 use bytes::Bytes;
 
 use super::lookup::{no_names, object};
-use super::open::{Start, tell};
+use super::open::tell;
 use super::{Found, Keeps, New, Opened};
 use crate::filesets::{Belief, Pass};
 use crate::gone::TRIES_MAX;
 use crate::inodes::Inode;
-use crate::mount::Mount;
+use crate::mount::{Change, Mount};
 use crate::opens::Next;
 use crate::waiting::Ask;
 
@@ -25,6 +25,15 @@ pub struct Created {
     pub found: Found,
     /// The handle.
     pub opened: Opened,
+}
+
+/// What becomes of the bytes of a file that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// They stay.
+    AsIs,
+    /// They go (`O_TRUNC`).
+    Empty,
 }
 
 /// Whether something may stand there already.
@@ -159,6 +168,25 @@ impl Mount {
                     }
                 });
             }
+        }
+    }
+
+    /// The change that takes all bytes away.
+    fn emptying(&self, who: &Arc<Who>, pass: &Pass, fid: Fid, inode: Option<Arc<Inode>>) -> Change {
+        Change {
+            who: who.clone(),
+            pass: pass.clone(),
+            about: inode,
+            others: Vec::new(),
+            request: Request::Setattr {
+                fid,
+                set: SetAttributes {
+                    size: Some(0),
+                    ..SetAttributes::default()
+                },
+                time: self.sessions().date(fid.fileset),
+            },
+            payload: Bytes::new(),
         }
     }
 

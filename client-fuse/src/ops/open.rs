@@ -8,59 +8,24 @@ use std::sync::Arc;
 
 use baton_rpc::sessions::Who;
 use baton_types::call::Request;
-use baton_types::file::SetAttributes;
 use baton_types::{Fid, Result};
 use bytes::Bytes;
 
 use super::{Keeps, Opened};
 use crate::filesets::{Belief, Pass};
 use crate::inodes::Inode;
-use crate::mount::{Change, Mount};
+use crate::mount::Mount;
 use crate::opens::{Next, Tell};
 use crate::waiting::Ask;
 
-/// What becomes of the bytes of a file that is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// They stay.
-    AsIs,
-    /// They go (`O_TRUNC`).
-    Empty,
-}
-
 impl Mount {
-    /// Opens the file with this number.
-    pub fn open(&self, who: &Arc<Who>, number: u64, start: Start, ask: &Ask<Opened>) {
+    /// Opens the file with this number. With `O_TRUNC` the kernel asks for the truncation by itself, afterwards: it
+    /// refuses first what only it can know, that a program runs from the file.
+    pub fn open(&self, who: &Arc<Who>, number: u64, ask: &Ask<Opened>) {
         let (who, asked) = (who.clone(), ask.clone());
-        self.with(number, ask, move |mount, inode, pass| match start {
-            Start::AsIs => mount.open_known(who, inode, pass, asked),
-            Start::Empty => {
-                let change = mount.emptying(&who, &pass, inode.fid, Some(inode.clone()));
-                mount.change(change, move |mount, pass, object| match object {
-                    Ok(_) => mount.open_known(who, inode, pass, asked),
-                    Err(error) => asked.answer(Err(error)),
-                });
-            }
+        self.with(number, ask, move |mount, inode, pass| {
+            mount.open_known(who, inode, pass, asked)
         });
-    }
-
-    /// The change that takes all bytes away.
-    pub(super) fn emptying(&self, who: &Arc<Who>, pass: &Pass, fid: Fid, inode: Option<Arc<Inode>>) -> Change {
-        Change {
-            who: who.clone(),
-            pass: pass.clone(),
-            about: inode,
-            others: Vec::new(),
-            request: Request::Setattr {
-                fid,
-                set: SetAttributes {
-                    size: Some(0),
-                    ..SetAttributes::default()
-                },
-                time: self.sessions().date(fid.fileset),
-            },
-            payload: Bytes::new(),
-        }
     }
 
     fn open_known(&self, who: Arc<Who>, inode: Arc<Inode>, pass: Pass, ask: Ask<Opened>) {

@@ -14,7 +14,8 @@ use super::{Stage, Suite, tail};
 const EXPECTED: &str = include_str!("pjdfstest/expected.txt");
 const EXPECTED_PLAIN: &str = include_str!("pjdfstest/expected-plain.txt");
 
-/// Two users who own nothing; the suite becomes each of them in turn.
+/// Two users who own nothing; the suite becomes each of them in turn. Not `nobody`: so the servers see a root whom they
+/// do not believe.
 const CONFIGURATION: &str = r#"
 [features]
 posix_fallocate = {}
@@ -27,7 +28,7 @@ naptime = 0.02
 allow_remount = false
 
 [dummy_auth]
-entries = [["nobody", "nogroup"], ["daemon", "daemon"]]
+entries = [["bin", "bin"], ["daemon", "daemon"]]
 "#;
 
 /// Failures that are known, each with its reason.

@@ -63,6 +63,25 @@ async fn reads_through_two_mounts_are_explained_by_one_order_when_the_server_is_
     stage.cell.down()
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_runs_is_not_emptied() -> Result<()> {
+    let stage = Stage::set(Builder::default(), 1, Trust::UsersAndRoot).await?;
+    let path = stage.first().join("sleep");
+    fs::copy("/bin/sleep", &path)?;
+    let len = fs::metadata(&path)?.len();
+    let mut program = Command::new(&path).arg("60").spawn()?;
+    let opened = File::options().read(true).write(true).truncate(true).open(&path);
+    let refused = opened.expect_err("it runs").raw_os_error();
+    ensure!(refused == Some(rustix::io::Errno::TXTBSY.raw_os_error()), "{refused:?}");
+    ensure!(fs::metadata(&path)?.len() == len);
+    ensure!(program.try_wait()?.is_none(), "it runs on");
+    program.kill()?;
+    program.wait()?;
+    let _ = File::create(&path)?;
+    ensure!(fs::metadata(&path)?.len() == 0, "emptied by who may");
+    stage.cell.down()
+}
+
 /// Replaced so often while another mount looks at it.
 const REPLACED: u64 = 1_000;
 
