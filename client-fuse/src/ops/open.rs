@@ -24,7 +24,7 @@ impl Mount {
     pub fn open(&self, who: &Arc<Who>, number: u64, ask: &Ask<Opened>) {
         let (who, asked) = (who.clone(), ask.clone());
         self.with(number, ask, move |mount, inode, pass| {
-            mount.open_known(who, inode, pass, asked)
+            mount.open_known(who, inode, pass, asked);
         });
     }
 
