@@ -138,6 +138,27 @@ impl Locator {
         })
     }
 
+    /// Who may own one of `aggregates` next: servers that see it, live, and do not own it now. Each once.
+    pub fn standbys(&self, aggregates: &[AggregateId]) -> Vec<Owner> {
+        let tables = self.tables.read();
+        let mut standbys = BTreeMap::new();
+        for record in aggregates.iter().filter_map(|id| tables.aggregates.get(id)) {
+            let others = record.attached.iter().filter(|id| Some(**id) != record.owner);
+            for server in others
+                .filter_map(|id| tables.servers.get(id))
+                .filter(|server| server.is_fit())
+            {
+                standbys.entry(server.id).or_insert_with(|| Owner {
+                    aggregate: record.id,
+                    epoch: record.epoch,
+                    server: server.name.clone(),
+                    addresses: server.addresses.clone(),
+                });
+            }
+        }
+        standbys.into_values().collect()
+    }
+
     /// Asks the location database about an aggregate now, without waiting for the answer.
     pub fn refresh(self: &Arc<Self>, aggregate: AggregateId) {
         let locator = self.clone();

@@ -40,7 +40,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use crate::session::client::{Asked, Event};
-use crate::wire::{Dial, Files};
+use crate::wire::{Beforehand, Dial, Files};
 use crate::{FldbClient, Locator};
 use alarm::Alarm;
 use session::Session;
@@ -128,6 +128,8 @@ pub struct CallId(pub u64);
 
 /// How long a thread that asked waits for the answer itself (DESIGN §2).
 const WAIT: Duration = Duration::from_millis(2);
+/// Between looks at who may own an aggregate next.
+const STANDBYS_EVERY: Duration = Duration::from_secs(1);
 /// Between looks at sessions that want nothing.
 const LOOK_MICROS: Time = 1_000_000;
 /// The least between two looks.
@@ -140,7 +142,7 @@ pub struct Sessions {
     setup: Setup,
     events: Arc<dyn Events>,
     locator: Arc<Locator>,
-    dial: Box<dyn Dial>,
+    dial: Arc<Beforehand>,
     alarm: Arc<Alarm>,
     waiter: Arc<Waiter>,
     pushes: Arc<Waiter>,
@@ -202,7 +204,7 @@ impl Sessions {
             setup,
             events,
             locator,
-            dial,
+            dial: Arc::new(Beforehand::new(dial)),
             alarm: alarm.clone(),
             waiter,
             pushes,
@@ -221,6 +223,12 @@ impl Sessions {
             .spawn(move || keep(&own, &alarm))
             .map_err(|e| Error::io("thread", e))?;
         sessions.threads.lock().push(keeper);
+        let own = Arc::downgrade(&sessions);
+        // Not among those that are waited for at the end: it may be dialling somebody who does not answer.
+        let dialler = std::thread::Builder::new().name("standbys".to_owned());
+        dialler
+            .spawn(move || keep_standbys(&own))
+            .map_err(|e| Error::io("thread", e))?;
         Ok(sessions)
     }
 
@@ -466,6 +474,21 @@ impl Callers {
             self.list.push(who.clone());
             self.list.len() as u32
         })
+    }
+}
+
+/// Has connections to the standbys of all sessions, until there are none.
+fn keep_standbys(sessions: &Weak<Sessions>) {
+    waiter::must_not_wait();
+    loop {
+        let (standbys, beforehand) = {
+            let Some(sessions) = sessions.upgrade() else { return };
+            let aggregates: Vec<AggregateId> = sessions.sessions.lock().keys().copied().collect();
+            (sessions.locator.standbys(&aggregates), sessions.dial.clone())
+        };
+        beforehand.keep(&standbys);
+        drop(beforehand);
+        std::thread::sleep(STANDBYS_EVERY);
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here blocks but [`Wire::recv`], and that no longer than it is told to. What the network does not take at
 //! once is kept, and goes out with the next send or receive. A wire that failed once fails for ever.
 
+mod beforehand;
 mod dial;
 mod tls;
 
@@ -14,6 +15,7 @@ use baton_types::Result;
 
 use crate::session::frame::Frame;
 
+pub use beforehand::Beforehand;
 pub use dial::{Dial, Files};
 
 /// One connection to a file server, on which both sides have said their first words.

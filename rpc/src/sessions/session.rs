@@ -17,6 +17,7 @@ use super::vnodes::Vnodes;
 use super::{Sessions, WAIT, Who, waiter};
 use crate::session::client::{Action, Client, ConnectionId, Event, Outcome, Refusal, Sent};
 use crate::session::frame::Frame;
+use crate::wire::Dial;
 
 /// A server that is wanted and silent for so long is worth a line in the log.
 const SILENCE_MICROS: Time = 5_000_000;

@@ -25,6 +25,9 @@ use crate::session::frame::{Frame, Name, Pool};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes that were sent and not acknowledged for this long end a connection (HA §4.1).
 const USER_TIMEOUT_MILLIS: u32 = 1_000;
+/// After so much silence the other machine is asked whether it is there; with the time above, one that went without a
+/// word is found out although nothing is sent.
+const KEEPALIVE: Duration = Duration::from_secs(2);
 
 /// How connections come about: over a network, or in a test's own way.
 pub trait Dial: Send + Sync {
@@ -130,6 +133,9 @@ impl Files {
         }
         sockopt::set_tcp_nodelay(&socket, true)?;
         sockopt::set_tcp_user_timeout(&socket, USER_TIMEOUT_MILLIS)?;
+        sockopt::set_socket_keepalive(&socket, true)?;
+        sockopt::set_tcp_keepidle(&socket, KEEPALIVE)?;
+        sockopt::set_tcp_keepintvl(&socket, KEEPALIVE)?;
         Ok(socket.into())
     }
 }
