@@ -17,6 +17,7 @@
 mod alarm;
 #[cfg(test)]
 mod double;
+mod keeper;
 mod line;
 mod session;
 #[cfg(test)]
@@ -128,12 +129,6 @@ pub struct CallId(pub u64);
 
 /// How long a thread that asked waits for the answer itself (DESIGN §2).
 const WAIT: Duration = Duration::from_millis(2);
-/// Between looks at who may own an aggregate next.
-const STANDBYS_EVERY: Duration = Duration::from_secs(1);
-/// Between looks at sessions that want nothing.
-const LOOK_MICROS: Time = 1_000_000;
-/// The least between two looks.
-const LOOK_MICROS_MIN: Time = 1_000;
 /// Before a fileset that could not be looked up is looked up again.
 const LOOK_UP_AGAIN: Duration = Duration::from_millis(500);
 
@@ -220,14 +215,14 @@ impl Sessions {
         let own = Arc::downgrade(&sessions);
         let keeper = std::thread::Builder::new().name("sessions".to_owned());
         let keeper = keeper
-            .spawn(move || keep(&own, &alarm))
+            .spawn(move || keeper::keep(&own, &alarm))
             .map_err(|e| Error::io("thread", e))?;
         sessions.threads.lock().push(keeper);
         let own = Arc::downgrade(&sessions);
         // Not among those that are waited for at the end: it may be dialling somebody who does not answer.
         let dialler = std::thread::Builder::new().name("standbys".to_owned());
         dialler
-            .spawn(move || keep_standbys(&own))
+            .spawn(move || keeper::keep_standbys(&own))
             .map_err(|e| Error::io("thread", e))?;
         Ok(sessions)
     }
@@ -474,41 +469,5 @@ impl Callers {
             self.list.push(who.clone());
             self.list.len() as u32
         })
-    }
-}
-
-/// Has connections to the standbys of all sessions, until there are none.
-fn keep_standbys(sessions: &Weak<Sessions>) {
-    waiter::must_not_wait();
-    loop {
-        let (standbys, beforehand) = {
-            let Some(sessions) = sessions.upgrade() else { return };
-            let aggregates: Vec<AggregateId> = sessions.sessions.lock().keys().copied().collect();
-            (sessions.locator.standbys(&aggregates), sessions.dial.clone())
-        };
-        beforehand.keep(&standbys);
-        drop(beforehand);
-        std::thread::sleep(STANDBYS_EVERY);
-    }
-}
-
-/// Looks at all sessions whenever one of them wants it.
-fn keep(sessions: &Weak<Sessions>, alarm: &Alarm) {
-    waiter::must_not_wait();
-    loop {
-        let Some(sessions) = sessions.upgrade() else { return };
-        alarm.listen();
-        let now = sessions.setup.clock.now();
-        let all: Vec<Arc<Session>> = sessions.sessions.lock().values().cloned().collect();
-        let mut next = now + LOOK_MICROS;
-        for session in &all {
-            session.look(&sessions, now);
-            next = next.min(session.wake_at());
-        }
-        let now = sessions.setup.clock.now();
-        drop((all, sessions));
-        if !alarm.sleep(now, next.max(now + LOOK_MICROS_MIN)) {
-            return;
-        }
     }
 }
