@@ -16,6 +16,7 @@ mod bind;
 mod calls;
 mod clerk;
 mod control;
+mod failing;
 mod freeze;
 mod orphans;
 mod peace;

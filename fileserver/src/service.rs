@@ -196,15 +196,22 @@ impl Service {
 
     /// Sees to `call`; `reply` hears of it, here or later.
     pub fn call(&self, call: Call, reply: Reply) {
-        let Some(reply) = self.counted(reply) else { return };
+        let flight = Flight::begin(&self.in_flight);
+        if flight.0.load(Ordering::Relaxed) > CALLS_MAX {
+            let error = Error::new(Kind::Limit, "call").because(format!("{CALLS_MAX} calls are in flight"));
+            return reply(Err(error.remedy("ask again").into()));
+        }
         let routed = match (&call.request, call.bound) {
             (Request::Bind { aggregate, epoch, .. }, _) => self.driver(*aggregate, *epoch).map(|driver| (driver, None)),
             (_, Some(bound)) => self.route(&call, bound),
             (_, None) => Err(Error::new(Kind::Invalid, "call").because("its connection is not bound")),
         };
         match routed {
-            Ok((driver, Some(session))) => driver.dispatch(&session, call, reply),
-            Ok((driver, None)) => self.house.pool.run(Box::new(move || driver.bind(call, reply))),
+            Ok((driver, Some(session))) => driver.dispatch(&session, call, told(&driver, flight, reply)),
+            Ok((driver, None)) => {
+                let reply = told(&driver, flight, reply);
+                self.house.pool.run(Box::new(move || driver.bind(call, reply)));
+            }
             Err(error) => reply(Err(error.into())),
         }
     }
@@ -212,20 +219,6 @@ impl Service {
     /// The last connection of `client` is closed. Nothing of it is lost: it may come back while its lifetime lasts.
     pub fn gone(&self, client: ClientId) {
         tracing::debug!(%client, "no connection any more");
-    }
-
-    /// A reply that counts as in flight until it has run or is dropped; `None`: there are too many, and it heard so.
-    fn counted(&self, reply: Reply) -> Option<Reply> {
-        let flight = Flight::begin(&self.in_flight);
-        if flight.0.load(Ordering::Relaxed) > CALLS_MAX {
-            let error = Error::new(Kind::Limit, "call").because(format!("{CALLS_MAX} calls are in flight"));
-            reply(Err(error.remedy("ask again").into()));
-            return None;
-        }
-        Some(Box::new(move |outcome| {
-            drop(flight);
-            reply(outcome);
-        }))
     }
 
     /// Who is to see to a call, and in which session.
@@ -272,6 +265,19 @@ impl Drop for Service {
             self.withdraw(&export);
         }
     }
+}
+
+/// A reply that counts as in flight until it has run or is dropped; errors of the disk go by way of the driver.
+fn told(driver: &Arc<Driver>, flight: Flight, reply: Reply) -> Reply {
+    let driver = Arc::downgrade(driver); // it keeps replies
+    Box::new(move |outcome| {
+        drop(flight);
+        let is_of_disk = outcome.as_ref().is_err_and(|refused| refused.error.kind == Kind::Io);
+        match driver.upgrade().filter(|_| is_of_disk) {
+            Some(driver) => driver.doubt(reply, outcome),
+            None => reply(outcome),
+        }
+    })
 }
 
 /// A call in flight.

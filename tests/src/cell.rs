@@ -10,11 +10,13 @@
 mod builder;
 mod environment;
 mod isolation;
+mod links;
 mod logs;
 mod loopback;
 mod machine;
 mod mounts;
 mod owners;
+mod ports;
 mod process;
 mod programs;
 mod seat;
@@ -32,10 +34,12 @@ use parking_lot::Mutex;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-pub use builder::Builder;
-pub use isolation::{isolated, run};
+pub use builder::{Builder, Reach};
+pub use isolation::{isolate, isolated, run};
+pub use links::Links;
 pub use machine::{Machine, Places, Role};
 pub use mounts::Trust;
+pub use ports::Ports;
 pub use process::{Life, Process, describe};
 pub use programs::Programs;
 pub use seat::{Output, Seat, Show};
@@ -79,6 +83,8 @@ pub struct Cell {
     programs: Programs,
     life: Life,
     show: Show,
+    /// By which file servers reach the disks, if not as they are.
+    ports: Option<Ports>,
     /// By machine; a daemon that is here is meant to run.
     processes: BTreeMap<String, Process>,
     /// To members that were asked how they are.
@@ -111,6 +117,7 @@ impl Cell {
             programs: Programs::find()?,
             life: Life::Free,
             show: Show::Nothing,
+            ports: None,
             processes: BTreeMap::new(),
             connections: Mutex::default(),
             test: String::new(),
@@ -164,6 +171,11 @@ impl Cell {
     /// The daemon of a machine, if it is meant to run.
     pub fn process(&self, name: &str) -> Option<&Process> {
         self.processes.get(name)
+    }
+
+    /// The ports of the disks, if the cell was made with some.
+    pub fn ports(&self) -> Option<&Ports> {
+        self.ports.as_ref()
     }
 
     /// Starts the daemon of a machine. That it serves is something to wait for.
@@ -334,6 +346,11 @@ impl Cell {
         }
     }
 
+    /// Daemons that have ended are not meant to run: whoever had the cell may have killed them by hand.
+    pub fn forget_the_dead(&mut self) {
+        self.processes.retain(|_, process| process.is_running());
+    }
+
     /// Ends everything and removes the directory.
     ///
     /// # Errors
@@ -370,6 +387,7 @@ impl Cell {
             }
         }
         self.unmount_all();
+        self.ports = None;
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod cell;
 pub mod consistency;
+pub mod faults;
 pub mod invariants;
 pub mod load;
 pub mod sim;

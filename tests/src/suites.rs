@@ -18,7 +18,7 @@ pub use consistency::{Server, consistency};
 pub use pjdfstest::{Expected, Report};
 pub use restarts::kill_again_and_again;
 pub use stage::Stage;
-pub use tree::{copy_and_compare, sources};
+pub use tree::{compare, copy, copy_and_compare, sources};
 
 /// The suites by their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,6 +44,8 @@ enum Chore {
     Bench(Passed),
     /// Shows what there is, on a cell of real processes: [--once].
     Demo(Passed),
+    /// Faults under programs that work: [NAME | nemesis] [--rounds N] [--seed S] [--results FILE].
+    Faults(Passed),
     /// Other people's tests and everyday programs, in a mounted cell: [NAME...] [--size N].
     Suite(Passed),
     /// A cell of real processes on this machine: up, kill, stop, cont, restart, down.
@@ -80,6 +82,10 @@ fn chore(chore: Chore) -> Result<()> {
         Chore::Model(passed) => programs::become_only(&workspace, Profile::Release, "models", &passed.words),
         Chore::Bench(passed) => bench(&workspace, &passed.words),
         Chore::Demo(passed) => programs::become_harness(&workspace, "demo", passed.words),
+        Chore::Faults(passed) => {
+            tools::ensure_for_faults(&workspace)?;
+            programs::become_harness(&workspace, "faults", passed.words)
+        }
         Chore::Suite(passed) => {
             tools::ensure_for_suites(&workspace)?;
             programs::become_harness(&workspace, "suite", passed.words)

@@ -3,6 +3,8 @@
 //! Two compilations of everything, no more: clippy's, which makes no code, and one of all targets of the workspace at
 //! once, so that tests, examples and simulations share each dependency with the same features.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context, Result};
 
 use crate::programs::{Profile, path};
@@ -20,6 +22,12 @@ const SIMULATIONS: [(&str, &str); 7] = [
     ("store-fence", "5000"),
     ("store-owners", "2000"),
 ];
+
+/// Rounds of the nemesis; `cargo xtask faults nemesis` plays as many as one likes.
+const FAULT_ROUNDS: u64 = 3;
+/// Seeds from one day to the next: more than anybody plays in a day.
+const FAULTS_PER_DAY: u64 = 10_000;
+const SECONDS_PER_DAY: u64 = 86_400;
 
 /// Checks everything.
 pub fn test(workspace: &Workspace) -> Result<()> {
@@ -47,6 +55,7 @@ pub fn test(workspace: &Workspace) -> Result<()> {
     for (name, seeds) in SIMULATIONS {
         step(&format!("simulation {name}"), || simulation(workspace, name, seeds))?;
     }
+    step("faults drawn at random", || faults(workspace))?;
     println!("\nall checks passed");
     Ok(())
 }
@@ -59,6 +68,23 @@ fn tests(workspace: &Workspace) -> Result<()> {
     run(
         workspace,
         &["cargo", "test", "--workspace", "--lib", "--bins", "--tests"],
+    )
+}
+
+/// Others each day, and the same ones for whoever repeats the day's run.
+fn faults(workspace: &Workspace) -> Result<()> {
+    if !tools::is_root()? {
+        println!("*** NOT RUN: mounts, and networks of their own, are for root alone ***");
+        return Ok(());
+    }
+    let today = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / SECONDS_PER_DAY;
+    let seed = (today * FAULTS_PER_DAY).to_string();
+    let harness = path(workspace, Profile::Dev, "harness");
+    let harness = harness.to_str().context("the path of the build folder is no text")?;
+    let rounds = FAULT_ROUNDS.to_string();
+    run(
+        workspace,
+        &[harness, "faults", "nemesis", "--rounds", &rounds, "--seed", &seed],
     )
 }
 

@@ -66,6 +66,11 @@ pub fn ensure_for_suites(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// Makes sure of everything that `cargo xtask faults` calls.
+pub fn ensure_for_faults(workspace: &Workspace) -> Result<()> {
+    ensure_packages(workspace, &FOR_TESTS[..2])
+}
+
 /// Makes sure of everything that `cargo xtask test` calls.
 pub fn ensure_all(workspace: &Workspace) -> Result<()> {
     ensure_packages(workspace, &FOR_TESTS)?;
@@ -111,7 +116,8 @@ fn ensure_deny(workspace: &Workspace) -> Result<()> {
     run(workspace, &[install.as_slice(), &quickly].concat())
 }
 
-fn is_root() -> Result<bool> {
+/// Whether root runs this.
+pub fn is_root() -> Result<bool> {
     let output = Command::new("id").arg("--user").output().context("id does not start")?;
     Ok(output.stdout.trim_ascii() == b"0")
 }

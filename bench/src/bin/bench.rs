@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use baton_bench::figures::Figures;
 use baton_bench::flserver::{Plan, Report, measure};
-use baton_bench::{files, store};
+use baton_bench::{failover, files, store};
 use clap::{Args, Parser, Subcommand};
 
 /// Measures what there is, on this machine.
@@ -26,6 +26,21 @@ enum What {
     Store(Store),
     /// Files in a mounted cell beside local ext4: small files, a tree, mail, long files. Only root can.
     Files(Store),
+    /// What programs feel of a failover of 15 aggregates with 800 filesets: planned, killed, frozen. Only root can.
+    Failover(Failover),
+}
+
+#[derive(Args)]
+struct Failover {
+    /// Events of each kind.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    events: u16,
+    /// A directory that is not there yet, on the disk to be measured; else where the programs were built.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -62,6 +77,7 @@ fn main() -> ExitCode {
         What::Flserver(arguments) => flserver(arguments),
         What::Store(arguments) => measure_store(arguments),
         What::Files(arguments) => measure_files(arguments),
+        What::Failover(arguments) => measure_failover(arguments),
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,6 +115,57 @@ async fn measure_files(arguments: Store) -> Result<()> {
         print!("{}", store::print("the mount", &measured));
     }
     Ok(())
+}
+
+#[tokio::main]
+async fn measure_failover(arguments: Failover) -> Result<()> {
+    let plan = failover::Plan {
+        events: arguments.events.into(),
+        directory: arguments.dir,
+    };
+    let measured = tokio::select! {
+        measured = failover::measure(&plan, |what| eprintln!("measuring: {what}")) => measured?,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            anyhow::bail!("interrupted")
+        }
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string(&measured)?);
+    } else {
+        print_failover(&measured);
+    }
+    Ok(())
+}
+
+fn print_failover(report: &failover::Report) {
+    println!(
+        "failover: {} aggregates with {} filesets, programs in three mounts, two servers, three members",
+        report.aggregates, report.filesets
+    );
+    println!(
+        "all of them share {} processors of one machine; of each event the longest wait of any program\n",
+        report.processors
+    );
+    println!(
+        "{:<48}{:>8}{:>12}{:>12}{:>12}{:>16}",
+        "", "events", "p50 ms", "p99 ms", "max ms", "p99 is to be"
+    );
+    for row in &report.rows {
+        let (millis, figures) = (|micros: f64| format!("{:.0}", micros / 1_000.0), row.figures);
+        let target = row
+            .p99_target_micros
+            .map_or(String::new(), |target| format!("{} at most", millis(target)));
+        println!(
+            "{:<48}{:>8}{:>12}{:>12}{:>12}{:>16}",
+            row.what,
+            figures.count,
+            millis(figures.p50_micros),
+            millis(figures.p99_micros),
+            millis(figures.max_micros),
+            target
+        );
+    }
 }
 
 #[tokio::main]

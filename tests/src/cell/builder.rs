@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::environment::link_programs;
 use super::isolation::test_name;
 use super::loopback::{self, Loopback};
-use super::{As, Cell, Description, End, Life, Machine, Places, Programs, Role, Show, Trust};
+use super::{As, Cell, Description, End, Life, Machine, Places, Ports, Programs, Role, Show, Trust};
 
 /// The machine that people sit at.
 pub(super) const DESK: &str = "desk";
@@ -40,6 +40,16 @@ pub struct Builder {
     limits: Option<Limits>,
     life: Life,
     show: Show,
+    reach: Reach,
+}
+
+/// How file servers reach the disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// As they are.
+    Directly,
+    /// By ports, which can be shut.
+    ByPorts,
 }
 
 impl Default for Builder {
@@ -56,6 +66,7 @@ impl Default for Builder {
             limits: None,
             life: Life::Tied,
             show: Show::Nothing,
+            reach: Reach::Directly,
         }
     }
 }
@@ -146,6 +157,13 @@ impl Builder {
         self
     }
 
+    /// How its file servers reach the disks: directly, unless said otherwise.
+    #[must_use]
+    pub fn reach(mut self, reach: Reach) -> Builder {
+        self.reach = reach;
+        self
+    }
+
     /// Makes it, and waits until all of it serves.
     ///
     /// # Errors
@@ -195,6 +213,7 @@ impl Builder {
             programs,
             life: self.life,
             show: self.show,
+            ports: None,
             processes: BTreeMap::new(),
             connections: Mutex::default(),
             test,
@@ -215,6 +234,9 @@ impl Builder {
             .collect();
         for name in &aggregates {
             cell.make_aggregate(name, self.disk_bytes)?;
+        }
+        if self.reach == Reach::ByPorts {
+            cell.ports = Some(Ports::mount(&cell.places.disks(), &cell.places.ports())?);
         }
         for index in 0..self.servers {
             cell.add_server(&format!("fs{}", index + 1)).await?;
@@ -422,7 +444,13 @@ impl Cell {
         let root = self.places.root(name);
         std::fs::create_dir(&root).with_context(|| format!("machine {name}"))?;
         let devices = match role {
-            Role::Fileserver => vec![self.places.disks().join("*").display().to_string()],
+            Role::Fileserver => {
+                let disks = match self.ports {
+                    Some(_) => self.places.ports(),
+                    None => self.places.disks(),
+                };
+                vec![disks.join("*").display().to_string()]
+            }
             Role::Flserver | Role::Client | Role::Desk => Vec::new(),
         };
         if self.description.limits.is_none() && devices.is_empty() {

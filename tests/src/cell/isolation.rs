@@ -2,12 +2,16 @@
 //!
 //! The test calls itself again, under `unshare`. Only root may; elsewhere such a test says loudly that it did not run.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
 /// Set in the inner process, to the test's name: its thread there has another.
 const INSIDE: &str = "BATON_TEST_ISOLATED";
+
+/// What is a process's own, as `unshare` has it.
+const UNSHARED: [&str; 5] = ["--net", "--mount", "--propagation", "private", "--"];
 
 /// The test that runs in this thread, if one does.
 pub(super) fn test_name() -> String {
@@ -26,23 +30,13 @@ pub fn isolated(test: &str) -> Result<bool> {
         run("ip", &["link", "set", "lo", "up"])?;
         return Ok(true);
     }
-    if !rustix::process::geteuid().is_root() || run("nft", &["--version"]).is_err() {
+    if !may_isolate() {
         eprintln!("\n*** {test} DID NOT RUN: it needs root, unshare, ip and nft ***\n");
         return Ok(false);
     }
     let own = std::env::current_exe().context("where this test is")?;
     let mut inner = Command::new("setpriv");
-    inner.args([
-        "--pdeathsig",
-        "KILL",
-        "--",
-        "unshare",
-        "--net",
-        "--mount",
-        "--propagation",
-        "private",
-        "--",
-    ]);
+    inner.args(["--pdeathsig", "KILL", "--", "unshare"]).args(UNSHARED);
     inner
         .arg(own)
         .args(["--exact", test, "--nocapture", "--test-threads", "1"]);
@@ -55,6 +49,25 @@ pub fn isolated(test: &str) -> Result<bool> {
     ensure!(output.status.success(), "within its own network:\n{said}");
     ensure!(said.contains("1 passed"), "no test is called {test}:\n{said}");
     Ok(false)
+}
+
+/// Has a program go on in a network and a mount table of its own: it calls itself again, as `name`.
+///
+/// # Errors
+/// When the machine does not allow it.
+pub fn isolate(name: &str) -> Result<()> {
+    if std::env::var_os(INSIDE).is_some() {
+        return run("ip", &["link", "set", "lo", "up"]).map(drop);
+    }
+    ensure!(may_isolate(), "{name} needs root, unshare, ip and nft");
+    let own = std::env::current_exe().context("where this program is")?;
+    let mut inner = Command::new("unshare");
+    inner.args(UNSHARED).arg(own).args(std::env::args_os().skip(1));
+    Err(inner.env(INSIDE, name).exec()).context("unshare does not start")
+}
+
+fn may_isolate() -> bool {
+    rustix::process::geteuid().is_root() && run("nft", &["--version"]).is_ok()
 }
 
 /// Runs a tool of the system.

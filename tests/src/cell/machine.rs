@@ -88,6 +88,11 @@ impl Places {
         self.disks().join(name)
     }
 
+    /// The disks as file servers see them by ports of their own.
+    pub fn ports(&self) -> PathBuf {
+        self.directory.join("ports")
+    }
+
     /// The process numbers of the daemons, a file for each.
     pub fn pids(&self) -> PathBuf {
         self.directory.join("pids")

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use baton_rpc::fldb::{Freshness, Query};
 use baton_types::change::{AggregateRef, Change, Move, Moving, Takeover};
-use baton_types::record::{Aggregate, Record, Server, Table};
+use baton_types::record::{Aggregate, AggregateState, Record, Server, Table};
 use baton_types::{Epoch, ServerId};
 
 use super::{As, Cell};
@@ -14,7 +14,15 @@ impl Cell {
     /// # Errors
     /// When it does not answer, or knows of no such aggregate.
     pub async fn aggregate(&self, name: &str) -> Result<Aggregate> {
-        for record in self.records(Table::Aggregate).await? {
+        self.aggregate_at(name, Freshness::Linearizable).await
+    }
+
+    /// The same, as fresh as said: without a quorum only what some member knows is to be had.
+    ///
+    /// # Errors
+    /// As for [`Cell::aggregate`].
+    pub async fn aggregate_at(&self, name: &str, freshness: Freshness) -> Result<Aggregate> {
+        for record in self.records(Table::Aggregate, freshness).await? {
             match record {
                 Record::Aggregate(aggregate) if aggregate.name.as_str() == name => return Ok(aggregate),
                 _ => {}
@@ -28,7 +36,15 @@ impl Cell {
     /// # Errors
     /// As for [`Cell::aggregate`].
     pub async fn file_server(&self, name: &str) -> Result<Server> {
-        for record in self.records(Table::Server).await? {
+        self.file_server_at(name, Freshness::Linearizable).await
+    }
+
+    /// The same, as fresh as said.
+    ///
+    /// # Errors
+    /// As for [`Cell::aggregate`].
+    pub async fn file_server_at(&self, name: &str, freshness: Freshness) -> Result<Server> {
+        for record in self.records(Table::Server, freshness).await? {
             match record {
                 Record::Server(server) if server.name.as_str() == name => return Ok(server),
                 _ => {}
@@ -37,8 +53,8 @@ impl Cell {
         bail!("the location database knows of no server {name}")
     }
 
-    async fn records(&self, table: Table) -> Result<Vec<Record>> {
-        let query = Query::tables(&[table], Freshness::Linearizable);
+    async fn records(&self, table: Table, freshness: Freshness) -> Result<Vec<Record>> {
+        let query = Query::tables(&[table], freshness);
         let client = self.client(As::User(self.administrator_name()))?;
         Ok(client.list(&query).await?.records)
     }
@@ -48,13 +64,44 @@ impl Cell {
     /// # Errors
     /// What the location database says.
     pub async fn fail_over(&self, name: &str, to: ServerId, takeover: Takeover) -> Result<()> {
+        let what = Moving::Aggregates(vec![AggregateRef::Name(name.parse()?)]);
+        self.fail_over_what(what, to, takeover).await
+    }
+
+    /// Has all that a server owns moved to another one, as `fts failover -server` does.
+    ///
+    /// # Errors
+    /// What the location database says.
+    pub async fn fail_over_all(&self, of: ServerId, to: ServerId, takeover: Takeover) -> Result<()> {
+        self.fail_over_what(Moving::Server(of), to, takeover).await
+    }
+
+    async fn fail_over_what(&self, what: Moving, to: ServerId, takeover: Takeover) -> Result<()> {
         let change = Change::Move(Move {
-            what: Moving::Aggregates(vec![AggregateRef::Name(name.parse()?)]),
+            what,
             to: Some(to),
             takeover,
         });
         let client = self.client(As::User(self.administrator_name()))?;
         client.change(change).await.map(drop).context("not moved")
+    }
+
+    /// Waits until a server has all aggregates that there are, and serves them.
+    ///
+    /// # Errors
+    /// When it never does.
+    pub async fn has_all(&self, server: ServerId) -> Result<()> {
+        self.wait("one server has all aggregates", async || {
+            let records = self.records(Table::Aggregate, Freshness::Local).await.ok()?;
+            let is_there = |record: &Record| match record {
+                Record::Aggregate(aggregate) => {
+                    aggregate.owner == Some(server) && aggregate.state == AggregateState::Exported
+                }
+                _ => true,
+            };
+            records.iter().all(is_there).then_some(())
+        })
+        .await
     }
 
     /// Waits until a server serves an aggregate under a newer epoch than this, and says so itself; gives that epoch.

@@ -20,23 +20,27 @@ pub struct Stage {
 
 /// Room for what any suite writes.
 const DISK_BYTES: u64 = 12 << 30;
+/// Where the fileset is, unless said otherwise.
+const AGGREGATE: &str = "lfs01";
 /// The fileset, and its mount point in the root of the cell.
 const FILESET: &str = "stage";
 
 impl Stage {
-    /// A cell of one member and one server, if `builder` asks for no more, with so many mounts, made as it says otherwise. The fileset is made
-    /// by a root whom the servers believe; with [`Trust::Users`] they cease to when everybody may write there.
+    /// A cell of one member, and one server if `builder` asks for no more, with so many mounts, made as it says otherwise.
+    ///
+    /// # Errors
+    /// As of [`Stage::within`].
+    pub async fn set(builder: Builder, mounts: usize, trust: Trust) -> Result<Stage> {
+        let cell = builder.flservers(1).servers_at_least(1).aggregates(1);
+        Stage::within(cell.disk_bytes(DISK_BYTES).start().await?, mounts, trust).await
+    }
+
+    /// A fileset for a suite in `cell`, where fs1 exports lfs01, with so many mounts. The fileset is made by a root whom
+    /// the servers believe; with [`Trust::Users`] they cease to when everybody may write there.
     ///
     /// # Errors
     /// What a command said that failed.
-    pub async fn set(builder: Builder, mounts: usize, trust: Trust) -> Result<Stage> {
-        let mut cell = builder
-            .flservers(1)
-            .servers_at_least(1)
-            .aggregates(1)
-            .disk_bytes(DISK_BYTES)
-            .start()
-            .await?;
+    pub async fn within(mut cell: Cell, mounts: usize, trust: Trust) -> Result<Stage> {
         let mut roots = Vec::new();
         for index in 0..mounts {
             roots.push(
@@ -44,7 +48,7 @@ impl Stage {
                     .await?,
             );
         }
-        make(&cell, &roots, FILESET).await?;
+        make(&cell, &roots, AGGREGATE, FILESET).await?;
         if trust == Trust::Users {
             for client in cell.named(Role::Client) {
                 let principal = format!("hosts/{client}");
@@ -65,7 +69,15 @@ impl Stage {
     /// # Errors
     /// What a command said that failed.
     pub async fn another(&self, name: &str) -> Result<Vec<PathBuf>> {
-        make(&self.cell, &self.roots, name).await?;
+        self.another_on(AGGREGATE, name).await
+    }
+
+    /// The same, on an aggregate that fs1 exports.
+    ///
+    /// # Errors
+    /// What a command said that failed.
+    pub async fn another_on(&self, aggregate: &str, name: &str) -> Result<Vec<PathBuf>> {
+        make(&self.cell, &self.roots, aggregate, name).await?;
         Ok(self.roots.iter().map(|root| root.join(name)).collect())
     }
 
@@ -81,8 +93,8 @@ impl Stage {
 }
 
 /// A fileset with a mount point of its name in the root of the cell, where everybody may write.
-async fn make(cell: &Cell, roots: &[PathBuf], name: &str) -> Result<()> {
-    let words = ["create", "-ftname", name, "-server", "fs1", "-aggregate", "lfs01"];
+async fn make(cell: &Cell, roots: &[PathBuf], aggregate: &str, name: &str) -> Result<()> {
+    let words = ["create", "-ftname", name, "-server", "fs1", "-aggregate", aggregate];
     // The server may just have been started.
     let made = async || cell.fts(&words).ok().filter(|said| said.code == 0);
     cell.wait(&format!("the fileset {name} is made"), made).await?;

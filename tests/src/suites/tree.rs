@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Fewer would be no real tree.
 const FILES_MIN: usize = 5_000;
@@ -34,9 +34,7 @@ pub fn copy_and_compare(first: &Path, last: &Path) -> Result<String> {
     let mut files = 0;
     for source in &sources {
         let name = source.file_name().context("a package lies in a folder")?;
-        let (there, seen) = (listing(source)?, listing(&last.join("tree").join(name))?);
-        compare(&there, &seen).with_context(|| source.display().to_string())?;
-        files += there.len();
+        files += compare(source, &last.join("tree").join(name))?;
     }
     ensure!(files >= FILES_MIN, "only {files} files were there to be copied");
     Ok(format!("{files} files copied in, and the same by the other mount"))
@@ -112,18 +110,27 @@ fn listing(root: &Path) -> Result<BTreeMap<PathBuf, Entry>> {
     Ok(all)
 }
 
-fn compare(there: &BTreeMap<PathBuf, Entry>, seen: &BTreeMap<PathBuf, Entry>) -> Result<()> {
-    for (path, entry) in there {
+/// Compares a folder with its copy: how many are the same.
+///
+/// # Errors
+/// The first difference.
+pub fn compare(source: &Path, copied: &Path) -> Result<usize> {
+    let (there, seen) = (listing(source)?, listing(copied)?);
+    for (path, entry) in &there {
         match seen.get(path) {
             Some(same) if same == entry => {}
-            other => anyhow::bail!("{}: {entry:?} was copied, {other:?} is seen", path.display()),
+            other => bail!(
+                "{}: {entry:?} was copied, {other:?} is seen",
+                source.join(path).display()
+            ),
         }
     }
     ensure!(
         seen.len() == there.len(),
-        "{} names were copied, {} are seen",
+        "{}: {} names were copied, {} are seen",
+        source.display(),
         there.len(),
         seen.len()
     );
-    Ok(())
+    Ok(there.len())
 }

@@ -6,6 +6,7 @@ mod arbiter;
 mod commands;
 mod disk;
 mod export;
+mod faults;
 mod files;
 mod guard;
 mod harness_program;

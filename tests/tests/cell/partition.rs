@@ -3,66 +3,16 @@
 //! Links are cut by the addresses that packets come from and go to: silently, as a broken network does.
 
 use anyhow::{Result, ensure};
-use baton_tests::cell::{As, Cell, isolated, run};
+use baton_tests::cell::{As, Cell, Links, isolated};
 use baton_tests::load::{Load, creation};
 use baton_types::Kind;
 
 /// Changes between one event and the next.
 const CHANGES: usize = 150;
 
-/// From where commands dial: they choose no address, and the system gives them this one.
-const COMMANDS: &str = "127.0.0.1";
-
-/// The rules that cut links.
-struct Links;
-
-impl Links {
-    fn new() -> Result<Links> {
-        run("nft", &["add", "table", "inet", "baton"])?;
-        run(
-            "nft",
-            &[
-                "add",
-                "chain",
-                "inet",
-                "baton",
-                "cut",
-                "{ type filter hook output priority 0; }",
-            ],
-        )?;
-        Ok(Links)
-    }
-
-    /// Nothing gets from `source` to `target` any more; the other way is open.
-    fn cut(&self, source: &str, target: &str) -> Result<()> {
-        run(
-            "nft",
-            &[
-                "add", "rule", "inet", "baton", "cut", "ip", "saddr", source, "ip", "daddr", target, "drop",
-            ],
-        )
-        .map(drop)
-    }
-
-    /// Nothing gets from one to the other any more, nor back.
-    fn cut_both(&self, one: &str, other: &str) -> Result<()> {
-        self.cut(one, other)?;
-        self.cut(other, one)
-    }
-
-    /// All are open.
-    fn heal(&self) -> Result<()> {
-        run("nft", &["flush", "chain", "inet", "baton", "cut"]).map(drop)
-    }
-}
-
 async fn cell() -> Result<(Cell, Links)> {
     let cell = Cell::builder().servers(1).aggregates(1).start().await?;
     Ok((cell, Links::new()?))
-}
-
-fn address(cell: &Cell, member: &str) -> Result<String> {
-    Ok(cell.machine(member)?.address.to_string())
 }
 
 fn others(cell: &Cell, member: &str) -> Vec<String> {
@@ -83,10 +33,10 @@ async fn leader_in_the_minority_is_replaced_and_decides_nothing() -> Result<()> 
     load.go_on(&cell, CHANGES).await?;
 
     let alone = cell.wait_for_leader().await?;
-    let here = address(&cell, &alone)?;
+    let here = cell.address(&alone)?;
     for other in others(&cell, &alone) {
-        links.cut_both(&here, &address(&cell, &other)?)?;
-        links.cut_both(COMMANDS, &address(&cell, &other)?)?;
+        links.cut_both(&here, &cell.address(&other)?)?;
+        links.cut_both(Links::COMMANDS, &cell.address(&other)?)?;
     }
     cell.wait("the majority has a leader", async || {
         for other in others(&cell, &alone) {
@@ -142,7 +92,7 @@ async fn member_cut_off_and_back_does_not_unseat_the_leader() -> Result<()> {
     let term = cell.status(&leader).await?.term;
     let alone = others(&cell, &leader).remove(0);
     for other in others(&cell, &alone) {
-        links.cut_both(&address(&cell, &alone)?, &address(&cell, &other)?)?;
+        links.cut_both(&cell.address(&alone)?, &cell.address(&other)?)?;
     }
     cell.wait("the member knows that it has no leader", async || {
         let status = cell.status(&alone).await.ok()?;
@@ -177,7 +127,7 @@ async fn leader_that_is_not_heard_is_replaced() -> Result<()> {
     // It hears the others; they do not hear it.
     let mute = cell.wait_for_leader().await?;
     for other in others(&cell, &mute) {
-        links.cut(&address(&cell, &mute)?, &address(&cell, &other)?)?;
+        links.cut(&cell.address(&mute)?, &cell.address(&other)?)?;
     }
     cell.wait("another leader", async || {
         for other in others(&cell, &mute) {

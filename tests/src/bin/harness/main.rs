@@ -4,6 +4,7 @@
 
 mod cell;
 mod demo;
+mod faults;
 mod suite;
 
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ enum Word {
     Cell(cell::Word),
     /// Shows what there is, with measured figures: a cell, changes, the leader's death.
     Demo(demo::Arguments),
+    /// Faults under programs that work, and the count of what they were promised.
+    Faults(faults::Arguments),
     /// Other people's tests and everyday programs, in a mounted cell.
     Suite(suite::Arguments),
 }
@@ -34,6 +37,7 @@ async fn main() -> ExitCode {
     let result = match Arguments::parse().word {
         Word::Cell(word) => cell::run(word).await,
         Word::Demo(arguments) => demo::run(&arguments).await,
+        Word::Faults(arguments) => faults::run(&arguments).await,
         Word::Suite(arguments) => suite::run(&arguments).await,
     };
     match result {
