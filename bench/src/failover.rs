@@ -27,7 +27,7 @@ const MOUNTS: usize = 3;
 /// Members of the location database.
 const MEMBERS: usize = 3;
 /// Commands side by side that make filesets.
-const SIDE_BY_SIDE: usize = 8;
+const SIDE_BY_SIDE: usize = 5;
 /// From an event to the next: the standby has seen all disks again, and what the last event left behind is done.
 const SETTLE: Duration = Duration::from_secs(2);
 /// How often the commands of old are typed: there and back.
@@ -154,22 +154,25 @@ async fn begin(plan: &Plan) -> Result<(Stage, Work)> {
     Ok((stage, work))
 }
 
-/// Makes the filesets that nobody works in: all but one of each aggregate, and the stage's own.
+/// Makes the filesets that nobody works in: all but one of each aggregate, and the stage's own. Those of one aggregate
+/// one after the other: its server does not make two at once.
 fn fill(cell: &Cell) -> Result<()> {
-    let names: Vec<usize> = (0..FILESETS - AGGREGATES - 1).collect();
-    let make = |index: &usize| {
+    let make = |index: usize| {
         let (name, aggregate) = (format!("user.{index}"), aggregate(index % AGGREGATES));
         cell.fts(&["create", &name, "fs1", &aggregate])?.done().map(drop)
     };
+    let names = 0..FILESETS - AGGREGATES - 1;
     std::thread::scope(|scope| {
-        let parts = names.chunks(names.len().div_ceil(SIDE_BY_SIDE));
-        let makers: Vec<_> = parts
-            .map(|part| scope.spawn(move || part.iter().try_for_each(make)))
-            .collect();
+        let start = |maker: usize| {
+            let mut own = names
+                .clone()
+                .filter(move |index| index % AGGREGATES % SIDE_BY_SIDE == maker);
+            scope.spawn(move || own.try_for_each(make))
+        };
+        let makers: Vec<_> = (0..SIDE_BY_SIDE).map(start).collect();
         for maker in makers {
-            maker
-                .join()
-                .map_err(|_| anyhow::anyhow!("a thread that makes filesets has panicked"))??;
+            let made = maker.join();
+            made.map_err(|_| anyhow::anyhow!("a thread that makes filesets has panicked"))??;
         }
         Ok(())
     })
