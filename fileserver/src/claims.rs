@@ -40,6 +40,8 @@ use take::{Leave, Taken};
 const SCAN_EVERY: Duration = Duration::from_secs(10);
 /// Between two looks whether what is exported is still written.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
+/// Before what nobody heard is said again.
+const SAID_AGAIN: Duration = Duration::from_secs(1);
 /// What claims, and for whom.
 pub struct Claims {
     /// This server.
@@ -316,7 +318,7 @@ impl Claims {
                 None if is_passing => return,
                 None => {}
                 Some(_) if error.kind == Kind::Busy => return, // an earlier run's I/O is still in flight
-                Some(epoch) => self.give_up(found.id, epoch, &error).await,
+                Some(epoch) => self.give_up(found.id, epoch, &error),
             }
         }
         self.awaited.lock().remove(&found.id);
@@ -371,28 +373,28 @@ impl Claims {
         drop(ended.await);
         tracing::error!(%error, aggregate = %export.name, epoch = %export.epoch,
             "served no more; this server stays attached to it");
-        self.give_up(export.id, export.epoch, error).await;
+        self.give_up(export.id, export.epoch, error);
     }
 
     /// The location database is not to say that this server serves what it does not. Whoever is fit may have it; but
     /// what is damaged is for salvage, and not for one server after the other (I10).
-    async fn give_up(&self, aggregate: AggregateId, epoch: Epoch, error: &Error) {
-        let given_up = match error.kind {
+    fn give_up(&self, aggregate: AggregateId, epoch: Epoch, error: &Error) {
+        let server = self.me.id;
+        let change = match error.kind {
             Kind::WrongEpoch | Kind::Detached => return, // it knows more than this server
-            Kind::Damaged => self.detach_in_database(aggregate, epoch).await,
-            _ => {
-                let change = Change::GiveUp {
-                    aggregate,
-                    server: self.me.id,
-                    epoch,
-                    why: error.to_string(),
-                };
-                self.client.change(change).await.map(drop)
-            }
+            Kind::Damaged => Change::Detach {
+                aggregate,
+                server,
+                epoch,
+            },
+            _ => Change::GiveUp {
+                aggregate,
+                server,
+                epoch,
+                why: error.to_string(),
+            },
         };
-        if let Err(error) = given_up {
-            tracing::warn!(%error, "the location database still says that this server owns it");
-        }
+        tokio::spawn(say_until_heard(self.client.clone(), change));
     }
 
     /// It is not served here; but if the location database says so, a detach that was cut short is finished.
@@ -431,6 +433,22 @@ impl Claims {
             epoch,
         };
         self.client.change(change).await.map(drop)
+    }
+}
+
+/// Asks for a change that does no harm when it is done twice, until somebody has heard it: as long as nobody has, nobody
+/// else gets what this server does not serve.
+async fn say_until_heard(client: FldbClient, change: Change) {
+    while let Err(error) = client.change(change.clone()).await {
+        let is_unheard = matches!(
+            error.kind,
+            Kind::Unreachable | Kind::TimedOut | Kind::Io | Kind::Moved | Kind::SessionLost
+        );
+        tracing::warn!(%error, is_unheard, "the location database still says that this server owns what it gave up");
+        if !is_unheard {
+            return;
+        }
+        tokio::time::sleep(SAID_AGAIN).await;
     }
 }
 

@@ -79,12 +79,14 @@ pub struct Arbiter {
     evidence: Evidence,
     /// While it leads: since when it watches without a gap.
     watches: Option<Time>,
-    ticked: Time,
+    /// When it last heard of anything: ticks come all the time.
+    stepped: Time,
     /// A proposal is on its way.
     is_settling: bool,
     /// When it last held a server to be dead on its silence alone.
     buried: Option<Time>,
     unclaimed: BTreeMap<AggregateId, Unclaimed>,
+    /// Its own: the next leader knows of none, and may make one more move.
     brakes: BTreeMap<AggregateId, Brake>,
     /// Which owner's port fails, and since when: whether it is the port or the disk takes others a moment to see.
     failing: BTreeMap<AggregateId, Failing>,
@@ -95,6 +97,7 @@ impl Core for Arbiter {
     type Action = Action;
 
     fn step(&mut self, now: Time, event: Event) -> Vec<Action> {
+        self.wake(now);
         match event {
             Event::Beat(beat) => self.evidence.heard(now, &self.state, beat),
             Event::Attested(server, run) => self.evidence.attested(&self.state, server, run),
@@ -109,7 +112,7 @@ impl Core for Arbiter {
                 self.is_settling = false;
             }
             Event::Settled => self.is_settling = false,
-            Event::Tick => self.tick(now),
+            Event::Tick => {}
         }
         self.decide(now)
     }
@@ -126,13 +129,13 @@ impl Arbiter {
         self.state.applied()
     }
 
-    /// Whoever was stopped knows nothing of what it missed: it watches anew.
-    fn tick(&mut self, now: Time) {
-        let gap = now.saturating_sub(self.ticked);
+    /// Whoever was stopped knows nothing of what it missed, whatever it hears of first: it watches anew.
+    fn wake(&mut self, now: Time) {
+        let gap = now.saturating_sub(self.stepped);
         if gap > self.patience().suspect_millis * 1_000 {
             self.watches = self.watches.map(|_| now);
         }
-        self.ticked = now;
+        self.stepped = now;
     }
 
     fn patience(&self) -> Patience {

@@ -91,7 +91,7 @@ impl Claims {
             Err(error) => {
                 tracing::error!(%error, aggregate = %row.name, epoch = %row.epoch, "not taken");
                 self.used.lock().insert(row.id, row.epoch);
-                self.give_up(row.id, row.epoch, &error).await;
+                self.give_up(row.id, row.epoch, &error);
                 Step::Done
             }
         }

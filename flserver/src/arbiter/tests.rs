@@ -208,30 +208,33 @@ impl Cell {
     fn beat(&mut self) {
         let numbers: Vec<u128> = self.servers.keys().copied().collect();
         for server in numbers {
-            let disk_beats = self.disk_beats.clone();
-            let state = self.state.clone();
-            let beating = self.servers.get_mut(&server).unwrap();
-            if beating.is_silent || beating.is_stopped {
-                continue;
-            }
-            beating.sequence += 1;
-            let port = |(number, state_of_port): (&u128, &Option<PortState>)| Port {
-                aggregate: aggregate_id(*number),
-                newest: state
-                    .known_aggregate(aggregate_id(*number))
-                    .map_or(Epoch::NONE, |a| a.epoch),
-                disk_beat: disk_beats.get(number).copied().unwrap_or_default(),
-                state: state_of_port.unwrap_or(PortState::Good),
-            };
-            let beat = Beat {
-                server: server_id(server),
-                incarnation: run(server, beating.run),
-                sequence: beating.sequence,
-                gate_micros: beating.gate_millis * 1_000,
-                ports: beating.ports.iter().map(port).collect(),
-            };
-            self.hear(Event::Beat(beat));
+            self.beat_of(server);
         }
+    }
+
+    fn beat_of(&mut self, server: u128) {
+        let (state, disk_beats) = (&self.state, &self.disk_beats);
+        let beating = self.servers.get_mut(&server).unwrap();
+        if beating.is_silent || beating.is_stopped {
+            return;
+        }
+        beating.sequence += 1;
+        let port = |(number, state_of_port): (&u128, &Option<PortState>)| Port {
+            aggregate: aggregate_id(*number),
+            newest: state
+                .known_aggregate(aggregate_id(*number))
+                .map_or(Epoch::NONE, |a| a.epoch),
+            disk_beat: disk_beats.get(number).copied().unwrap_or_default(),
+            state: state_of_port.unwrap_or(PortState::Good),
+        };
+        let beat = Beat {
+            server: server_id(server),
+            incarnation: run(server, beating.run),
+            sequence: beating.sequence,
+            gate_micros: beating.gate_millis * 1_000,
+            ports: beating.ports.iter().map(port).collect(),
+        };
+        self.hear(Event::Beat(beat));
     }
 
     fn claim(&mut self, server: u128, aggregate: u128) {
@@ -292,6 +295,7 @@ impl Cell {
     fn deed(&mut self, line: &str, words: &[&str]) {
         let server = number(words[0]);
         match words[1..] {
+            ["beats"] => self.beat_of(server),
             ["stops"] => self.servers.get_mut(&server).unwrap().is_stopped = true,
             ["wakes"] => {
                 let beating = self.servers.get_mut(&server).unwrap();

@@ -163,7 +163,9 @@ impl World {
             format_args!("fl{}", member + 1),
             format_args!("decides {}", said(&change)),
         );
-        self.oracle.decided(self.agenda.now(), &self.state, &change)?;
+        // What was decided meanwhile it cannot know; whether the list passes such grants over is judged there.
+        self.oracle
+            .decided(self.agenda.now(), &self.members[member].state, &change)?;
         let proposal = Box::new(self.proposal(itself(member), change));
         let [lost, doubled, late] = TROUBLE_PERMILLE.map(|permille| !self.is_healed && self.seed.chance(permille));
         if lost {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use baton_flserver::state::Fldb;
 use baton_types::change::Change;
-use baton_types::record::{AggregateState, Changed, Record, ServerState, Tenure};
+use baton_types::record::{AggregateState, Changed, Record, Server, ServerState, Tenure};
 use baton_types::{AggregateId, Epoch, Time};
 
 use super::{BOUND, MEMBERS, World};
@@ -37,6 +37,12 @@ impl Oracle {
 
     pub fn leads(&mut self, now: Time) {
         (self.leads, self.buried) = (now, None);
+        self.forgotten();
+    }
+
+    /// Brakes are in the leader's memory: the next one, or its next life, may make one more move.
+    pub fn forgotten(&mut self) {
+        self.relieved.clear();
     }
 
     /// A leader's decision, before it is in the list.
@@ -97,6 +103,11 @@ impl Oracle {
                 ));
             }
             self.moved = now;
+            let owner = after.known_aggregate(*aggregate).ok().and_then(|known| known.owner);
+            let owner = owner.and_then(|owner| after.known_server(owner).ok());
+            if matches!(change, Change::Judge { .. }) && !owner.is_some_and(|server| server.is_fit()) {
+                return Err(format!("{aggregate} went to one who is not fit"));
+            }
             self.braked(now, (before, after), change, *aggregate)?;
         }
         Ok(())
@@ -113,7 +124,9 @@ impl Oracle {
         let Change::Judge { .. } = change else { return Ok(()) };
         let aggregate = before.known_aggregate(id).map_err(|e| e.to_string())?;
         let owner = aggregate.owner.and_then(|owner| after.known_server(owner).ok());
-        if owner.is_none_or(|owner| owner.state == ServerState::Dead) {
+        // The run that had it may have ended, and another begun before that was decided.
+        let is_over = |owner: &Server| owner.state == ServerState::Dead || aggregate.run != owner.incarnation;
+        if owner.is_none_or(is_over) {
             return Ok(());
         }
         match self.relieved.insert(id, now) {

@@ -225,26 +225,31 @@ impl World {
             aggregate: id,
             epoch: aggregate.epoch,
         };
+        let give_up = Change::GiveUp {
+            aggregate: id,
+            server: server.id(),
+            epoch: aggregate.epoch,
+            why: "its disk fails".to_owned(),
+        };
         if !server.reaches(id) {
             if serves && self.seed.chance(30) {
-                let give_up = Change::GiveUp {
-                    aggregate: id,
-                    server: server.id(),
-                    epoch: aggregate.epoch,
-                    why: "its disk fails".to_owned(),
-                };
                 self.servers[number].serves.remove(&id);
                 self.ask(number, give_up);
             }
             return Ok(());
         }
-        let newest = self.disks[&id].newest();
+        let disk = &self.disks[&id];
+        let (newest, own) = (disk.newest(), Some(&server.incarnation()));
+        let has_given_up = disk.slots.get(&aggregate.epoch) == own && newest == aggregate.epoch;
         if !is_mine {
             let claim = claim(server, id, newest);
             self.ask(number, claim);
         } else if !serves && aggregate.state != AggregateState::Unserved {
             if aggregate.epoch > newest || self.habit == Habit::ForgetsRuns {
                 return self.take(number, &held);
+            }
+            if has_given_up {
+                self.ask(number, give_up); // nobody heard it
             }
         } else if serves && aggregate.state == AggregateState::Draining {
             let (server, rows) = (server.id(), vec![held]);

@@ -197,6 +197,9 @@ impl World {
             (member.arbiter, member.state) = (Arbiter::default(), Fldb::default());
             member.life += 1;
             member.waiting.clear();
+            if self.leader == Some(node) {
+                self.oracle.forgotten();
+            }
         }
     }
 
