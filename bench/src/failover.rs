@@ -16,6 +16,7 @@ use baton_tests::suites::Stage;
 use baton_types::change::Takeover;
 use serde::Serialize;
 
+use crate::LIMITS;
 use crate::figures::{Figures, Samples};
 
 /// As many as the servers had that this was first asked of.
@@ -141,7 +142,7 @@ async fn begin(plan: &Plan) -> Result<(Stage, Work)> {
             .join(format!("bench-{:016x}", rand::random::<u64>())),
     };
     let builder = Builder::default().flservers(MEMBERS).servers(2).aggregates(AGGREGATES);
-    let cell = builder.directory(directory).start().await?;
+    let cell = builder.directory(directory).limits(LIMITS).start().await?;
     let stage = Stage::within(cell, MOUNTS, Trust::UsersAndRoot).await?;
     fill(&stage.cell)?;
     let mut work = Work::none();

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use baton_rpc::FldbClient;
-use baton_rpc::config::Limits;
 use baton_rpc::fldb::Sought;
 use baton_tests::cell::{As, Builder, Cell, Programs};
 use baton_tests::load::creation;
@@ -21,6 +20,7 @@ use baton_types::change::FilesetRef;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use crate::LIMITS;
 use crate::figures::{Figures, Samples};
 
 /// Callers that fill the database, and that the changes of many are measured by.
@@ -37,12 +37,6 @@ const PER_TURN: usize = 50;
 const PAGE: [u8; 4096] = [0x5a; 4096];
 /// Clients that wait for the next leader.
 const WAITING: usize = 4;
-/// Every caller comes from this machine's one address, and comes again after each death: more than any site would.
-const LIMITS: Limits = Limits {
-    connections_per_address: 10_000,
-    connections_per_minute: 100_000,
-};
-
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Plan {
