@@ -107,3 +107,27 @@ impl Program for Holder {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_inside_and_a_count_that_is_old_are_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, meter) = (directory.path().to_owned(), Meter::default());
+        let mut holders = holders(&[path.clone(), path.clone()]).unwrap();
+        holders.iter_mut().for_each(|holder| holder.step(&meter).unwrap());
+        let shared = holders[0].shared.clone();
+        shared.inside.fetch_add(1, Ordering::SeqCst); // somebody who should have been kept out
+        holders[0].step(&meter).unwrap();
+        shared.inside.fetch_sub(1, Ordering::SeqCst);
+        fs::write(path.join(NAME), 1_u64.to_le_bytes()).unwrap(); // what a cache held too long
+        holders[1].step(&meter).unwrap();
+        let counts = holders.iter().map(|holder| holder.audit(&path).unwrap());
+        let counts: Vec<_> = counts
+            .map(|count| (count.promised, count.twice, count.damaged))
+            .collect();
+        assert_eq!(counts, [(2, 1, 0), (2, 0, 1)]);
+    }
+}

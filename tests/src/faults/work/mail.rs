@@ -69,3 +69,22 @@ impl Program for Delivery {
 fn contents(number: u64) -> Vec<u8> {
     number.to_le_bytes().iter().copied().cycle().take(DATA_BYTES).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_that_are_gone_or_spoilt_are_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let (maildir, meter) = (directory.path().join("mail"), Meter::default());
+        let mut delivery = Delivery::begin(&maildir).unwrap();
+        (0..4).for_each(|_| delivery.step(&meter).unwrap());
+        assert!(delivery.audit(&maildir).unwrap().checked().is_ok());
+        fs::remove_file(maildir.join("new/0")).unwrap();
+        fs::write(maildir.join("new/1"), "something else").unwrap();
+        fs::copy(maildir.join("new/2"), maildir.join("tmp/4")).unwrap();
+        let count = delivery.audit(&maildir).unwrap();
+        assert_eq!((count.promised, count.found, count.damaged), (4, 2, 2), "{count}");
+    }
+}
