@@ -135,7 +135,7 @@ impl Arbiter {
         if gap > self.patience().suspect_millis * 1_000 {
             self.watches = self.watches.map(|_| now);
         }
-        self.stepped = now;
+        self.stepped = self.stepped.max(now);
     }
 
     fn patience(&self) -> Patience {
