@@ -148,14 +148,10 @@ impl Engine {
         let space_layers = self.settle_space(checkpoints)?;
         let before = self.space.lock().tree.root;
         let space = self.merge(before, &space_layers, SPACE, stamp, sink)?;
-        let pending = {
-            let mut space = self.space.lock();
-            checkpoints
-                .pending_nodes
-                .iter()
-                .for_each(|run| space.free_of_merge(*run));
-            space.pending().clone()
-        };
+        for run in &checkpoints.pending_nodes {
+            sink.replace(*run);
+        }
+        let pending = self.space.lock().pending().clone();
         sink.note();
         let mut lists = [None; 2];
         for (list, runs) in lists.iter_mut().zip(&pending) {

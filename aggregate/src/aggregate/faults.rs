@@ -182,6 +182,27 @@ fn a_checkpoint_that_fails_frees_nothing_of_the_trees_in_use() {
 }
 
 #[test]
+fn a_checkpoint_that_fails_leaves_every_block_in_one_state() {
+    for nth in 1..4 {
+        let port = Arc::new(disk().port());
+        let aggregate = serve(port.clone(), 1).unwrap();
+        let fileset = fileset(&aggregate);
+        // The roots that are there have lists of pending frees, which the next one replaces.
+        for round in 0..4 {
+            for number in 0..300 {
+                put(&fileset, number + round).unwrap();
+            }
+            aggregate.checkpoint().unwrap();
+        }
+        put(&fileset, 1).unwrap();
+        port.arm(On::Flush, nth, Trouble::Fail);
+        assert_eq!(aggregate.checkpoint().unwrap_err().kind, Kind::Io, "flush {nth}");
+        let census = aggregate.census().unwrap();
+        assert!(census.lists > 0, "{census:?}");
+    }
+}
+
+#[test]
 fn a_full_aggregate_says_so_and_deletes_still_work() {
     let disk = disk();
     let aggregate = serve(disk.port(), 1).unwrap();

@@ -20,7 +20,7 @@ pub(super) struct NodeSink<'a> {
     gathered: Vec<u8>,
     at: Block,
     taken: Vec<Run>,
-    /// Nodes of the trees before.
+    /// Nodes of the root before.
     freed: Vec<Run>,
     /// Those that snapshots have.
     dead: Dead,
@@ -53,6 +53,12 @@ impl<'a> NodeSink<'a> {
     pub fn take_dead(&mut self) -> Dead {
         self.line = (Line::default(), Lsn(0));
         std::mem::take(&mut self.dead)
+    }
+
+    /// A node of the root before is in no tree or list of the one being made.
+    pub fn replace(&mut self, run: Run) {
+        self.freed.push(run);
+        self.engine.space.lock().free_of_merge(run);
     }
 
     /// The nodes from here on are of lists.
@@ -113,8 +119,7 @@ impl Sink for NodeSink<'_> {
             self.dead.add(span, Run { block, count });
             return;
         }
-        self.freed.push(Run { block, count });
-        self.engine.space.lock().free_of_merge(Run { block, count });
+        self.replace(Run { block, count });
     }
 }
 
