@@ -13,12 +13,14 @@ mod history;
 mod lsfldb;
 mod lsft;
 mod mounts;
+mod restore;
+mod snapshots;
 mod status;
 
 use baton_types::Result;
 
 use crate::grammar::Fts;
-use crate::grammar::fts::CellSettings;
+use crate::grammar::fts::{CellSettings, Snapshots};
 use crate::output::Output;
 use crate::session::Session;
 
@@ -34,6 +36,12 @@ pub async fn run(session: &Session, command: Fts) -> Result<Output> {
         Fts::Rename(words) => filesets::rename(session, words).await,
         Fts::Lock(words) => filesets::lock(session, words.fileset).await,
         Fts::Unlock(words) => filesets::unlock(session, words.fileset).await,
+        Fts::Clone(words) => snapshots::clone(session, words.fileset).await,
+        Fts::CloneSys(words) => snapshots::clonesys(session, words).await,
+        Fts::Snapshot(Snapshots::Create { fileset, name }) => snapshots::create(session, fileset, name).await,
+        Fts::Snapshot(Snapshots::List { fileset }) => snapshots::list(session, fileset).await,
+        Fts::Snapshot(Snapshots::Delete { fileset, name }) => snapshots::delete(session, fileset, name).await,
+        Fts::RestoreHome(words) => restore::restorehome(session, words).await,
         Fts::CrMount(words) => mounts::create(session, words),
         Fts::DelMount(words) => mounts::delete(session, &words),
         Fts::LsMount(words) => mounts::list(session, &words),

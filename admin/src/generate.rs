@@ -117,7 +117,7 @@ mod tests {
             }
             let all = completions(shell);
             assert!(
-                !all.contains("lsquota") && !all.contains("clonesys"),
+                !all.contains("lsquota") && !all.contains("setquota"),
                 "{shell} offers what is not there"
             );
         }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use baton_types::call::Lock;
 use baton_types::file::{Object, Usage};
-use baton_types::{Core, Error, Fid, FilesetId, Kind, Result, Time};
+use baton_types::{Core, Error, Fid, FilesetId, Kind, Result, Time, Vnode};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::holds::{Action, Event, Holds, State};
@@ -108,6 +108,15 @@ impl Belief {
         match self {
             Belief::Keep(stay) => Some(stay),
             Belief::Once => None,
+        }
+    }
+
+    /// For what is told of `fid`: the directory of a fileset's snapshots changes behind everybody's back.
+    #[must_use]
+    pub fn of(self, fid: Fid) -> Belief {
+        match fid.vnode {
+            Vnode::SNAPSHOTS => Belief::Once,
+            _ => self,
         }
     }
 }

@@ -200,10 +200,10 @@ impl Filesystem for Fuse {
         });
     }
 
-    fn open(&self, request: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        let who = self.who(request);
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let (who, purpose) = (self.who(request), asked::purpose(flags));
         self.ask(request, reply::opened(reply), |mount, ask| {
-            mount.open(&who, ino.0, ask);
+            mount.open(&who, ino.0, purpose, ask);
         });
     }
 

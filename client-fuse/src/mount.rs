@@ -10,7 +10,7 @@ use baton_rpc::sessions::{Order, Sessions, Setup, Who};
 use baton_types::call::{Answer, Request};
 use baton_types::change::FilesetRef;
 use baton_types::file::{MountPoint, Object};
-use baton_types::{Clock, Error, Fid, FilesetId, FilesetName, Kind, Result};
+use baton_types::{Clock, Error, Fid, FilesetId, FilesetName, Kind, Result, Vnode};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
@@ -23,7 +23,7 @@ use crate::opens::Opens;
 use crate::pages::Rounds;
 use crate::points::Points;
 use crate::proof::Proof;
-use crate::resolve::{Instance, Instances, Target};
+use crate::resolve::{Instance, Instances, Target, Version};
 use crate::told::Told;
 use crate::waiting::{Ask, Waiting};
 use crate::who::Threads;
@@ -251,6 +251,37 @@ impl Mount {
         }
     }
 
+    /// The instance of a snapshot, found in the directory of snapshots that is seen in `above`: pinned, and told to
+    /// `then` when nothing is kept any more that this makes wrong.
+    pub(crate) fn enter_snapshot(
+        &self,
+        above: Instance,
+        found: FoundSnapshot,
+        then: impl FnOnce(&Arc<Mount>, Result<Instance>) + Send + 'static,
+    ) {
+        let mount = self.this();
+        let entered = self.instances.lock().as_mut().map(|instances| {
+            let instance = instances.enter(above, found.point, Target::snapshot(found.snapshot))?;
+            self.inodes.pin(instance);
+            Ok(instance)
+        });
+        match entered.unwrap_or_else(|| Err(Error::new(Kind::Stale, "snapshot"))) {
+            Ok(instance) => {
+                let (fileset, seen) = (self.filesets.get(found.snapshot), mount);
+                let then = move || then(&seen, Ok(instance));
+                fileset.view(self.clock.now(), self, instance, Box::new(then));
+            }
+            Err(error) => then(&mount, Err(error)),
+        }
+    }
+
+    /// Whether nobody changes anything where an inode is seen: in a snapshot, a backup, a replica.
+    pub(crate) fn never_changes(&self, inode: &Inode) -> bool {
+        let instances = self.instances.lock();
+        let seen = instances.as_ref().and_then(|instances| instances.get(inode.instance));
+        inode.fid.vnode == Vnode::SNAPSHOTS || seen.is_some_and(|seen| seen.target.version != Version::ReadWrite)
+    }
+
     /// The mount point that leads to an instance, and the instance it is in; `None` for the first.
     pub(crate) fn through(&self, instance: Instance) -> Option<(Instance, Fid)> {
         self.instances.lock().as_ref()?.get(instance)?.through
@@ -302,6 +333,10 @@ impl Mount {
             payload,
         } = change;
         let mount = self.this();
+        if let Some(inode) = about.iter().chain(&others).find(|inode| self.never_changes(inode)) {
+            let refused = Err(read_only(inode));
+            return done(&mount, pass, refused);
+        }
         let changing: Changing = pass.change();
         about.iter().chain(&others).for_each(|inode| inode.begin());
         self.call(&who, request, payload, move |answer| {
@@ -332,6 +367,14 @@ impl Drop for Mount {
     }
 }
 
+/// A snapshot in the directory of snapshots.
+pub(crate) struct FoundSnapshot {
+    /// Its id.
+    pub snapshot: FilesetId,
+    /// The directory, marked by when the snapshot was taken: numbers come again after years, moments do not.
+    pub point: Fid,
+}
+
 /// A change, and what it is about.
 pub(crate) struct Change {
     pub who: Arc<Who>,
@@ -353,6 +396,11 @@ impl Fileset {
         let unknown = || Error::new(Kind::Io, format!("fileset {}", self.id)).because("its root is not known");
         (*self.root.lock()).ok_or_else(unknown)
     }
+}
+
+/// The refusal of a change where nothing changes.
+pub(crate) fn read_only(inode: &Inode) -> Error {
+    Error::new(Kind::ReadOnly, format!("file {}", inode.fid)).because("no snapshot, backup or replica is changed")
 }
 
 /// A server that answers something else than was asked is broken.

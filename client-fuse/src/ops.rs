@@ -35,6 +35,7 @@ pub use create::{Created, Start, There};
 pub use fsync::When;
 pub use lock::Range;
 pub(crate) use lookup::object;
+pub use open::Purpose;
 pub use readdir::{Listing, Row, With};
 pub use rename::Meets;
 pub use symlink::MODE as SYMLINK_MODE;
@@ -43,7 +44,7 @@ pub use xattr::Sized;
 use crate::filesets::{Belief, Pass};
 use crate::inodes::Inode;
 use crate::kernel::Names;
-use crate::mount::{Change, Mount};
+use crate::mount::{Change, Mount, read_only};
 use crate::waiting::Ask;
 
 /// How long the kernel may keep what it is told.
@@ -150,8 +151,8 @@ impl Mount {
             number: inode.number,
             generation: object.fid.unique,
             attributes: object.attributes,
-            name: self.keeps_names(belief),
-            keeps: Keeps::of(belief),
+            name: self.keeps_names(belief.of(directory.fid)),
+            keeps: Keeps::of(belief.of(object.fid)),
         })
     }
 
@@ -166,6 +167,9 @@ impl Mount {
     ) {
         let (who, asked) = (who.clone(), ask.clone());
         self.with(new.directory, ask, move |mount, directory, pass| {
+            if mount.never_changes(&directory) {
+                return asked.answer(Err(read_only(&directory)));
+            }
             let place = match place(&directory, &new.name) {
                 Ok(place) => place,
                 Err(error) => return asked.answer(Err(error)),

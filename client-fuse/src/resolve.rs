@@ -143,6 +143,14 @@ impl Target {
         Target::enter(Version::ReadOnly, MountPoint::Regular(record.id), record)
     }
 
+    /// A snapshot: as read-only as a backup, and what is below it is found as below one.
+    pub fn snapshot(fileset: FilesetId) -> Target {
+        Target {
+            fileset,
+            version: Version::Backup,
+        }
+    }
+
     /// Where `point` leads, found in a fileset that is seen as `above`; `record` has the id in it.
     ///
     /// # Errors

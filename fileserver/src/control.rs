@@ -22,10 +22,10 @@ use baton_security::files::make_directory;
 use baton_security::listen::Accepted;
 use baton_security::{Anchor, HostTls};
 use baton_types::change::{Takeover, Who};
-use baton_types::control::{FilesetReport, Force};
-use baton_types::limits::FLDB_MESSAGE_BYTES_MAX;
+use baton_types::control::{Carry, FilesetReport, Force, Moment, RestoreReport, Restored};
+use baton_types::limits::{FLDB_MESSAGE_BYTES_MAX, SNAPSHOTS_PIECE};
 use baton_types::record::groups::{FILESET_ADMIN, FLDB_ADMIN};
-use baton_types::{AggregateName, EntryName, Error, FilesetId, GroupName, Kind, Result};
+use baton_types::{AggregateName, EntryName, Error, FileName, FilesetId, GroupName, Kind, Result, Timestamp};
 use parking_lot::Mutex;
 use rustix::process::geteuid;
 use tokio::net::UnixListener;
@@ -36,11 +36,14 @@ use tonic::{Request, Response, Status, async_trait};
 use v1::fileserver_server::{Fileserver, FileserverServer};
 
 use crate::claims::{Claims, blocking};
-use crate::filesets;
 use crate::follow::Heard;
+use crate::restore::{self, Wish};
+use crate::{filesets, snapshots};
 
 /// Filesets in one piece of a list: some 100 bytes each, well below what a message may have.
 const PIECE: usize = 500;
+/// Restored files in one piece of a list: with paths of 4 KiB still less than that.
+const RESTORED_PIECE: usize = 50;
 /// Pieces of a list on their way to one reader.
 const PIECES: usize = 4;
 
@@ -295,16 +298,9 @@ impl Fileserver for Control {
             self.reports(request.get_ref()).await
         };
         let reports = list.await.map_err(|error| into_status(&error))?;
-        let (send, pieces) = mpsc::channel(PIECES);
-        tokio::spawn(async move {
-            for piece in reports.chunks(PIECE) {
-                let filesets = piece.iter().cloned().map(Into::into).collect();
-                if send.send(Ok(v1::ListFilesetsReply { filesets })).await.is_err() {
-                    return; // the reader is gone
-                }
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(pieces)))
+        Ok(in_pieces(reports, PIECE, |piece| v1::ListFilesetsReply {
+            filesets: piece.into_iter().map(Into::into).collect(),
+        }))
     }
 
     async fn create_fileset(
@@ -338,6 +334,99 @@ impl Fileserver for Control {
         answer(rename.await.map(|()| v1::RenameFilesetReply {}))
     }
 
+    async fn take_snapshot(
+        &self,
+        request: Request<v1::TakeSnapshotRequest>,
+    ) -> Result<Response<v1::TakeSnapshotReply>, Status> {
+        let take = async {
+            self.may_administrate(&request, request.get_ref().caller)?;
+            let ask = request.into_inner();
+            let (claims, id, name) = (self.claims.clone(), FilesetId(ask.fileset), FileName::parse(&ask.name)?);
+            to_its_end(async move { snapshots::take(&claims, id, name).await }).await
+        };
+        answer(take.await.map(|snapshot| v1::TakeSnapshotReply {
+            snapshot: Some(snapshot.into()),
+        }))
+    }
+
+    async fn clone_fileset(
+        &self,
+        request: Request<v1::CloneFilesetRequest>,
+    ) -> Result<Response<v1::CloneFilesetReply>, Status> {
+        let clone = async {
+            self.may_administrate(&request, request.get_ref().caller)?;
+            let (claims, id) = (self.claims.clone(), FilesetId(request.get_ref().fileset));
+            to_its_end(async move { snapshots::clone(&claims, id).await }).await
+        };
+        answer(clone.await.map(|snapshot| v1::CloneFilesetReply {
+            snapshot: Some(snapshot.into()),
+        }))
+    }
+
+    type ListSnapshotsStream = ReceiverStream<Result<v1::ListSnapshotsReply, Status>>;
+
+    async fn list_snapshots(
+        &self,
+        request: Request<v1::ListSnapshotsRequest>,
+    ) -> Result<Response<Self::ListSnapshotsStream>, Status> {
+        let list = async {
+            self.may_look(&request, request.get_ref().caller)?;
+            snapshots::list(&self.claims, FilesetId(request.get_ref().fileset)).await
+        };
+        let reports = list.await.map_err(|error| into_status(&error))?;
+        Ok(in_pieces(reports, SNAPSHOTS_PIECE, |piece| v1::ListSnapshotsReply {
+            snapshots: piece.into_iter().map(Into::into).collect(),
+        }))
+    }
+
+    async fn delete_snapshot(
+        &self,
+        request: Request<v1::DeleteSnapshotRequest>,
+    ) -> Result<Response<v1::DeleteSnapshotReply>, Status> {
+        let delete = async {
+            self.may_administrate(&request, request.get_ref().caller)?;
+            let ask = request.into_inner();
+            let (claims, id, name) = (self.claims.clone(), FilesetId(ask.fileset), FileName::parse(&ask.name)?);
+            to_its_end(async move { snapshots::delete(&claims, id, name).await }).await
+        };
+        answer(delete.await.map(|()| v1::DeleteSnapshotReply {}))
+    }
+
+    type RestoreFilesetStream = ReceiverStream<Result<v1::RestoreFilesetReply, Status>>;
+
+    async fn restore_fileset(
+        &self,
+        request: Request<v1::RestoreFilesetRequest>,
+    ) -> Result<Response<Self::RestoreFilesetStream>, Status> {
+        let restore = async {
+            self.may_administrate(&request, request.get_ref().caller)?;
+            let (claims, wish) = (self.claims.clone(), wish(request.into_inner()));
+            to_its_end(async move { restore::restore(&claims, wish).await }).await
+        };
+        let RestoreReport {
+            from,
+            taken,
+            before,
+            steps,
+        } = restore.await.map_err(|error| into_status(&error))?;
+        // The first piece says what it is of, though nothing differed.
+        let mut first = Some((from, taken.0, before));
+        let mut pieces: Vec<Vec<Restored>> = steps.chunks(RESTORED_PIECE).map(<[Restored]>::to_vec).collect();
+        if pieces.is_empty() {
+            pieces.push(Vec::new());
+        }
+        Ok(in_pieces(pieces, 1, move |piece| {
+            let (from, taken, before) = first.take().unwrap_or_default();
+            let files = piece.into_iter().flatten().map(Into::into).collect();
+            v1::RestoreFilesetReply {
+                from,
+                taken,
+                before,
+                files,
+            }
+        }))
+    }
+
     async fn list_work(&self, request: Request<v1::ListWorkRequest>) -> Result<Response<v1::ListWorkReply>, Status> {
         let list = self
             .may_look(&request, request.get_ref().caller)
@@ -352,6 +441,35 @@ impl Fileserver for Control {
 async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     let done = tokio::spawn(work).await;
     done.unwrap_or_else(|error| Err(Error::new(Kind::Io, "file server").because(error.to_string())))
+}
+
+/// A list, so many of it in a message.
+fn in_pieces<T: Clone + Send + Sync + 'static, R: Send + 'static>(
+    list: Vec<T>,
+    len: usize,
+    mut reply: impl FnMut(Vec<T>) -> R + Send + 'static,
+) -> Response<ReceiverStream<Result<R, Status>>> {
+    let (send, pieces) = mpsc::channel(PIECES);
+    tokio::spawn(async move {
+        for piece in list.chunks(len) {
+            if send.send(Ok(reply(piece.to_vec()))).await.is_err() {
+                return; // the reader is gone
+            }
+        }
+    });
+    Response::new(ReceiverStream::new(pieces))
+}
+
+fn wish(ask: v1::RestoreFilesetRequest) -> Wish {
+    Wish {
+        fileset: FilesetId(ask.fileset),
+        moment: ask.at.map_or(Moment::BeforeLast, |at| Moment::At(Timestamp(at))),
+        path: ask.path,
+        carry: match ask.dry_run {
+            true => Carry::Nothing,
+            false => Carry::Out,
+        },
+    }
 }
 
 fn answer<T>(result: Result<T>) -> Result<Response<T>, Status> {

@@ -19,6 +19,7 @@ mod control;
 mod failing;
 mod freeze;
 mod orphans;
+mod past;
 mod peace;
 mod recall;
 mod ticks;
@@ -43,6 +44,7 @@ use crate::sharing::Sharing;
 use crate::state::{Action, Event, Note, Recovered, State, Ticket, Told};
 use freeze::{Door, Held};
 
+pub use self::past::{Past, Which};
 pub use self::peace::Peace;
 pub use self::recall::Recalled;
 

@@ -16,6 +16,8 @@ use baton_aggregate::fileset::catalog;
 use baton_types::{AggregateId, AggregateName, Clock, Epoch, Error, FilesetId, Kind, Result, Time};
 use parking_lot::{Mutex, RwLock};
 
+use crate::driver::{Past, Which};
+
 /// Filesets read at once from an aggregate's list: a few hundred KiB of names.
 const LIST_PIECE: usize = 4_096;
 
@@ -61,13 +63,20 @@ impl Exports {
         &self.cache
     }
 
-    /// Where a fileset is served.
+    /// Where a fileset is served, and what of it has this id, if not it itself.
     ///
     /// # Errors
     /// `Moved` if it is not here: the location database knows.
-    pub fn find(&self, fileset: FilesetId) -> Result<Arc<Export>> {
-        let found = self.table.read().filesets.get(&fileset).cloned();
-        found.ok_or_else(|| not_here(format!("fileset {fileset}")))
+    pub fn find(&self, id: FilesetId) -> Result<(Arc<Export>, Option<Past>)> {
+        let table = self.table.read();
+        let past = match id.snapshot_number() {
+            Some(number) => Some((id.live(), Which::Number(number))),
+            None if table.filesets.contains_key(&id) => None,
+            None => Some((id.of_backup(), Which::Backup)),
+        };
+        let past = past.map(|(of, which)| Past { of, which });
+        let found = table.filesets.get(&past.map_or(id, |past| past.of)).cloned();
+        Ok((found.ok_or_else(|| not_here(format!("fileset {id}")))?, past))
     }
 
     /// An aggregate by its id.
@@ -213,8 +222,12 @@ mod tests {
         let new = make_fileset(export.aggregate(), 7, "new");
         exports.add_fileset(&export, new);
         for id in [old, new] {
-            assert_eq!(exports.find(id).unwrap().id, export.id);
+            assert_eq!(exports.find(id).unwrap().0.id, export.id);
+            let versions = [id, id.backup(), id.snapshot(7)].map(|id| exports.find(id).unwrap().1);
+            let past = |which| Some(Past { of: id, which });
+            assert_eq!(versions, [None, past(Which::Backup), past(Which::Number(7))]);
         }
+        assert_eq!(exports.find(old.read_only()).err().unwrap().kind, Kind::Moved);
         assert_eq!(exports.of_aggregate(export.id).unwrap().epoch, Epoch(1));
         assert_eq!(exports.named(&export.name).unwrap().filesets().unwrap().len(), 2);
         assert_eq!(exports.insert(export.clone()).unwrap_err().kind, Kind::Exists);
@@ -235,7 +248,7 @@ mod tests {
         let new = export(&disk, Epoch(2));
         exports.insert(new).unwrap();
         exports.remove(&old);
-        assert_eq!(exports.find(fileset).unwrap().epoch, Epoch(2));
-        assert!(exports.find(fileset).unwrap().accepting());
+        assert_eq!(exports.find(fileset).unwrap().0.epoch, Epoch(2));
+        assert!(exports.find(fileset).unwrap().0.accepting());
     }
 }

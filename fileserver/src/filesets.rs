@@ -62,6 +62,9 @@ pub async fn delete(claims: &Claims, id: FilesetId) -> Result<()> {
         hidden => hidden?,
     }
     claims.exports.remove_fileset(id);
+    if fileset.backup == VersionState::Valid {
+        report(claims, &export, id.backup(), VersionState::Invalid).await?;
+    }
     report(claims, &export, id, VersionState::Invalid).await?;
     tracing::info!(fileset = %id, name = %fileset.name, aggregate = %export.name, "fileset deleted");
     Ok(())
@@ -171,7 +174,7 @@ async fn first_administrator(claims: &Claims) -> Result<Owner> {
 }
 
 /// The entry of a fileset, and the aggregate that its RW version is booked on.
-async fn booked(claims: &Claims, id: FilesetId) -> Result<(Fileset, Arc<Export>)> {
+pub(crate) async fn booked(claims: &Claims, id: FilesetId) -> Result<(Fileset, Arc<Export>)> {
     let sought = Sought::Fileset(FilesetRef::Id(id));
     let fileset = claims.client.lookup(&sought).await?.fileset;
     let fileset = fileset.ok_or_else(|| Error::new(Kind::NotFound, format!("fileset {id}")))?;
@@ -297,7 +300,7 @@ fn root_of(fileset: &aggregate::Fileset) -> Result<Fid> {
     })
 }
 
-async fn report(claims: &Claims, export: &Export, fileset: FilesetId, state: VersionState) -> Result<()> {
+pub(crate) async fn report(claims: &Claims, export: &Export, fileset: FilesetId, state: VersionState) -> Result<()> {
     let change = Change::ReportFileset {
         server: claims.me.id,
         aggregate: export.id,

@@ -14,6 +14,8 @@
 //! | `pulse` | whether what every call goes through still moves on |
 //! | `guard` | the parent process: it sees the end of the server, and attests it |
 //! | `work` | what it is at work on |
+//! | `snapshots` | the server's half of taking and deleting snapshots |
+//! | `restore` | bringing the past of a fileset back |
 //! | `serve` | connections in, calls to the service, answers out |
 //! | `pushes` | what clients are told unasked |
 //! | `service` | every call of every client, to its answer |
@@ -51,12 +53,14 @@ pub mod pool;
 pub mod ports;
 pub mod pulse;
 pub mod pushes;
+pub mod restore;
 pub mod right;
 pub mod serve;
 pub mod service;
 pub mod session;
 pub mod shape;
 pub mod sharing;
+pub mod snapshots;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -20,6 +20,7 @@ mod rename;
 mod seek;
 mod set_xattr;
 mod setattr;
+mod snapshots;
 mod statfs;
 mod unlink;
 mod write;
@@ -87,6 +88,9 @@ pub fn operation(turn: Turn, who: &Cred, request: &Request) -> Operation {
 /// # Errors
 /// The operation's own; `Wait`; `Invalid` for what is none of these.
 pub fn look(cx: &Cx<'_>, request: &Request) -> Result<(Answer, Bytes)> {
+    if let Some(shown) = snapshots::look(cx, request) {
+        return shown;
+    }
     let answer = match request {
         Request::Statfs { .. } => statfs::statfs(cx),
         Request::Getattr { fid } => getattr::getattr(cx, *fid)?,

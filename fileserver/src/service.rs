@@ -15,7 +15,7 @@ use baton_types::{AggregateId, ClientId, Clock, Epoch, Error, Kind, PrincipalNam
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use crate::driver::{Driver, House, Peace, Recalled};
+use crate::driver::{Driver, House, Past, Peace, Recalled};
 use crate::exports::{Export, Exports};
 use crate::handed::Handed;
 use crate::pool::Pool;
@@ -202,13 +202,14 @@ impl Service {
             return reply(Err(error.remedy("ask again").into()));
         }
         let routed = match (&call.request, call.bound) {
-            (Request::Bind { aggregate, epoch, .. }, _) => self.driver(*aggregate, *epoch).map(|driver| (driver, None)),
+            (Request::Bind { aggregate, epoch, .. }, _) => self.driver(*aggregate, *epoch).map(Way::Bind),
             (_, Some(bound)) => self.route(&call, bound),
             (_, None) => Err(Error::new(Kind::Invalid, "call").because("its connection is not bound")),
         };
         match routed {
-            Ok((driver, Some(session))) => driver.dispatch(&session, call, told(&driver, flight, reply)),
-            Ok((driver, None)) => {
+            Ok(Way::Call(driver, session)) => driver.dispatch(&session, call, told(&driver, flight, reply)),
+            Ok(Way::Past(driver, past)) => driver.dispatch_past(past, call, told(&driver, flight, reply)),
+            Ok(Way::Bind(driver)) => {
                 let reply = told(&driver, flight, reply);
                 self.house.pool.run(Box::new(move || driver.bind(call, reply)));
             }
@@ -221,8 +222,8 @@ impl Service {
         tracing::debug!(%client, "no connection any more");
     }
 
-    /// Who is to see to a call, and in which session.
-    fn route(&self, call: &Call, bound: Bound) -> Result<(Arc<Driver>, Option<Arc<Session>>)> {
+    /// Who is to see to a call of a session.
+    fn route(&self, call: &Call, bound: Bound) -> Result<Way> {
         let driver = self.driver(bound.aggregate, bound.epoch)?;
         let on = || format!("session {}", call.session);
         let session = driver.session(call.session).ok_or_else(|| {
@@ -233,13 +234,16 @@ impl Service {
             return Err(Error::new(Kind::Denied, on()).because("it is another client's"));
         }
         if let Some(fileset) = call.request.fileset() {
-            let found = self.exports.find(fileset)?;
+            let (found, past) = self.exports.find(fileset)?;
             if (found.id, found.epoch) != (bound.aggregate, bound.epoch) {
                 let error = Error::new(Kind::Moved, format!("fileset {fileset}"));
                 return Err(error.because("not of this connection's aggregate"));
             }
+            if let Some(past) = past {
+                return Ok(Way::Past(driver, past));
+            }
         }
-        Ok((driver, Some(session)))
+        Ok(Way::Call(driver, session))
     }
 
     /// The driver of an aggregate under an epoch.
@@ -278,6 +282,16 @@ fn told(driver: &Arc<Driver>, flight: Flight, reply: Reply) -> Reply {
             None => reply(outcome),
         }
     })
+}
+
+/// Where a call goes.
+enum Way {
+    /// A session is taken up, or a new one begun.
+    Bind(Arc<Driver>),
+    /// It is of this session.
+    Call(Arc<Driver>, Arc<Session>),
+    /// It is about something that does not change.
+    Past(Arc<Driver>, Past),
 }
 
 /// A call in flight.

@@ -1,7 +1,9 @@
 //! What a file server tells administrators, to the wire and back.
 
-use baton_types::control::{AggregateExport, AggregateReport, DetachReport, ExportReport, FilesetReport, Work};
-use baton_types::{Epoch, Error, FilesetId, Result, Timestamp};
+use baton_types::control::{
+    AggregateExport, AggregateReport, DetachReport, ExportReport, Fate, FilesetReport, Restored, SnapshotReport, Work,
+};
+use baton_types::{Epoch, Error, FileName, FilesetId, Kind, Result, Timestamp};
 
 use crate::v1;
 use crate::wire::{FromWire, bytes, free_text};
@@ -128,6 +130,60 @@ impl TryFrom<v1::DetachReply> for DetachReport {
     }
 }
 
+impl From<SnapshotReport> for v1::SnapshotReport {
+    fn from(report: SnapshotReport) -> v1::SnapshotReport {
+        v1::SnapshotReport {
+            name: report.name.as_bytes().to_vec(),
+            taken: report.taken.0,
+            used_bytes: report.used_bytes,
+            used_files: report.used_files,
+            unique_bytes: report.unique_bytes,
+        }
+    }
+}
+
+impl TryFrom<v1::SnapshotReport> for SnapshotReport {
+    type Error = Error;
+
+    fn try_from(report: v1::SnapshotReport) -> Result<SnapshotReport> {
+        Ok(SnapshotReport {
+            name: FileName::parse(&report.name)?,
+            taken: Timestamp(report.taken),
+            used_bytes: report.used_bytes,
+            used_files: report.used_files,
+            unique_bytes: report.unique_bytes,
+        })
+    }
+}
+
+impl From<Restored> for v1::RestoredFile {
+    fn from(restored: Restored) -> v1::RestoredFile {
+        let fate = match restored.fate {
+            Fate::Back => 1,
+            Fate::Changed => 2,
+            Fate::Gone => 3,
+        };
+        v1::RestoredFile {
+            path: restored.path,
+            fate,
+        }
+    }
+}
+
+impl TryFrom<v1::RestoredFile> for Restored {
+    type Error = Error;
+
+    fn try_from(file: v1::RestoredFile) -> Result<Restored> {
+        let fate = match file.fate {
+            1 => Fate::Back,
+            2 => Fate::Changed,
+            3 => Fate::Gone,
+            other => return Err(Error::new(Kind::Invalid, "restored file").because(format!("fate {other}"))),
+        };
+        Ok(Restored { path: file.path, fate })
+    }
+}
+
 impl From<Work> for v1::Work {
     fn from(work: Work) -> v1::Work {
         v1::Work {
@@ -190,6 +246,23 @@ mod tests {
         };
         let wire = v1::FilesetReport::from(report.clone());
         assert_eq!(FilesetReport::try_from(wire).unwrap(), report);
+        let report = SnapshotReport {
+            name: FileName::parse(b"daily.1").unwrap(),
+            taken: Timestamp(-5),
+            used_bytes: 1,
+            used_files: 2,
+            unique_bytes: 3,
+        };
+        let wire = v1::SnapshotReport::from(report.clone());
+        assert_eq!(SnapshotReport::try_from(wire).unwrap(), report);
+        for fate in [Fate::Back, Fate::Changed, Fate::Gone] {
+            let restored = Restored {
+                path: b"doc/a".to_vec(),
+                fate,
+            };
+            let wire = v1::RestoredFile::from(restored.clone());
+            assert_eq!(Restored::try_from(wire).unwrap(), restored);
+        }
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Locator {
         locator
     }
 
-    /// A fileset's record, by any of its three ids.
+    /// A fileset's record, by any of its three ids or that of a snapshot.
     pub fn fileset(&self, id: FilesetId) -> Option<Fileset> {
         self.tables.read().fileset(id).cloned()
     }
@@ -258,6 +258,7 @@ impl Drop for Locator {
 
 impl Tables {
     fn fileset(&self, id: FilesetId) -> Option<&Fileset> {
+        let id = id.live();
         let (_, record) = self.filesets.range(..=id).next_back()?;
         (id.0 - record.id.0 < FilesetId::STEP).then_some(record)
     }
@@ -265,7 +266,8 @@ impl Tables {
     fn aggregate_of(&self, id: FilesetId) -> Option<AggregateId> {
         use baton_types::record::Site;
         let record = self.fileset(id)?;
-        let version = match id.0 - record.id.0 {
+        // A snapshot is where its fileset is.
+        let version = match id.live().0 - record.id.0 {
             0 => Site::RW,
             1 => Site::RO,
             _ => Site::BACKUP,

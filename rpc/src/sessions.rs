@@ -274,7 +274,7 @@ impl Sessions {
             return;
         }
         let weak = self.own.clone();
-        self.locator.look_up_then(FilesetRef::Id(fileset), move |found| {
+        self.locator.look_up_then(FilesetRef::Id(fileset.live()), move |found| {
             waiter::must_not_wait();
             let Some(sessions) = weak.upgrade() else { return };
             match (found, sessions.locator.aggregate_of(fileset)) {

@@ -288,7 +288,7 @@ pub enum Change {
         /// What it took.
         time_line: TimeLine,
     },
-    /// The owner of an aggregate says whether the RW version of a fileset is on it; under its own certificate only.
+    /// The owner of an aggregate says whether a version of a fileset is on it; under its own certificate only.
     ReportFileset {
         /// The owner.
         server: ServerId,
@@ -296,9 +296,9 @@ pub enum Change {
         aggregate: AggregateId,
         /// Under which the aggregate is owned: a late word of an older epoch changes nothing.
         epoch: Epoch,
-        /// The RW id.
+        /// The RW id, or the backup id.
         fileset: FilesetId,
-        /// Whether it is there.
+        /// Whether that version is there.
         state: VersionState,
     },
     /// `fts cell set`.

@@ -1,6 +1,6 @@
 //! What a file server tells those who administrate it.
 
-use crate::{AggregateId, AggregateName, Epoch, FilesetId, FilesetName, Timestamp};
+use crate::{AggregateId, AggregateName, Epoch, FileName, FilesetId, FilesetName, Timestamp};
 
 /// An aggregate whose label a server sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,75 @@ pub struct FilesetReport {
     pub version: u64,
     /// Whether it is served.
     pub is_online: bool,
+}
+
+/// The snapshot that a fileset's backup version is.
+pub const BACKUP: &str = "backup";
+
+/// A snapshot of a fileset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotReport {
+    /// In its fileset's `.snapshots`.
+    pub name: FileName,
+    /// When it was taken.
+    pub taken: Timestamp,
+    /// What the fileset held then.
+    pub used_bytes: u64,
+    /// How many files of any kind.
+    pub used_files: u64,
+    /// What deleting it would give back, as far as is known.
+    pub unique_bytes: u64,
+}
+
+/// Which snapshot the past is brought back from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The newest one that was not taken after this.
+    At(Timestamp),
+    /// The one that was taken before the last time that the past was brought back.
+    BeforeLast,
+}
+
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carry {
+    /// It is.
+    Out,
+    /// It is only said what would be done.
+    Nothing,
+}
+
+/// What becomes of a file when the past is brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is not there now, and was then.
+    Back,
+    /// It is another now than then.
+    Changed,
+    /// It is there now, and was not then.
+    Gone,
+}
+
+/// A step of bringing the past back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// From the fileset's root, without a slash before it.
+    pub path: Vec<u8>,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// How bringing the past back went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// The snapshot it was brought back from.
+    pub from: String,
+    /// When that was taken.
+    pub taken: Timestamp,
+    /// The snapshot of what was there before; empty where nothing was done.
+    pub before: String,
+    /// All that differed, in the order of the walk.
+    pub steps: Vec<Restored>,
 }
 
 /// How an export went.

@@ -64,12 +64,26 @@ uuid_id! {
 }
 
 /// A fileset: RW n, RO n+1, backup n+2. Printed `high,,low` as DFS did.
+///
+/// A snapshot of one has an id of its own, which the location database does not know: made of the RW id and a number.
+///
+/// ```text
+/// 63       48                              0
+/// ┌─┬────────┬──────────────────────────────┐
+/// │0│       0│ id                           │   a fileset, in one of its three versions
+/// │1│ number │ RW id                        │   one of its snapshots
+/// └─┴────────┴──────────────────────────────┘
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FilesetId(pub u64);
 
 impl FilesetId {
     /// Ids that one fileset takes: RW, RO, backup.
     pub const STEP: u64 = 3;
+    /// Ids of filesets stay below this: what is above numbers their snapshots.
+    pub const END: u64 = 1 << 48;
+    /// Numbers that the snapshots of one fileset may have.
+    pub const SNAPSHOT_NUMBERS: u16 = 1 << 15;
 
     /// The read-only id beside this RW id.
     #[must_use]
@@ -82,11 +96,44 @@ impl FilesetId {
     pub fn backup(self) -> FilesetId {
         FilesetId(self.0.wrapping_add(2))
     }
+
+    /// The RW id that this would be the backup id of.
+    #[must_use]
+    pub fn of_backup(self) -> FilesetId {
+        FilesetId(self.0.wrapping_sub(2))
+    }
+
+    /// The id of the snapshot with this number.
+    #[must_use]
+    pub fn snapshot(self, number: u16) -> FilesetId {
+        FilesetId(1 << 63 | u64::from(number % Self::SNAPSHOT_NUMBERS) << 48 | self.0 % Self::END)
+    }
+
+    /// The number of the snapshot that this is the id of; `None` of a fileset's own id.
+    pub fn snapshot_number(self) -> Option<u16> {
+        let number = (self.0 >> 48) as u16;
+        (number >= Self::SNAPSHOT_NUMBERS).then_some(number % Self::SNAPSHOT_NUMBERS)
+    }
+
+    /// The fileset that this is a snapshot of; itself, if it is none.
+    #[must_use]
+    pub fn live(self) -> FilesetId {
+        match self.snapshot_number() {
+            Some(_) => FilesetId(self.0 % Self::END),
+            None => self,
+        }
+    }
 }
 
+/// A snapshot's id is followed by its number.
 impl fmt::Display for FilesetId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{},,{}", self.0 >> 32, self.0 & 0xffff_ffff)
+        let live = self.live().0;
+        write!(f, "{},,{}", live >> 32, live & 0xffff_ffff)?;
+        match self.snapshot_number() {
+            Some(number) => write!(f, "@{number}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -125,6 +172,8 @@ pub struct Vnode(u64);
 impl Vnode {
     /// The root directory of a fileset.
     pub const ROOT: Vnode = Vnode(1);
+    /// The directory of a fileset's snapshots. No file has this number: it is the last.
+    pub const SNAPSHOTS: Vnode = Vnode(VNODE_END - 1);
 
     /// The vnode with this number.
     ///
@@ -174,6 +223,17 @@ mod tests {
         assert_eq!("1201".parse::<FilesetId>().unwrap(), FilesetId(1201));
         assert_eq!("7,,1".parse::<FilesetId>().unwrap(), FilesetId(7 << 32 | 1));
         assert_eq!(FilesetId(7 << 32 | 1).to_string(), "7,,1");
+    }
+
+    #[test]
+    fn ids_of_snapshots_say_of_what_they_are() {
+        let fileset = FilesetId(FilesetId::END - 3);
+        for number in [0, 1, FilesetId::SNAPSHOT_NUMBERS - 1] {
+            let snapshot = fileset.snapshot(number);
+            assert_eq!((snapshot.live(), snapshot.snapshot_number()), (fileset, Some(number)));
+        }
+        assert_eq!((fileset.live(), fileset.snapshot_number()), (fileset, None));
+        assert_eq!(FilesetId(1201).snapshot(5).to_string(), "0,,1201@5");
     }
 
     #[test]

@@ -50,6 +50,12 @@ pub const TEXT_BYTES_MAX: usize = 1_024;
 /// Vnode numbers stay below this, so that one and an instance of 23 bits fit an inode number (63 bits).
 pub const VNODE_END: u64 = 1 << 40;
 
+/// Snapshots that are kept of one fileset: each hour of a month and each day of nine years. All are in its server's
+/// memory, some 100 bytes each.
+pub const SNAPSHOTS_PER_FILESET_MAX: usize = 4_096;
+/// Snapshots in one answer about them: with the longest names still less than a message may have.
+pub const SNAPSHOTS_PIECE: usize = 512;
+
 /// A frame's metadata: names and attributes only, never data.
 pub const FRAME_META_BYTES_MAX: u32 = 64 << 10;
 /// A frame's payload: what a FUSE request carries by default (256 pages).

@@ -39,11 +39,6 @@ const FTS: &[Absent] = &[
         "addsite -fileset f -server s -aggregate a [-maxsiteage t]",
         "a replica's place",
     ),
-    absent("clone -fileset f", "a fileset's backup"),
-    absent(
-        "clonesys [-prefix p] [-server s] [-aggregate a]",
-        "backups of many filesets",
-    ),
     absent(
         "crfldbentry -ftname n -server s -aggrid n",
         "entries for partitions that are no aggregates",

@@ -3,6 +3,8 @@
 //! Options stand in DFS's order, which is also the order that bare words are taken in. What DFS did not
 //! have is marked with [`ADDED`].
 
+mod snapshots;
+
 use baton_rpc::fldb::Owner;
 use baton_types::change::{AddressEdit, AggregateRef, FilesetRef, OwnerEdit};
 use baton_types::{Address, FilesetName, GroupName, PrincipalName};
@@ -12,6 +14,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use super::values::{aggregate, fileset, owner, server, size};
 use super::{Parsed, Standard};
 use crate::dfs_args::ADDED;
+pub use snapshots::{CloneSys, RestoreHome, Snapshots};
 
 /// Administers filesets and the location database of a cell
 #[derive(Debug, Parser)]
@@ -99,6 +102,12 @@ pub enum Fts {
     /// Renames a fileset
     #[command(after_help = "Example:\n  fts rename user.ito user.itoh")]
     Rename(Rename),
+    /// Makes a fileset's backup version, or puts a new one in its place
+    #[command(after_help = "Example:\n  fts clone user.ito")]
+    Clone(FilesetOnly),
+    /// Makes the backup versions of many filesets, or of all
+    #[command(after_help = "Example:\n  fts clonesys -prefix user.")]
+    CloneSys(CloneSys),
     /// Makes a mount point: a directory that leads into a fileset
     #[command(after_help = "Example:\n  fts crmount /cell/home/ito user.ito")]
     CrMount(CrMount),
@@ -132,6 +141,13 @@ pub enum Fts {
     /// Unlocks a fileset's entry
     #[command(after_help = "Example:\n  fts unlock user.ito")]
     Unlock(FilesetOnly),
+    /// Takes, lists and deletes snapshots of a fileset
+    #[command(next_help_heading = ADDED, subcommand, arg_required_else_help = true)]
+    Snapshot(Snapshots),
+    /// Brings back what a home directory, or any fileset, held at a snapshot
+    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts restorehome ito -at '2 days ago' -dry-run\n  \
+                                                       fts restorehome -fileset user.ito -undo")]
+    RestoreHome(RestoreHome),
     /// Moves aggregates to another server, with all that their clients hold
     #[command(next_help_heading = ADDED, after_help = "Example:\n  fts failover -aggregate lfs03 -to mlservb\n  \
                                                        fts failover -server mlserva --dry-run")]

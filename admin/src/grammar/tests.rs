@@ -4,11 +4,12 @@ use std::path::Path;
 
 use baton_rpc::fldb::Owner;
 use baton_types::change::{AddressEdit, AggregateRef, FilesetRef, OwnerEdit};
+use baton_types::control::{Carry, Moment};
 use baton_types::{Address, FilesetId, FilesetName, Kind};
 use clap::Command;
 
 use super::baton::{Cell, Config, CreateCell, Invite};
-use super::fts::{CellSettings, CrMount, Create, EdServerEntry, FilesetOnly, LsFldb, Status};
+use super::fts::{CellSettings, CrMount, Create, EdServerEntry, FilesetOnly, LsFldb, Snapshots, Status};
 use super::{Baton, Cm, Fts, Identity, Mount, Parsed, Refusal, Standard, parse, served, whole};
 use crate::help::page;
 use crate::program::Program;
@@ -109,6 +110,43 @@ fn fts_lines_become_typed_commands() {
         value: "two words".to_owned(),
     };
     assert_eq!(fts("fts cell set description 'two words'").0, Fts::Cell(set));
+}
+
+#[test]
+fn lines_about_snapshots_become_typed_commands() {
+    let user_ito = FilesetRef::Name(FilesetName::parse("user.ito").unwrap());
+    let Fts::Snapshot(Snapshots::Create { fileset, name }) = fts("fts snapshot create user.ito monday").0 else {
+        panic!()
+    };
+    assert_eq!((&fileset, name.as_bytes()), (&user_ito, &b"monday"[..]));
+    assert_eq!(
+        wrong("fts snapshot create user.ito a/b").0,
+        "snapshot create: invalid value 'a/b' for '<NAME>': file name 'a/b': it has a '/'"
+    );
+    let restore = |text: &str| match fts(text).0 {
+        Fts::RestoreHome(words) => words,
+        other => panic!("{text}: {other:?}"),
+    };
+    let at = baton_types::Timestamp(1_795_195_800_000_000_000);
+    let words = restore("fts restoreh ito -at 2026-11-20T17:30:00Z -path doc -dry-run");
+    assert_eq!((words.target(), words.moment()), (Some(&user_ito), Moment::At(at)));
+    assert_eq!((words.carry(), words.path), (Carry::Nothing, Some("doc".into())));
+    let words = restore("fts restorehome -fileset user.ito -undo");
+    assert_eq!((words.target(), words.moment()), (Some(&user_ito), Moment::BeforeLast));
+    assert_eq!((words.carry(), words.path), (Carry::Out, None));
+    for bad in [
+        "fts restorehome ito",
+        "fts restorehome -undo",
+        "fts restorehome ito -fileset user.ito -undo",
+        "fts restorehome ito -undo -at 2026-11-20",
+        "fts restorehome ito -at yesterday",
+        "fts clonesys -aggregate lfs03",
+    ] {
+        wrong(bad);
+    }
+    // What DFS had comes first: no prefix of its words means one of these.
+    assert!(absent("fts restore a b c").starts_with("restore: not in this version"));
+    assert!(matches!(fts("fts clone user.ito").0, Fts::Clone(FilesetOnly { .. })));
 }
 
 #[test]

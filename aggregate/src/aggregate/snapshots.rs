@@ -12,14 +12,16 @@
 //!
 //! Lock order: history, the system tree, the fileset.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
+use baton_types::limits::SNAPSHOTS_PER_FILESET_MAX;
 use baton_types::{Error, FileName, FilesetId, Kind, Result, Timestamp};
 use bytes::Bytes;
 
 use super::fileset::{Done, Fileset, Need, Placed, Reserve, State};
 use crate::fileset::catalog;
-use crate::format::{DeadChunk, FilesetHeader, Key, KeyKind, Lsn, Pointer, Record, RecordKind, Snapshot};
+use crate::format::{DeadChunk, FilesetHeader, Key, KeyKind, Lsn, Pointer, Record, RecordKind, Snapshot, number_of};
 use crate::session::Running;
 use crate::snapshot;
 use crate::transaction::{Operation, Reply, Transaction, Usage};
@@ -30,6 +32,8 @@ use crate::tree::{Pinned, Stop};
 pub struct SnapshotInfo {
     /// Which: the place in history before which all is in it.
     pub id: Lsn,
+    /// Its number in ids.
+    pub number: u16,
     /// Its name.
     pub name: FileName,
     /// When it was taken.
@@ -100,16 +104,23 @@ impl Fileset {
     /// The snapshots of the fileset, oldest first.
     pub fn snapshots(&self) -> Vec<SnapshotInfo> {
         let state = self.cell.state.lock();
-        let info = |(id, snapshot): (Lsn, &Snapshot)| SnapshotInfo {
-            id,
-            name: snapshot.name.clone(),
-            taken: snapshot.taken,
-            usage: Usage {
-                bytes: snapshot.bytes,
-                files: snapshot.files,
-            },
-        };
-        state.snapshots.line.iter().map(info).collect()
+        state.snapshots.line.iter().map(SnapshotInfo::of).collect()
+    }
+
+    /// The snapshot with this number in ids.
+    pub fn snapshot_numbered(&self, number: u16) -> Option<SnapshotInfo> {
+        self.find_snapshot(|snapshot| snapshot.number() == number)
+    }
+
+    /// The snapshot of this name.
+    pub fn snapshot_named(&self, name: &[u8]) -> Option<SnapshotInfo> {
+        self.find_snapshot(|snapshot| snapshot.name.as_bytes() == name)
+    }
+
+    fn find_snapshot(&self, is_it: impl Fn(&Snapshot) -> bool) -> Option<SnapshotInfo> {
+        let state = self.cell.state.lock();
+        let found = state.snapshots.line.iter().find(|(_, snapshot)| is_it(snapshot));
+        found.map(SnapshotInfo::of)
     }
 
     /// The fileset as it was at a snapshot, for the same operations that read the live one. What it answers is of that
@@ -242,8 +253,17 @@ impl Fileset {
         if let (Some(_), Namesake::Refuse) = (old, namesake) {
             return Err(on(Kind::Exists).into());
         }
-        let serial = u32::try_from(header.snapshots_taken + 1)
-            .map_err(|_| on(Kind::Limit).because("all numbers for snapshots of this fileset are used up"))?;
+        let kept: BTreeSet<u16> = state.snapshots.line.iter().map(|(_, kept)| kept.number()).collect();
+        if old.is_none() && kept.len() >= SNAPSHOTS_PER_FILESET_MAX {
+            return Err(on(Kind::Limit)
+                .because(format!("{SNAPSHOTS_PER_FILESET_MAX} snapshots of it are kept"))
+                .remedy("delete some: fts snapshot delete")
+                .into());
+        }
+        let taken = u32::try_from(header.snapshots_taken).unwrap_or(u32::MAX);
+        let serial = (taken.saturating_add(1)..u32::MAX).find(|serial| !kept.contains(&number_of(*serial)));
+        let serial =
+            serial.ok_or_else(|| on(Kind::Limit).because("all numbers for snapshots of this fileset are used up"))?;
         let snapshot = Snapshot {
             serial,
             name: name.clone(),
@@ -261,6 +281,21 @@ impl Fileset {
 
     fn missing(&self, id: Lsn) -> Error {
         Error::new(Kind::NotFound, format!("snapshot {id} of fileset {}", self.cell.id))
+    }
+}
+
+impl SnapshotInfo {
+    fn of((id, snapshot): (Lsn, &Snapshot)) -> SnapshotInfo {
+        SnapshotInfo {
+            id,
+            number: snapshot.number(),
+            name: snapshot.name.clone(),
+            taken: snapshot.taken,
+            usage: Usage {
+                bytes: snapshot.bytes,
+                files: snapshot.files,
+            },
+        }
     }
 }
 

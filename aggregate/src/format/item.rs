@@ -16,6 +16,6 @@ pub use orphan::Orphan;
 pub use parting::Parting;
 pub use segment::{Pending, SegmentPhase, SegmentState};
 pub use session::{ClientState, SessionHeader, VnodeRange, decode_holders, encode_holders};
-pub use snapshot::{DeadChunk, Snapshot};
+pub use snapshot::{DeadChunk, Snapshot, number_of};
 pub use system::{FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage};
 pub use xattr::XattrEntry;

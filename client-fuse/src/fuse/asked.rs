@@ -9,7 +9,7 @@ use baton_types::call::{Allocate, At, Lock, LockKind, SetXattr, Sought};
 use baton_types::file::{FileKind, SetTime};
 use fuser::{INodeNo, LockOwner, OpenFlags, RenameFlags, TimeOrNow, WriteFlags};
 
-use crate::ops::{Meets, New, Start, There, When};
+use crate::ops::{Meets, New, Purpose, Start, There, When};
 
 /// Bits of a mode that are rights.
 pub(super) const RIGHTS: u32 = 0o7777;
@@ -89,6 +89,14 @@ pub(super) fn meets(flags: RenameFlags) -> Option<Meets> {
         RenameFlags::RENAME_EXCHANGE => Some(Meets::Partner),
         flags if flags.is_empty() => Some(Meets::Anything),
         _ => None,
+    }
+}
+
+/// What a file is opened for.
+pub(super) fn purpose(flags: OpenFlags) -> Purpose {
+    match flags.0 & libc::O_ACCMODE {
+        libc::O_RDONLY => Purpose::Read,
+        _ => Purpose::Write,
     }
 }
 

@@ -46,6 +46,7 @@ impl Mount {
                 Err(error) => return ask.answer(Err(error)),
             };
             pass.answer(&ask, |belief| {
+                let belief = belief.of(inode.fid);
                 if let Some(stay) = belief.stay() {
                     inode.learn(look, stay, &object.attributes);
                 }

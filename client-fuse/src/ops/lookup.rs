@@ -12,7 +12,7 @@ use super::{Entry, Found, Keeps};
 use crate::filesets::{Belief, Pass};
 use crate::gone::{KEPT, TRIES_MAX};
 use crate::inodes::Inode;
-use crate::mount::{Mount, unexpected};
+use crate::mount::{FoundSnapshot, Mount, unexpected};
 use crate::resolve::Instance;
 use crate::waiting::Ask;
 
@@ -49,12 +49,11 @@ impl Mount {
         self.call(&who, Request::Lookup { place }, Bytes::new(), move |answer| {
             let object = match object(answer).map_err(no_names) {
                 Ok(object) => object,
-                Err(error) if error.kind == Kind::NotFound => {
-                    return mount.found_nothing(&looking.pass, &looking.ask, error);
-                }
+                Err(error) if error.kind == Kind::NotFound => return mount.found_nothing(&looking, error),
                 Err(error) => return looking.ask.answer(Err(error)),
             };
             match object.attributes.kind {
+                _ if object.fid.fileset != looking.directory.fid.fileset => mount.lookup_snapshot(looking, &object),
                 FileKind::MountPoint => mount.lookup_beyond(looking, object.fid),
                 FileKind::Directory => mount.tell_entry(&looking, &object),
                 _ if mount.looks_again(&looking.who) => mount.keep_found(looking, object),
@@ -87,10 +86,12 @@ impl Mount {
         });
     }
 
-    fn found_nothing(&self, pass: &Pass, ask: &Ask<Entry>, error: Error) {
-        pass.answer(ask, |belief| match self.keeps_names(belief) {
-            Keeps::On => Ok(Entry::Nothing),
-            Keeps::Not => Err(error),
+    fn found_nothing(&self, looking: &Looking, error: Error) {
+        looking.pass.answer(&looking.ask, |belief| {
+            match self.keeps_names(belief.of(looking.directory.fid)) {
+                Keeps::On => Ok(Entry::Nothing),
+                Keeps::Not => Err(error),
+            }
         });
     }
 
@@ -136,6 +137,7 @@ impl Mount {
             let through = mount.through(directory.instance);
             let (instance, below) = match (directory.fid.vnode, through) {
                 (Vnode::ROOT, None) => return mount.look_at(&who, directory.instance, directory.fid, &asked),
+                (Vnode::ROOT, Some((above, point))) if point.vnode == Vnode::SNAPSHOTS => (above, directory.fid),
                 (Vnode::ROOT, Some((above, point))) => (above, point),
                 _ => (directory.instance, directory.fid),
             };
@@ -154,6 +156,34 @@ impl Mount {
                     },
                 );
             });
+        });
+    }
+
+    /// What is in a snapshot, whose root was found.
+    fn lookup_snapshot(&self, looking: Looking, root: &Object) {
+        let Looking {
+            who,
+            directory,
+            name,
+            pass,
+            ask,
+            ..
+        } = looking;
+        let (above, snapshot) = (directory.instance, root.fid.fileset);
+        let point = Fid {
+            unique: root.attributes.created.0.cast_unsigned(),
+            ..directory.fid
+        };
+        let beyond = Beyond {
+            directory,
+            name,
+            pass,
+            point,
+        };
+        let found = FoundSnapshot { snapshot, point };
+        self.enter_snapshot(above, found, move |mount, entered| match entered {
+            Ok(instance) => mount.lookup_root(&who, beyond, instance, snapshot, &ask),
+            Err(error) => ask.answer(Err(error)),
         });
     }
 
@@ -232,7 +262,7 @@ impl Mount {
             number: inode.number,
             generation: root.fid.unique,
             attributes: root.attributes,
-            name: self.keeps_names(belief),
+            name: self.keeps_names(belief.of(beyond.directory.fid)),
             keeps: Keeps::Not,
         }))
     }

@@ -14,17 +14,27 @@ use bytes::Bytes;
 use super::{Keeps, Opened};
 use crate::filesets::{Belief, Pass};
 use crate::inodes::Inode;
-use crate::mount::Mount;
+use crate::mount::{Mount, read_only};
 use crate::opens::{Next, Tell};
 use crate::waiting::Ask;
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Its bytes are read, or run.
+    Read,
+    /// They may be written, too.
+    Write,
+}
 
 impl Mount {
     /// Opens the file with this number. With `O_TRUNC` the kernel asks for the truncation by itself, afterwards: it
     /// refuses first what only it can know, that a program runs from the file.
-    pub fn open(&self, who: &Arc<Who>, number: u64, ask: &Ask<Opened>) {
+    pub fn open(&self, who: &Arc<Who>, number: u64, purpose: Purpose, ask: &Ask<Opened>) {
         let (who, asked) = (who.clone(), ask.clone());
-        self.with(number, ask, move |mount, inode, pass| {
-            mount.open_known(who, inode, pass, asked);
+        self.with(number, ask, move |mount, inode, pass| match purpose {
+            Purpose::Write if mount.never_changes(&inode) => asked.answer(Err(read_only(&inode))),
+            Purpose::Read | Purpose::Write => mount.open_known(who, inode, pass, asked),
         });
     }
 
@@ -87,9 +97,10 @@ impl Mount {
         let (who, asked) = (who.clone(), ask.clone());
         self.with(number, ask, move |mount, inode, pass| {
             pass.answer(&asked, |belief| {
+                let keeps = Keeps::of(belief.of(inode.fid));
                 Ok(Opened {
-                    handle: mount.handles.insert(inode, who, Keeps::of(belief)),
-                    keeps: Keeps::of(belief),
+                    handle: mount.handles.insert(inode, who, keeps),
+                    keeps,
                 })
             });
         });

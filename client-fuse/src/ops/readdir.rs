@@ -21,6 +21,8 @@ const PAGE_BYTES: u32 = 48 << 10;
 /// Where a listing goes on after `.` and after `..`; a server's own cookies begin at 16.
 const AFTER_SELF: u64 = 1;
 const AFTER_PARENT: u64 = 2;
+/// What programs are shown for a number that is known when the name is looked up: a snapshot's.
+const UNKNOWN: u64 = 0xffff_ffff;
 
 /// Whether attributes are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +110,9 @@ impl Mount {
                 names,
                 is_end,
                 look,
-                stay: reading.pass.believe(Belief::stay),
+                stay: reading
+                    .pass
+                    .believe(|belief| belief.of(reading.handle.inode.fid).stay()),
             });
             *reading.handle.listed.lock() = Some(page.clone());
             mount.tell_listing(&reading, (from, dots), &page, Freshness::Fresh);
@@ -123,7 +127,10 @@ impl Mount {
             .iter()
             .skip_while(|listed| from != 0 && listed.cookie <= from);
         rows.extend(after.map(|listed| Row {
-            number: instance.node(listed.fid.vnode),
+            number: match handle.inode.fid.vnode {
+                Vnode::SNAPSHOTS => UNKNOWN,
+                _ => instance.node(listed.fid.vnode),
+            },
             kind: listed.kind,
             name: listed.name.clone(),
             cookie: listed.cookie,
@@ -136,7 +143,7 @@ impl Mount {
             Ok(Listing {
                 mount: self.this(),
                 handle: handle.clone(),
-                belief,
+                belief: belief.of(handle.inode.fid),
                 freshness,
                 rows,
             })

@@ -169,7 +169,7 @@ impl Driver {
         ops::change(&self.cx(call, &fileset, lost, &keeps), &call.request, &call.payload)
     }
 
-    fn cx<'a>(
+    pub(super) fn cx<'a>(
         &'a self,
         call: &'a Call,
         fileset: &'a Fileset,

@@ -59,7 +59,7 @@ pub(super) fn may_take(
 ) -> Result<Object, Stop> {
     let directory = right::search(cx.who, transaction, place.directory)?;
     if right::is_reserved(place) {
-        return Err(right::refused(place, Kind::NotFound).into());
+        return Err(right::refused(place, Kind::NotOwner).into());
     }
     let object = store::lookup(transaction, names, shape::place(place))?;
     right::take_away(cx.who, (place.directory, &directory), (object.fid, &object.attributes))?;

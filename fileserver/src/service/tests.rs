@@ -4,6 +4,7 @@ mod exactly_once;
 mod forged;
 mod holds;
 mod orphans;
+mod past;
 mod rig;
 mod rights;
 mod set_ids;

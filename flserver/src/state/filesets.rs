@@ -41,7 +41,8 @@ impl Draft<'_> {
         let id = FilesetId(self.state.next.fileset);
         self.state.next.fileset =
             id.0.checked_add(FilesetId::STEP)
-                .ok_or_else(|| Error::new(Kind::Limit, "fileset ids").because("all 64 bits are used up"))?;
+                .filter(|next| *next < FilesetId::END)
+                .ok_or_else(|| Error::new(Kind::Limit, "fileset ids").because("all 48 bits are used up"))?;
         self.count_uses(entry, 1)?;
         self.tell(format!("fileset {name}"));
         Ok(self.put_fileset(Fileset {
@@ -85,13 +86,13 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// The owner of the aggregate says whether it has the RW version. Said again, it changes nothing.
+    /// The owner of the aggregate says whether it has the RW version, or a backup of it. Said again, it changes nothing.
     pub(super) fn report_fileset(&mut self, change: &Change) -> Result<Record> {
         let &Change::ReportFileset {
             server,
             aggregate,
             epoch,
-            fileset,
+            fileset: version,
             state,
         } = change
         else {
@@ -102,16 +103,26 @@ impl Draft<'_> {
             return Err(Error::new(Kind::WrongEpoch, format!("aggregate {}", aggregate.name))
                 .because(format!("it is under epoch {} now", aggregate.epoch)));
         }
-        let mut fileset = self.state.fileset(&FilesetRef::Id(fileset))?;
-        let here = |site: &Site| site.aggregate == aggregate.id && site.versions & Site::RW != 0;
-        if !fileset.sites.iter().any(here) {
+        let mut fileset = self.state.fileset(&FilesetRef::Id(version))?;
+        let here = |site: &&mut Site| site.aggregate == aggregate.id && site.versions & Site::RW != 0;
+        let Some(site) = fileset.sites.iter_mut().find(here) else {
             return Err(Error::new(Kind::NotFound, format!("fileset {}", fileset.name))
                 .because(format!("its RW version is not booked on aggregate {}", aggregate.name)));
-        }
-        if fileset.rw == state {
+        };
+        let is_backup = version == fileset.id.backup();
+        let known = match is_backup {
+            true => &mut fileset.backup,
+            false => &mut fileset.rw,
+        };
+        if *known == state {
             return Ok(Record::Fileset(fileset));
         }
-        fileset.rw = state;
+        *known = state;
+        if is_backup {
+            site.versions ^= Site::BACKUP;
+            let entry = site.entry;
+            self.count_uses(entry, if state == VersionState::Valid { 1 } else { -1 })?;
+        }
         self.tell(format!("fileset {}", fileset.name));
         Ok(self.put_fileset(fileset))
     }

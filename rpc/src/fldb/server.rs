@@ -5,10 +5,13 @@ use std::path::Path;
 use baton_proto::v1;
 use baton_proto::v1::fileserver_client::FileserverClient;
 use baton_types::change::Takeover;
-use baton_types::control::{AggregateReport, DetachReport, ExportReport, FilesetReport, Force, Work};
+use baton_types::control::{
+    AggregateReport, Carry, DetachReport, ExportReport, FilesetReport, Force, Moment, RestoreReport, Restored,
+    SnapshotReport, Work,
+};
 use baton_types::limits::FLDB_MESSAGE_BYTES_MAX;
 use baton_types::record::Server;
-use baton_types::{Address, AggregateName, Error, FilesetId, Kind, Result};
+use baton_types::{Address, AggregateName, Error, FileName, FilesetId, Kind, Result, Timestamp};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
@@ -193,6 +196,97 @@ impl ControlClient {
         answer(self.client.clone().rename_fileset(request).await).map(drop)
     }
 
+    /// Takes a snapshot of a fileset.
+    ///
+    /// # Errors
+    /// What the server says: `Exists` if there is one of the name.
+    pub async fn take_snapshot(&self, fileset: FilesetId, name: &FileName) -> Result<SnapshotReport> {
+        let request = v1::TakeSnapshotRequest {
+            caller: self.caller,
+            fileset: fileset.0,
+            name: name.as_bytes().to_vec(),
+        };
+        report(answer(self.client.clone().take_snapshot(request).await)?.snapshot)
+    }
+
+    /// Makes a fileset's backup version, or puts a new one in its place.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn clone_fileset(&self, fileset: FilesetId) -> Result<SnapshotReport> {
+        let request = v1::CloneFilesetRequest {
+            caller: self.caller,
+            fileset: fileset.0,
+        };
+        report(answer(self.client.clone().clone_fileset(request).await)?.snapshot)
+    }
+
+    /// The snapshots of a fileset, oldest first.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn snapshots(&self, fileset: FilesetId) -> Result<Vec<SnapshotReport>> {
+        let request = v1::ListSnapshotsRequest {
+            caller: self.caller,
+            fileset: fileset.0,
+        };
+        let mut pieces = answer(self.client.clone().list_snapshots(request).await)?;
+        let mut snapshots = Vec::new();
+        while let Some(piece) = pieces.message().await.map_err(|status| failed(&status))? {
+            for report in piece.snapshots {
+                snapshots.push(report.try_into()?);
+            }
+        }
+        Ok(snapshots)
+    }
+
+    /// Deletes a snapshot of a fileset.
+    ///
+    /// # Errors
+    /// What the server says: `NotFound`.
+    pub async fn delete_snapshot(&self, fileset: FilesetId, name: &FileName) -> Result<()> {
+        let request = v1::DeleteSnapshotRequest {
+            caller: self.caller,
+            fileset: fileset.0,
+            name: name.as_bytes().to_vec(),
+        };
+        answer(self.client.clone().delete_snapshot(request).await).map(drop)
+    }
+
+    /// Brings what is at `path` of a fileset back to what it was at a moment; an empty path is all of it.
+    ///
+    /// # Errors
+    /// What the server says: `NotFound` without a snapshot of that moment, or without such a path in it.
+    pub async fn restore_fileset(
+        &self,
+        fileset: FilesetId,
+        moment: &Moment,
+        path: &[u8],
+        carry: Carry,
+    ) -> Result<RestoreReport> {
+        let request = v1::RestoreFilesetRequest {
+            caller: self.caller,
+            fileset: fileset.0,
+            at: match moment {
+                Moment::At(at) => Some(at.0),
+                Moment::BeforeLast => None,
+            },
+            path: path.to_vec(),
+            dry_run: carry == Carry::Nothing,
+        };
+        let mut pieces = answer(self.client.clone().restore_fileset(request).await)?;
+        let mut report = RestoreReport::default();
+        while let Some(piece) = pieces.message().await.map_err(|status| failed(&status))? {
+            if !piece.from.is_empty() {
+                (report.from, report.taken, report.before) = (piece.from, Timestamp(piece.taken), piece.before);
+            }
+            for file in piece.files {
+                report.steps.push(Restored::try_from(file)?);
+            }
+        }
+        Ok(report)
+    }
+
     /// What the server is at work on for administrators.
     ///
     /// # Errors
@@ -202,6 +296,11 @@ impl ControlClient {
         let reply = answer(self.client.clone().list_work(request).await)?;
         reply.work.into_iter().map(Work::try_from).collect()
     }
+}
+
+fn report(snapshot: Option<v1::SnapshotReport>) -> Result<SnapshotReport> {
+    let nothing = || Error::new(Kind::Damaged, "snapshot").because("the file server says nothing of it");
+    snapshot.ok_or_else(nothing)?.try_into()
 }
 
 fn answer<T>(reply: Result<Response<T>, Status>) -> Result<T> {

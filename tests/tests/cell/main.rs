@@ -18,5 +18,6 @@ mod network;
 mod nonsense;
 mod partition;
 mod rights;
+mod snapshots;
 mod takeover;
 mod wire;

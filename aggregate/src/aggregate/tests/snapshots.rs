@@ -238,6 +238,28 @@ fn snapshot_taken_while_a_checkpoint_runs_has_what_was_there_then() {
 }
 
 #[test]
+fn number_of_a_snapshot_that_is_kept_comes_to_no_other() {
+    let rig = Rig::new(103);
+    let fileset = rig.make_fileset(7);
+    let first = take(&fileset, "first");
+    assert_eq!(fileset.snapshot_numbered(1).unwrap().id, first);
+    let all = u64::from(FilesetId::SNAPSHOT_NUMBERS);
+    let aged = rig.aggregate.change_fileset(FilesetId(7), &op(0, 0), |transaction| {
+        let mut header = catalog::header(transaction, FilesetId(7))?;
+        header.snapshots_taken = all - 1;
+        transaction.put(Key::fileset_header(FilesetId(7)), header.encode());
+        Ok(())
+    });
+    aged.unwrap();
+    take(&fileset, "second");
+    take(&fileset, "third");
+    let numbers: Vec<u16> = fileset.snapshots().iter().map(|snapshot| snapshot.number).collect();
+    assert_eq!(numbers, [1, 0, 2]);
+    assert_eq!(fileset.snapshot_named(b"third").unwrap().number, 2);
+    assert_eq!(fileset.snapshot_named(b"fourth"), None);
+}
+
+#[test]
 fn namesake_is_refused_or_replaced_and_a_repeated_operation_takes_one() {
     let rig = Rig::new(102);
     let fileset = rig.make_fileset(7);

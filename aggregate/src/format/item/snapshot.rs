@@ -1,6 +1,6 @@
 //! Snapshots, and the blocks that only snapshots still have.
 
-use baton_types::{FileName, Result, Timestamp};
+use baton_types::{FileName, FilesetId, Result, Timestamp};
 use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -12,7 +12,7 @@ use crate::format::{Block, Lsn, VALUE_BYTES_MAX};
 /// A moment of a fileset. The key says when: it has what records before that number came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The how many-eth of its fileset it is: rises, and is never used again.
+    /// In the order in which its fileset's were taken: rises, and is never used again.
     pub serial: u32,
     /// Its name; the last it had, once it was deleted.
     pub name: FileName,
@@ -25,6 +25,11 @@ pub struct Snapshot {
     /// All records before this one were appended when it was deleted; 0 while it is kept. What it alone had is given
     /// back after that, and then the item goes.
     pub deleted: Lsn,
+}
+
+/// The number in ids of the snapshot that is the `serial`-th of its fileset.
+pub fn number_of(serial: u32) -> u16 {
+    (serial % u32::from(FilesetId::SNAPSHOT_NUMBERS)) as u16
 }
 
 /// Followed by the name.
@@ -41,6 +46,11 @@ struct Layout {
 }
 
 impl Snapshot {
+    /// Its number in ids: no other snapshot that is kept of its fileset has it.
+    pub fn number(&self) -> u16 {
+        number_of(self.serial)
+    }
+
     /// True until it is deleted.
     pub fn is_kept(&self) -> bool {
         self.deleted == Lsn(0)

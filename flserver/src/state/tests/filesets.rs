@@ -90,6 +90,28 @@ fn owner_of_the_aggregate_says_whether_a_fileset_is_there() {
 }
 
 #[test]
+fn backup_is_booked_where_its_fileset_is_and_counted_once() {
+    let mut db = Db::with_servers();
+    let fs1 = host("fs1", 1);
+    db.done(create("a", "fs1", "agg1"));
+    db.by(&fs1, claim(1, 1, 1, Epoch::NONE)).unwrap();
+    let id = db.fileset("a").id;
+    let report = |version: FilesetId, valid| report_fileset((1, 1, Epoch(1)), version.0, valid);
+    db.by(&fs1, report(id, true)).unwrap();
+    for _ in 0..2 {
+        db.by(&fs1, report(id.backup(), true)).unwrap();
+        let fileset = db.fileset("a");
+        assert_eq!((fileset.rw, fileset.backup), (VersionState::Valid, VersionState::Valid));
+        assert_eq!(fileset.sites[0].versions, Site::RW | Site::BACKUP);
+        assert_eq!(db.entry("fs1").uses, 2);
+    }
+    db.by(&fs1, report(id.backup(), false)).unwrap();
+    db.by(&fs1, report(id, false)).unwrap();
+    assert_eq!((db.fileset("a").sites[0].versions, db.entry("fs1").uses), (Site::RW, 1));
+    db.done(delete("a", "fs1", "agg1"));
+}
+
+#[test]
 fn ids_are_taken_three_at_a_time_and_never_again() {
     let mut db = Db::with_servers();
     for (name, id) in [("a", 1), ("b", 4), ("c", 7)] {
@@ -111,11 +133,11 @@ fn ids_are_taken_three_at_a_time_and_never_again() {
 #[test]
 fn last_ids_are_not_given_out_twice() {
     let mut db = Db::with_servers();
-    db.state.next.fileset = u64::MAX - 3;
+    db.state.next.fileset = FilesetId::END - 4;
     db.done(create("last", "fs1", "agg1"));
     assert_eq!(
         db.refused(create("one-more", "fs1", "agg1")),
-        "Limit: fileset ids: all 64 bits are used up"
+        "Limit: fileset ids: all 48 bits are used up"
     );
 }
 

@@ -1,0 +1,98 @@
+//! The words of `clonesys`, `snapshot` and `restorehome`.
+
+use baton_types::change::{AggregateRef, FilesetRef};
+use baton_types::control::{Carry, Moment};
+use baton_types::{Address, FileName, Timestamp};
+use clap::{Args, Subcommand};
+
+use crate::grammar::values::{aggregate, file_name, fileset, home, moment, server};
+
+/// `fts clonesys`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct CloneSys {
+    /// Only those whose names begin so
+    #[arg(long)]
+    pub prefix: Option<String>,
+    /// Only those with a site under this server entry
+    #[arg(long, value_parser = server)]
+    pub server: Option<Address>,
+    /// Only those on this one of its aggregates: name or number
+    #[arg(long, value_parser = aggregate, requires = "server")]
+    pub aggregate: Option<AggregateRef>,
+}
+
+/// `fts snapshot`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[command(rename_all = "lower")]
+pub enum Snapshots {
+    /// Takes a snapshot: what the fileset holds now is kept, in .snapshots of its root
+    #[command(after_help = "Example:\n  fts snapshot create user.ito monday")]
+    Create {
+        /// Of which fileset: its name or id
+        #[arg(value_parser = fileset)]
+        fileset: FilesetRef,
+        /// Its name
+        #[arg(value_parser = file_name)]
+        name: FileName,
+    },
+    /// Lists the snapshots of a fileset
+    #[command(after_help = "Example:\n  fts snapshot list user.ito")]
+    List {
+        /// Of which fileset: its name or id
+        #[arg(value_parser = fileset)]
+        fileset: FilesetRef,
+    },
+    /// Deletes a snapshot: what it alone has is given back
+    #[command(after_help = "Example:\n  fts snapshot delete user.ito monday")]
+    Delete {
+        /// Of which fileset: its name or id
+        #[arg(value_parser = fileset)]
+        fileset: FilesetRef,
+        /// Its name
+        #[arg(value_parser = file_name)]
+        name: FileName,
+    },
+}
+
+/// `fts restorehome`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct RestoreHome {
+    /// Whose home: the fileset user.USER
+    #[arg(value_parser = home, required_unless_present = "fileset", conflicts_with = "fileset")]
+    user: Option<FilesetRef>,
+    /// Another fileset: its name or id
+    #[arg(long, value_parser = fileset)]
+    fileset: Option<FilesetRef>,
+    /// To the newest snapshot that is no younger: '2 days ago', 2026-11-20, '2026-11-20 17:30'
+    #[arg(long, value_name = "TIME", value_parser = moment, required_unless_present = "undo", conflicts_with = "undo")]
+    at: Option<Timestamp>,
+    /// Only this file or directory, from the fileset's root
+    #[arg(long)]
+    pub path: Option<std::path::PathBuf>,
+    /// Only show what would be done
+    #[arg(long = "dry-run")]
+    dry_run: bool,
+    /// Back to what was there before the last time
+    #[arg(long)]
+    undo: bool,
+}
+
+impl RestoreHome {
+    /// Which fileset.
+    pub fn target(&self) -> Option<&FilesetRef> {
+        self.user.as_ref().or(self.fileset.as_ref())
+    }
+
+    /// To when.
+    pub fn moment(&self) -> Moment {
+        self.at.map_or(Moment::BeforeLast, Moment::At)
+    }
+
+    /// Whether it is done.
+    pub fn carry(&self) -> Carry {
+        match self.dry_run {
+            true => Carry::Nothing,
+            false => Carry::Out,
+        }
+    }
+}
