@@ -1,5 +1,6 @@
 //! The steps of the demo, in their order.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,8 +16,9 @@ use super::chart::{LEGEND, chart};
 use super::{Heading, Speed};
 
 const AGGREGATE: &str = "lfs01";
-/// The fileset of a home.
+/// The fileset of a home, and of whose.
 const HOME: &str = "user.ito";
+const USER: &str = "ito";
 /// Room for the tree: the file that stands for the disk has holes.
 const DISK_BYTES: u64 = 4 << 30;
 /// Packages in the tree that is unpacked: some thousand files.
@@ -84,6 +86,7 @@ impl Play {
         self.kill().await?;
         self.freeze().await?;
         self.zombie().await?;
+        self.restore().await?;
         self.count().await
     }
 
@@ -115,7 +118,7 @@ impl Play {
         });
         let files = files.await??;
         println!("{files} files, all the same, in {:.1} s", begun.elapsed().as_secs_f64());
-        Ok(())
+        self.type_fts(&["snapshot", "create", HOME, "evening"])
     }
 
     async fn writer(&mut self) -> Result<()> {
@@ -184,6 +187,22 @@ impl Play {
         println!("bytes of the new owner changed by it: 0");
         self.work()?.resume();
         self.work()?.goes_on(&self.stage.cell).await
+    }
+
+    async fn restore(&mut self) -> Result<()> {
+        self.step("fs2", "A home is deleted, and restored from its snapshot")
+            .await;
+        let home = self.home[0].clone();
+        let begun = Instant::now();
+        let deleted = tokio::task::spawn_blocking(move || empty(&home)).await??;
+        println!("rm -rf: {deleted} names gone in {:.1} s", begun.elapsed().as_secs_f64());
+        let begun = Instant::now();
+        self.type_fts(&["restorehome", USER, "-at", "1 second ago"])?;
+        let took = begun.elapsed();
+        let (sources, last) = (tree(self.speed)?, self.home[1].clone());
+        let files = tokio::task::spawn_blocking(move || compared(&sources, &last)).await??;
+        println!("{files} files are back, all the same, in {:.1} s", took.as_secs_f64());
+        Ok(())
     }
 
     async fn count(&mut self) -> Result<()> {
@@ -290,6 +309,11 @@ impl Play {
             &seat.run("salvage", &["-check", disk, "-json"])?.done()?,
         )?)
     }
+
+    fn type_fts(&self, words: &[&str]) -> Result<()> {
+        println!("$ fts {}", words.join(" "));
+        self.stage.cell.fts(words)?.done().map(drop)
+    }
 }
 
 /// Folders to be packed.
@@ -333,4 +357,19 @@ fn compared(sources: &[PathBuf], copied: &Path) -> Result<usize> {
         files += compare(source, &copied.join(source.file_name().context("a name")?))?;
     }
     Ok(files)
+}
+
+/// Removes all that is in `directory`: how many names there were at its top.
+fn empty(directory: &Path) -> Result<usize> {
+    let mut names = 0;
+    for entry in fs::read_dir(directory)? {
+        fs::remove_dir_all(entry?.path())?;
+        names += 1;
+    }
+    ensure!(
+        fs::read_dir(directory)?.next().is_none(),
+        "{} is not empty",
+        directory.display()
+    );
+    Ok(names)
 }
