@@ -106,7 +106,7 @@ impl FilesetId {
     /// The id of the snapshot with this number.
     #[must_use]
     pub fn snapshot(self, number: u16) -> FilesetId {
-        FilesetId(1 << 63 | u64::from(number % Self::SNAPSHOT_NUMBERS) << 48 | self.0 % Self::END)
+        FilesetId(1 << 63 | u64::from(number % Self::SNAPSHOT_NUMBERS) << 48 | (self.0 % Self::END))
     }
 
     /// The number of the snapshot that this is the id of; `None` of a fileset's own id.
