@@ -175,8 +175,16 @@ async fn first_administrator(claims: &Claims) -> Result<Owner> {
 
 /// The entry of a fileset, and the aggregate that its RW version is booked on.
 pub(crate) async fn booked(claims: &Claims, id: FilesetId) -> Result<(Fileset, Arc<Export>)> {
-    let sought = Sought::Fileset(FilesetRef::Id(id));
-    let fileset = claims.client.lookup(&sought).await?.fileset;
+    let query = Query {
+        fileset: Some(FilesetRef::Id(id)),
+        ..Query::tables(&[Table::Fileset], Freshness::Linearizable)
+    };
+    // Who asks may just have made the entry, and not every member has heard of it.
+    let records = claims.client.list(&query).await?.records;
+    let fileset = records.into_iter().find_map(|record| match record {
+        Record::Fileset(fileset) => Some(fileset),
+        _ => None,
+    });
     let fileset = fileset.ok_or_else(|| Error::new(Kind::NotFound, format!("fileset {id}")))?;
     let export = claims.exports.list().into_iter().find(|export| is_on(&fileset, export));
     let export = export.ok_or_else(|| {
