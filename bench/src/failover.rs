@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use baton_tests::cell::{Builder, Cell, Programs, Trust};
-use baton_tests::faults::work::Work;
+use baton_tests::faults::programs::Work;
 use baton_tests::suites::Stage;
 use baton_types::change::Takeover;
 use serde::Serialize;

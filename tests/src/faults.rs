@@ -6,8 +6,8 @@
 mod arena;
 mod blow;
 mod nemesis;
+pub mod programs;
 mod scenario;
-pub mod work;
 
 pub use arena::Arena;
 pub use blow::Blow;

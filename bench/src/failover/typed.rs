@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use baton_tests::cell::Cell;
-use baton_tests::faults::work::Work;
+use baton_tests::faults::programs::Work;
 
 use super::{AGGREGATES, aggregate, longest, pair};
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use baton_rpc::fldb::Freshness;
 use baton_types::record::{Aggregate, AggregateState};
 
-use super::work::{Count, Work};
+use super::programs::{Count, Work};
 use crate::cell::{Builder, Cell, Links, Reach, Role, Trust};
 use crate::suites::Stage;
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arena::{Arena, Outcome};
 use super::blow::{Blow, Struck};
-use super::work::Count;
+use super::programs::Count;
 use crate::cell::Reach;
 
 /// What may be struck; without ports all but the last.

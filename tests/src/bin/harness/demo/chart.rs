@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use baton_tests::faults::work::Wait;
+use baton_tests::faults::programs::Wait;
 
 /// Of time, for one column.
 const COLUMN: Duration = Duration::from_millis(100);

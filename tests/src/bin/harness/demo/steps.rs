@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use baton_tests::cell::{Builder, Cell, Programs, Trust};
-use baton_tests::faults::work::{Wait, Work};
+use baton_tests::faults::programs::{Wait, Work};
 use baton_tests::suites::{Stage, compare, sources};
 use baton_types::change::Takeover;
 use serde_json::Value;
