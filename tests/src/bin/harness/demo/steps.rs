@@ -184,7 +184,8 @@ impl Play {
             "every block of {} files and {} nodes read from the disk and held against its checksum",
             report["files"], report["nodes"]
         );
-        println!("bytes of the new owner changed by it: 0");
+        let findings = report["findings"].as_array().context("salvage -check lists findings")?;
+        println!("of these damaged by it: {}", findings.len());
         self.work()?.resume();
         self.work()?.goes_on(&self.stage.cell).await
     }
