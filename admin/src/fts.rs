@@ -64,5 +64,5 @@ pub async fn run(session: &Session, command: Fts) -> Result<Output> {
 
 #[cfg(test)]
 pub mod tests {
-    pub use super::entry::tests::records;
+    pub use super::entry::tests::{fileset, records};
 }

@@ -195,6 +195,15 @@ pub mod tests {
     use baton_types::{Address, AggregateName, EntryName, Epoch, FilesetName, PrincipalName};
     use uuid::Uuid;
 
+    /// The fileset of [`records`].
+    pub fn fileset() -> Fileset {
+        let found = records().into_iter().find_map(|record| match record {
+            Record::Fileset(fileset) => Some(fileset),
+            _ => None,
+        });
+        found.unwrap()
+    }
+
     /// A server entry, an aggregate that its server owns, and a fileset there.
     pub fn records() -> Vec<Record> {
         let (server, aggregate) = (ServerId(Uuid::from_u128(7)), AggregateId(Uuid::from_u128(8)));

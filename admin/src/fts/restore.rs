@@ -92,18 +92,9 @@ fn path_json(path: &[u8]) -> Value {
 mod tests {
     use baton_types::Timestamp;
     use baton_types::control::Restored;
-    use baton_types::record::Record;
 
     use super::*;
-    use crate::fts::tests::records;
-
-    fn fileset() -> Fileset {
-        let found = records().into_iter().find_map(|record| match record {
-            Record::Fileset(fileset) => Some(fileset),
-            _ => None,
-        });
-        found.unwrap()
-    }
+    use crate::fts::tests::fileset;
 
     #[test]
     fn what_comes_back_is_shown_with_the_way_back() {

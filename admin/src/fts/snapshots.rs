@@ -198,16 +198,8 @@ fn to_json(snapshot: &SnapshotReport) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fts::tests::records;
+    use crate::fts::tests::fileset;
     use baton_types::Timestamp;
-
-    fn fileset() -> Fileset {
-        let found = records().into_iter().find_map(|record| match record {
-            Record::Fileset(fileset) => Some(fileset),
-            _ => None,
-        });
-        found.unwrap()
-    }
 
     #[test]
     fn snapshots_are_listed_with_what_they_hold_alone() {

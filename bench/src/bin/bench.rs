@@ -123,19 +123,24 @@ async fn measure_failover(arguments: Failover) -> Result<()> {
         events: arguments.events.into(),
         directory: arguments.dir,
     };
-    let measured = tokio::select! {
-        measured = failover::measure(&plan, |what| eprintln!("measuring: {what}")) => measured?,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            anyhow::bail!("interrupted")
-        }
-    };
+    let measured = unless_interrupted(failover::measure(&plan, |what| eprintln!("measuring: {what}"))).await?;
     if arguments.json {
         println!("{}", serde_json::to_string(&measured)?);
     } else {
         print_failover(&measured);
     }
     Ok(())
+}
+
+/// What it measures; what it made goes with it when somebody presses Ctrl-C.
+async fn unless_interrupted<T>(measuring: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        measured = measuring => measured,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            anyhow::bail!("interrupted")
+        }
+    }
 }
 
 fn print_failover(report: &failover::Report) {
@@ -175,13 +180,7 @@ async fn flserver(arguments: Flserver) -> Result<()> {
         kills: arguments.kills,
         directory: arguments.dir,
     };
-    let measured = tokio::select! {
-        measured = measure(&plan, |what| eprintln!("measuring: {what}")) => measured?,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            anyhow::bail!("interrupted")
-        }
-    };
+    let measured = unless_interrupted(measure(&plan, |what| eprintln!("measuring: {what}"))).await?;
     if arguments.json {
         println!("{}", serde_json::to_string(&measured)?);
     } else {
