@@ -208,6 +208,14 @@ impl Space {
         }
     }
 
+    /// No block of `segment` waits to be free.
+    pub(crate) fn forget_frees(&mut self, segment: Segment) {
+        let (first, count) = (self.geometry.first_block(segment), self.geometry.segment_blocks());
+        for runs in std::iter::once(&mut self.freed).chain(&mut self.pending) {
+            runs.remove(first, count.into());
+        }
+    }
+
     /// A segment of an older epoch: what it reserved, or its log.
     pub(crate) fn inherit(&mut self, segment: Segment, inherited: Inherited) {
         self.rise_to(segment);

@@ -109,6 +109,9 @@ impl Replayed {
                 bitmap: Bitmap::free(geometry.segment_blocks()),
             },
         );
+        // It became log when all its blocks were free again; the root that this log follows may have them still among
+        // those that wait.
+        self.space.forget_frees(segment);
     }
 
     fn apply(&mut self, geometry: &Geometry, nodes: &Nodes, epoch: Epoch, lsn: Lsn, record: Record) -> Result<()> {

@@ -1,12 +1,16 @@
 //! One generation stays behind: when the newest root rots, the one before it and its log have lost nothing, whatever
 //! was written since. And until a root had its look, nothing that it frees is written.
 
+use baton_types::Timestamp;
+
 use super::between;
 use super::rig::{Rig, claim, name, value};
 use crate::aggregate::Fileset;
 use crate::engine::Engine;
 use crate::format::{Geometry, Root, RootPlace};
 
+/// Files of a whole segment each.
+const FILES: u64 = 40;
 /// Items, on some twenty leaves.
 const ITEMS: u64 = 300;
 
@@ -107,4 +111,39 @@ fn nothing_that_a_root_frees_may_be_used_before_its_look() {
     assert!(rig.port.is_over());
     assert_ne!(waiting(&engine), blocks);
     assert!(pooled(&engine) > segments);
+}
+
+/// A young epoch has little log of its own, and where every segment was used once, it extends its log with one that its
+/// last root made free: that root still has its blocks among those that wait.
+#[test]
+fn frees_of_a_segment_that_became_log_are_not_made_twice() {
+    let mut rig = Rig::with_segments(300, 42);
+    let mut fileset = rig.make_fileset(7);
+    for round in 0..6 {
+        for number in 0..FILES {
+            rig.write_data(&fileset, 10_000 + number, 16, 1);
+        }
+        change_all(&rig, &fileset, round);
+        rig.checkpoint();
+        for number in 0..FILES {
+            rig.delete_data(&fileset, 10_000 + number);
+        }
+        for number in 0..2 * ITEMS {
+            rig.put(&fileset, name(number), &value(round, 400));
+            if number % 20 == 0 {
+                rig.commit();
+                let (_, next) = claim(&rig.disk.fork(number), rig.epoch.next().unwrap()).unwrap();
+                // The second root makes free what waits at the seal.
+                for _ in 0..2 {
+                    let made = next.checkpoint();
+                    made.unwrap_or_else(|error| panic!("round {round}, item {number}: {error}"));
+                }
+                next.census().unwrap();
+            }
+        }
+        rig.aggregate.detach(Timestamp(2)).unwrap();
+        fileset = rig.next_owner(7);
+    }
+    let geometry = rig.aggregate.engine.geometry;
+    assert_eq!(rig.aggregate.engine.space.lock().high_water(), geometry.end_segment());
 }
