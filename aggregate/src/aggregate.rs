@@ -12,6 +12,7 @@ mod census;
 mod fileset;
 mod filesets;
 mod hand_over;
+mod quota;
 mod reclaim;
 mod running;
 mod seal;
@@ -37,7 +38,7 @@ use crate::recover::{Chain, Replayed, recover};
 #[cfg(any(test, feature = "testing"))]
 pub use census::Census;
 pub(crate) use fileset::FilesetCell;
-pub use fileset::{Done, Fileset, Need};
+pub use fileset::{Done, Fileset, Need, Standing};
 pub use reclaim::Reclaimed;
 pub use running::Running;
 pub use sessions::{RANGE_VNODES, SessionState};

@@ -43,6 +43,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) mod transcript;
 
+use baton_aggregate::aggregate::Standing;
 use baton_types::call::{Coming, Hold, Keep, Lock, LockKind, Patience, Push};
 use baton_types::{ClientId, Core, Error, Fid, FilesetId, Kind, Result, Time};
 
@@ -172,8 +173,17 @@ impl State {
         self.tokens.hold(client, fileset)
     }
 
-    /// Whether any fileset waits for clients of the last owner: fresh operations then leave the last room on the
-    /// aggregate to what is said again (I5).
+    /// What a change in `fileset` is: where clients of the last owner are waited for, what they say again; elsewhere
+    /// meanwhile, something new, that leaves the last room on the aggregate to them (I5).
+    pub fn standing(&self, fileset: FilesetId) -> Standing {
+        match (self.grace.covers(fileset), self.grace.is_on()) {
+            (true, _) => Standing::Accepted,
+            (false, true) => Standing::Yielding,
+            (false, false) => Standing::Fresh,
+        }
+    }
+
+    /// Whether any fileset waits for clients of the last owner.
     pub fn is_in_grace(&self) -> bool {
         self.grace.is_on()
     }

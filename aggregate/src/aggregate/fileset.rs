@@ -28,6 +28,18 @@ pub struct Fileset {
     pub(super) patience: Patience,
     /// Which moment of it is read; `None` for now.
     pub(super) snapshot: Option<Lsn>,
+    pub(super) standing: Standing,
+}
+
+/// What the changes made by way of a [`Fileset`] are to those that are said again after a takeover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody has anything to say again.
+    Fresh,
+    /// They are new, and others may still say again what was accepted: the last room is left to these (I5).
+    Yielding,
+    /// They were accepted before.
+    Accepted,
 }
 
 /// One fileset's state, which its users share.
@@ -85,6 +97,14 @@ impl Need {
         blocks: 0,
     };
 
+    /// What it does to the space, among those who say again what was accepted.
+    fn standing(&self, standing: Standing) -> Purpose {
+        match (self.purpose, standing) {
+            (Purpose::Growth, Standing::Yielding) => Purpose::Yielding,
+            (purpose, _) => purpose,
+        }
+    }
+
     /// It writes data of at most this many blocks.
     pub fn data(blocks: u64) -> Need {
         Need {
@@ -116,6 +136,7 @@ impl Fileset {
             cell,
             patience,
             snapshot: None,
+            standing: Standing::Fresh,
         }
     }
 
@@ -134,6 +155,15 @@ impl Fileset {
     pub fn patient(&self) -> Fileset {
         Fileset {
             patience: Patience::Wait,
+            ..self.clone()
+        }
+    }
+
+    /// The same, for changes of another standing.
+    #[must_use]
+    pub fn standing(&self, standing: Standing) -> Fileset {
+        Fileset {
+            standing,
             ..self.clone()
         }
     }
@@ -224,7 +254,10 @@ impl Fileset {
         };
         let changed = turn
             .may_make(&self.engine, self.cell.id, self.patience)
-            .and_then(|()| self.engine.admit(need.purpose, need.blocks, self.patience))
+            .and_then(|()| {
+                self.engine
+                    .admit(need.standing(self.standing), need.blocks, self.patience)
+            })
             .and_then(|()| self.engine.attempt(self.patience, |pinned| attempt(&turn, pinned)));
         match changed {
             Ok((lsn, reply, after)) => Ok(Done {
@@ -280,6 +313,7 @@ impl Fileset {
         let view = state.tree.view(&self.engine.nodes, pinned);
         let mut transaction = Transaction::new(view, operation, state.usage, &room);
         let reply = make(&mut transaction)?;
+        state.allow(self.standing, operation, *transaction.usage())?;
         let change = transaction.finish();
         let usage = change.usage;
         let result = Bytes::from(reply.encode());

@@ -2,6 +2,7 @@
 
 mod between;
 mod generations;
+mod quota;
 mod records;
 mod rig;
 mod snapshots;

@@ -51,6 +51,7 @@ impl Bounds {
 pub(crate) struct Admission {
     bounds: Bounds,
     growth: AtomicI64,
+    yielding: AtomicI64,
     upkeep: AtomicI64,
     /// Half of what was counted for growth: a checkpoint begins before anybody has to wait for it.
     half: AtomicI64,
@@ -65,6 +66,7 @@ impl Admission {
         Admission {
             bounds,
             growth: AtomicI64::new(0),
+            yielding: AtomicI64::new(0),
             upkeep: AtomicI64::new(0),
             half: AtomicI64::new(0),
             paid: AtomicI64::new(0),
@@ -81,6 +83,7 @@ impl Admission {
     fn left(&self, purpose: Purpose) -> &AtomicI64 {
         match purpose {
             Purpose::Growth => &self.growth,
+            Purpose::Yielding => &self.yielding,
             Purpose::Upkeep => &self.upkeep,
         }
     }
@@ -104,7 +107,7 @@ impl Engine {
     /// Counts anew what may come.
     pub fn recount(&self) {
         let space = self.space.lock();
-        for purpose in [Purpose::Growth, Purpose::Upkeep] {
+        for purpose in [Purpose::Growth, Purpose::Yielding, Purpose::Upkeep] {
             let available = i64::try_from(space.available(purpose)).unwrap_or(i64::MAX);
             let available = available - self.admission.paid.load(Ordering::Relaxed);
             self.admission.left(purpose).store(available, Ordering::Relaxed);
@@ -147,8 +150,9 @@ impl Engine {
         if self.admission.left(purpose).load(Ordering::Relaxed) < cost {
             return false;
         }
-        self.admission.growth.fetch_sub(cost, Ordering::Relaxed);
-        self.admission.upkeep.fetch_sub(cost, Ordering::Relaxed);
+        for left in [Purpose::Growth, Purpose::Yielding, Purpose::Upkeep] {
+            self.admission.left(left).fetch_sub(cost, Ordering::Relaxed);
+        }
         self.admission.paid.fetch_add(cost, Ordering::Relaxed);
         self.admission.blocks_since_freeze.fetch_add(blocks, Ordering::Relaxed);
         true

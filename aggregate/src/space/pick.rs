@@ -12,11 +12,13 @@ use crate::tree::{Pinned, Stop};
 pub enum Purpose {
     /// It fills the aggregate.
     Growth,
+    /// The same, and more that was accepted before may yet come from others.
+    Yielding,
     /// A delete, a checkpoint, the log, a seal.
     Upkeep,
 }
 
-/// Segments kept whole for upkeep: one in fifty, and no fewer than this.
+/// Segments kept whole for upkeep: one in fifty, and no fewer than this. One in twenty more for what was accepted (I5).
 const KEPT_SEGMENTS_MIN: u64 = 32;
 
 impl Space {
@@ -24,12 +26,11 @@ impl Space {
     pub(super) fn whole_segments(&self, purpose: Purpose) -> u64 {
         let fresh = u64::from(self.geometry.end_segment().0 - self.high_water.0);
         let whole = fresh + self.room.segments;
+        let all = u64::from(self.geometry.segment_count());
         match purpose {
             Purpose::Upkeep => whole,
-            Purpose::Growth => {
-                let all = u64::from(self.geometry.segment_count());
-                whole.saturating_sub((all / 50).max(KEPT_SEGMENTS_MIN))
-            }
+            Purpose::Growth => whole.saturating_sub((all / 50).max(KEPT_SEGMENTS_MIN)),
+            Purpose::Yielding => whole.saturating_sub((all / 50).max(KEPT_SEGMENTS_MIN) + all / 20),
         }
     }
 

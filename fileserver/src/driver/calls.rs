@@ -164,7 +164,8 @@ impl Driver {
                 entered.ok_or_else(|| Error::new(Kind::Wait, format!("fileset {id}")))?
             }
         };
-        let fileset = self.fileset(id, patience)?;
+        let standing = self.core.lock().state.standing(id);
+        let fileset = self.fileset(id, patience)?.standing(standing);
         let keeps = |fid, keep| self.keeps(call.client, fid, keep);
         ops::change(&self.cx(call, &fileset, lost, &keeps), &call.request, &call.payload)
     }

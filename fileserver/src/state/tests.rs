@@ -9,6 +9,7 @@ mod property;
 
 use std::collections::BTreeSet;
 
+use baton_aggregate::aggregate::Standing;
 use baton_types::call::{Coming, Keep, Push};
 
 use super::transcript::{
@@ -182,6 +183,23 @@ fn shown(action: &Action) -> String {
         Action::Remove(fid) => format!("remove {}", fid_name(*fid)),
         Action::Sweep(fileset) => format!("sweep f{}", fileset.0),
     }
+}
+
+#[test]
+fn changes_of_a_fileset_in_grace_are_accepted_ones_and_those_elsewhere_yield_to_them() {
+    let mut stage = Stage::start("f1=a f2=").unwrap().0;
+    let standings = |stage: &Stage| ["f1", "f2"].map(|name| stage.state.standing(fileset(name).unwrap()));
+    assert_eq!(standings(&stage), [Standing::Accepted, Standing::Yielding]);
+    for line in [
+        "a bind kept",
+        "recorded all",
+        "a join f1 back",
+        "recorded all",
+        "a reclaimed f1",
+    ] {
+        stage.line(line).unwrap();
+    }
+    assert_eq!(standings(&stage), [Standing::Fresh; 2]);
 }
 
 #[test]
