@@ -13,6 +13,7 @@ mod history;
 mod lsfldb;
 mod lsft;
 mod mounts;
+mod quota;
 mod restore;
 mod snapshots;
 mod status;
@@ -34,6 +35,8 @@ pub async fn run(session: &Session, command: Fts) -> Result<Output> {
         Fts::Create(words) => filesets::create(session, words).await,
         Fts::Delete(words) => filesets::delete(session, words).await,
         Fts::Rename(words) => filesets::rename(session, words).await,
+        Fts::SetQuota(words) => quota::set(session, words).await,
+        Fts::LsQuota(words) => quota::list(session, words).await,
         Fts::Lock(words) => filesets::lock(session, words.fileset).await,
         Fts::Unlock(words) => filesets::unlock(session, words.fileset).await,
         Fts::Clone(words) => snapshots::clone(session, words.fileset).await,

@@ -6,6 +6,7 @@
 //! | [`Layer`] | the items that changed since the last checkpoint, in memory |
 //! | [`View`] | what a reader sees: the active layer over frozen ones over a tree |
 //! | [`merge`] | frozen layers and a tree become a new tree; the old one stays whole |
+//! | [`diff`] | what two trees do not share |
 //! | [`build`] | a tree of items that are sorted already |
 //!
 //! A tree is the pointer to its root, or `None` when it has no item. Every node below it is checked against
@@ -16,6 +17,7 @@
 mod build;
 mod changes;
 mod cursor;
+mod diff;
 mod layer;
 mod merge;
 mod node;
@@ -32,6 +34,7 @@ mod tests;
 use baton_types::{Epoch, Error, Result};
 
 pub use build::build;
+pub use diff::{Diff, Difference, diff};
 pub use layer::Layer;
 pub use merge::merge;
 pub use node::Node;

@@ -321,6 +321,7 @@ mod tests {
             backup,
             sites: Vec::new(),
             quota_bytes: 0,
+            quota_files: 0,
             lock: None,
         }
     }

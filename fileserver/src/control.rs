@@ -334,6 +334,15 @@ impl Fileserver for Control {
         answer(rename.await.map(|()| v1::RenameFilesetReply {}))
     }
 
+    async fn set_quota(&self, request: Request<v1::SetQuotaRequest>) -> Result<Response<v1::SetQuotaReply>, Status> {
+        let set = async {
+            self.may_administrate(&request, request.get_ref().caller)?;
+            let (claims, id) = (self.claims.clone(), FilesetId(request.get_ref().fileset));
+            to_its_end(async move { filesets::set_quota(&claims, id).await }).await
+        };
+        answer(set.await.map(|()| v1::SetQuotaReply {}))
+    }
+
     async fn take_snapshot(
         &self,
         request: Request<v1::TakeSnapshotRequest>,

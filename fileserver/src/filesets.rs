@@ -7,7 +7,7 @@
 //! |---|---|---|---|
 //! | create | entry, *invalid* | on the disk, durable | *valid* |
 //! | delete | hidden on the disk, durable | *invalid* | entry gone |
-//! | rename | entry | on the disk | |
+//! | rename, quota | entry | on the disk | |
 
 use std::sync::Arc;
 
@@ -81,6 +81,24 @@ pub async fn rename(claims: &Claims, id: FilesetId) -> Result<()> {
         let aggregate = export.aggregate();
         let lsn = aggregate.change_fileset(fileset.id, &Operation::default(), |transaction| {
             catalog::rename(transaction, fileset.id, &fileset.name)
+        })?;
+        aggregate.wait(lsn)
+    })
+    .await
+}
+
+/// Gives a fileset the quota of its entry: the next change that asks for more room is held against it.
+///
+/// # Errors
+/// `NotFound` without an entry; `Moved` if it is booked elsewhere; damage.
+pub async fn set_quota(claims: &Claims, id: FilesetId) -> Result<()> {
+    let (fileset, export) = booked(claims, id).await?;
+    let _turn = claims.works.begin("set quota", &export.name)?;
+    blocking(move || {
+        let aggregate = export.aggregate();
+        let (bytes, files) = (fileset.quota_bytes, fileset.quota_files);
+        let lsn = aggregate.change_fileset(fileset.id, &Operation::default(), |transaction| {
+            catalog::set_quota(transaction, fileset.id, bytes, files)
         })?;
         aggregate.wait(lsn)
     })
@@ -242,7 +260,7 @@ fn make_on_disk(export: &Export, entry: &Fileset, operation: &Operation) -> Resu
         hash_key: HashKey(random()),
         created: operation.time,
         quota_bytes: entry.quota_bytes,
-        quota_files: 0,
+        quota_files: entry.quota_files,
         newest_snapshot: Lsn(0),
         origin: 0,
         snapshots_taken: 0,

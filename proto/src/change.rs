@@ -110,6 +110,11 @@ impl From<Change> for v1::Change {
                 fileset: fileset_bytes(fileset),
                 name: bytes(name),
             }),
+            Change::SetQuota { fileset, bytes, files } => Wire::SetQuota(v1::SetQuota {
+                fileset: fileset_bytes(fileset),
+                bytes,
+                files,
+            }),
             Change::LockFileset { fileset } => Wire::LockFileset(v1::LockFileset {
                 fileset: fileset_bytes(fileset),
             }),
@@ -294,6 +299,11 @@ impl TryFrom<v1::Change> for Change {
             Wire::RenameFileset(c) => Change::RenameFileset {
                 fileset: FilesetRef::from_wire(&c.fileset)?,
                 name: FilesetName::from_wire(&c.name)?,
+            },
+            Wire::SetQuota(c) => Change::SetQuota {
+                fileset: FilesetRef::from_wire(&c.fileset)?,
+                bytes: c.bytes,
+                files: c.files,
             },
             Wire::LockFileset(c) => Change::LockFileset {
                 fileset: FilesetRef::from_wire(&c.fileset)?,

@@ -68,6 +68,7 @@ impl From<Fileset> for v1::Fileset {
             backup: f.backup == VersionState::Valid,
             sites: f.sites.into_iter().map(site).collect(),
             quota_bytes: f.quota_bytes,
+            quota_files: f.quota_files,
             lock: f.lock.map(|l| v1::EntryLock {
                 holder: bytes(l.holder),
                 since: l.since.0,
@@ -113,6 +114,7 @@ impl TryFrom<v1::Fileset> for Fileset {
             backup: version(f.backup),
             sites: f.sites.into_iter().map(site).collect::<Result<_>>()?,
             quota_bytes: f.quota_bytes,
+            quota_files: f.quota_files,
             lock: f.lock.map(lock).transpose()?,
         })
     }
@@ -475,6 +477,7 @@ mod tests {
                 versions: Site::RW | Site::RO,
             }],
             quota_bytes: 5 << 20,
+            quota_files: 7,
             lock: Some(EntryLock {
                 holder: PrincipalName::parse("alice").unwrap(),
                 since: Timestamp(1),

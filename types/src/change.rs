@@ -174,6 +174,15 @@ pub enum Change {
         /// Its new name.
         name: FilesetName,
     },
+    /// `fts setquota`, the database's half.
+    SetQuota {
+        /// Which.
+        fileset: FilesetRef,
+        /// Bytes that it may hold, if that changes; 0 is no limit.
+        bytes: Option<u64>,
+        /// Files that it may hold, if that changes; 0 is no limit.
+        files: Option<u64>,
+    },
     /// `fts lock`.
     LockFileset {
         /// Which.

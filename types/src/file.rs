@@ -155,6 +155,8 @@ pub struct Usage {
     pub files: u64,
     /// Bytes it may hold; 0: as many as there is room for.
     pub quota_bytes: u64,
+    /// Files it may hold; 0: as many as there is room for.
+    pub quota_files: u64,
     /// Bytes free in its aggregate.
     pub free_bytes: u64,
     /// Bytes of its aggregate.

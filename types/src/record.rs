@@ -91,6 +91,8 @@ pub struct Fileset {
     pub sites: Vec<Site>,
     /// Bytes it may hold; 0 is no limit.
     pub quota_bytes: u64,
+    /// Files it may hold; 0 is no limit.
+    pub quota_files: u64,
     /// Set while an administrator works on it.
     pub lock: Option<EntryLock>,
 }

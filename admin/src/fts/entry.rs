@@ -161,6 +161,7 @@ impl Book {
             "read_only": version(fileset.id.read_only(), fileset.ro),
             "backup": version(fileset.id.backup(), fileset.backup),
             "quota_bytes": fileset.quota_bytes,
+            "quota_files": fileset.quota_files,
             "sites": fileset.sites.iter().map(site).collect::<Vec<_>>(),
             "lock": fileset.lock.as_ref().map(lock_json),
         })
@@ -246,6 +247,7 @@ pub mod tests {
                     versions: Site::RW | Site::BACKUP,
                 }],
                 quota_bytes: 20 << 30,
+                quota_files: 0,
                 lock: None,
             }),
         ]
@@ -310,6 +312,7 @@ pub mod tests {
                 "read_only": { "id": "0,,1202", "number": 1202, "state": "invalid" },
                 "backup": { "id": "0,,1203", "number": 1203, "state": "valid" },
                 "quota_bytes": 21_474_836_480_u64,
+                "quota_files": 0,
                 "lock": null,
                 "sites": [{
                     "server": "mlserva.example",

@@ -193,7 +193,7 @@ fn lock_json(fileset: &Fileset) -> Value {
     })
 }
 
-async fn changed(client: &FldbClient, change: Change) -> Result<Fileset> {
+pub(super) async fn changed(client: &FldbClient, change: Change) -> Result<Fileset> {
     match client.change(change).await?.record {
         Some(Record::Fileset(fileset)) => Ok(fileset),
         _ => Err(Error::new(Kind::Damaged, "fileset").because("the location database answered something else")),
@@ -201,7 +201,7 @@ async fn changed(client: &FldbClient, change: Change) -> Result<Fileset> {
 }
 
 /// What it was before the change: the change alone would say only what it is after.
-async fn before(client: &FldbClient, fileset: &FilesetRef) -> Result<Fileset> {
+pub(super) async fn before(client: &FldbClient, fileset: &FilesetRef) -> Result<Fileset> {
     let query = Query {
         fileset: Some(fileset.clone()),
         ..Query::tables(&[Table::Fileset], Freshness::Linearizable)

@@ -52,7 +52,6 @@ const FTS: &[Absent] = &[
         "dump -fileset f {-time t | -version v} [-server s] [-file n]",
         "a fileset as a stream of bytes",
     ),
-    absent("lsquota [{-path p… | -fileset f…}]", "what filesets hold and may hold"),
     absent("lsreplicas -fileset f {-all | -server s}", "how far replicas have got"),
     absent(
         "move -fileset f -fromserver s -fromaggregate a -toserver s -toaggregate a",
@@ -70,7 +69,6 @@ const FTS: &[Absent] = &[
         "how calls are protected",
     )
     .instead("every connection is encrypted"),
-    absent("setquota {-path p | -fileset f} -size kb", "what a fileset may hold"),
     absent(
         "setrepinfo -fileset f {-release | -scheduled} [-change] [-maxage t] [-failage t] [-reclaimwait t] \
          [-minrepdelay t] [-defaultsiteage t] [-clear]",

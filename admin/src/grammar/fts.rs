@@ -102,6 +102,14 @@ pub enum Fts {
     /// Renames a fileset
     #[command(after_help = "Example:\n  fts rename user.ito user.itoh")]
     Rename(Rename),
+    /// Sets what a fileset may hold
+    #[command(
+        after_help = "Examples:\n  fts setquota -fileset user.ito -size 20GiB\n  fts setquota -path /cell/home/ito -files 1000000"
+    )]
+    SetQuota(SetQuota),
+    /// Prints what filesets may hold, and what they hold
+    #[command(after_help = "Example:\n  fts lsquota /cell/home/ito")]
+    LsQuota(LsQuota),
     /// Makes a fileset's backup version, or puts a new one in its place
     #[command(after_help = "Example:\n  fts clone user.ito")]
     Clone(FilesetOnly),
@@ -302,6 +310,35 @@ pub struct Rename {
     /// Its new name
     #[arg(long, value_name = "NAME")]
     pub newname: FilesetName,
+}
+
+/// `fts setquota`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[group(id = "limits", required = true, multiple = true, args = ["size", "files"])]
+pub struct SetQuota {
+    /// The fileset this file or directory is in
+    #[arg(long, required_unless_present = "fileset", conflicts_with = "fileset")]
+    pub path: Option<std::path::PathBuf>,
+    /// Its name or id
+    #[arg(long, value_parser = fileset)]
+    pub fileset: Option<FilesetRef>,
+    /// Most it may hold, for example 20GiB; 0 is no limit
+    #[arg(long, value_parser = size)]
+    pub size: Option<u64>,
+    /// Most files, directories and links it may hold; 0 is no limit
+    #[arg(long, value_name = "COUNT", help_heading = ADDED)]
+    pub files: Option<u64>,
+}
+
+/// `fts lsquota`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct LsQuota {
+    /// The filesets these are in; none: the one you are in
+    #[arg(long, num_args = 1..)]
+    pub path: Vec<std::path::PathBuf>,
+    /// These: names or ids
+    #[arg(long, num_args = 1.., value_parser = fileset, conflicts_with = "path")]
+    pub fileset: Vec<FilesetRef>,
 }
 
 /// `fts crmount`.

@@ -7,11 +7,11 @@ use baton_types::{Epoch, Kind};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::format::{Checksum, Key, KeyKind, Lsn, Pointer, VALUE_BYTES_MAX};
+use crate::format::{Block, Checksum, Key, KeyKind, Lsn, Pointer, VALUE_BYTES_MAX};
 use crate::nodes::Nodes;
 use crate::tree::double::{Cold, Recorder};
 use crate::tree::run::Run;
-use crate::tree::{Layer, Node, Sink, TreeId, build, merge};
+use crate::tree::{Difference, Layer, Node, Sink, TreeId, build, diff, merge};
 
 type Model = BTreeMap<Key, Bytes>;
 
@@ -247,6 +247,17 @@ impl Tree {
     }
 }
 
+/// The difference of two maps, item by item.
+fn compared(before: &Model, after: &Model) -> Vec<Difference> {
+    let keys: BTreeSet<Key> = before.keys().chain(after.keys()).copied().collect();
+    let all = keys.into_iter().map(|key| Difference {
+        key,
+        old: before.get(&key).cloned(),
+        new: after.get(&key).cloned(),
+    });
+    all.filter(|item| item.old != item.new).collect()
+}
+
 proptest! {
     #[test]
     fn prop_merges_equal_a_map_and_old_roots_stay(
@@ -265,6 +276,42 @@ proptest! {
         }
         for (root, model) in history {
             prop_assert_eq!(Walked::new(root, &tree.recorder.cold()).items, model);
+        }
+    }
+
+    #[test]
+    fn prop_difference_equals_a_comparison_and_reads_nothing_shared(
+        shape in shapes(),
+        merges in prop::collection::vec(prop::collection::vec(layers(), 1..3), 1..7),
+        is_deep in any::<bool>(),
+    ) {
+        let mut tree = Tree::new();
+        let mut history = vec![(None, Model::new())];
+        for changes in merges {
+            let short = |(number, len): Change| (number, len.map(|len| if is_deep { len % 100 } else { len }));
+            let layers: Vec<Vec<Change>> =
+                changes.into_iter().map(|changes| changes.into_iter().map(short).collect()).collect();
+            let layers: Vec<Layer> = layers.iter().map(|changes| tree.layer(changes, shape)).collect();
+            tree.merge(&layers.iter().collect::<Vec<_>>(), if is_deep { 512 } else { 4096 });
+            history.push((tree.root, tree.model.clone()));
+        }
+        for (old, before) in &history {
+            for (new, after) in &history {
+                let nodes = tree.recorder.cold();
+                let walked = [old, new].map(|root| Walked::new(*root, &nodes).pointers());
+                tree.recorder.memory.take_reads();
+                let nodes = tree.recorder.cold();
+                let found: Vec<Difference> = diff(&nodes, *old, *new).collect::<Result<_, _>>().unwrap();
+                let reads = tree.recorder.memory.take_reads();
+                prop_assert_eq!(found, compared(before, after));
+                // A root may lie within the newer tree: of the two it alone is read before anything is known.
+                let roots = [old, new].map(|root| root.map(|root| root.block));
+                for shared in walked[0].intersection(&walked[1]) {
+                    let block = Block(shared.0);
+                    prop_assert!(!reads.contains_key(&block) || roots.contains(&Some(block)), "block {block} is in both");
+                }
+                prop_assert!(reads.values().all(|&count| count == 1));
+            }
         }
     }
 

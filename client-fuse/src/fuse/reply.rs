@@ -243,9 +243,12 @@ pub(super) fn usage(reply: ReplyStatfs) -> Reply<Usage> {
                 quota => quota,
             };
             let free = total.saturating_sub(usage.bytes).min(usage.free_bytes);
-            // Files cost bytes and nothing else: as many are free as fit, one to a block.
             let (total, free) = (total / block, free / block);
-            let files_free = free;
+            // Files cost bytes and nothing else: as many are free as fit, one to a block.
+            let files_free = match usage.quota_files {
+                0 => free,
+                quota => quota.saturating_sub(usage.files).min(free),
+            };
             reply.statfs(
                 total,
                 free,

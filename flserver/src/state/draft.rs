@@ -71,6 +71,7 @@ impl<'a> Draft<'a> {
                 return self.delete_fileset(fileset, server, aggregate).map(|()| None);
             }
             Change::RenameFileset { fileset, name } => self.rename_fileset(fileset, name)?,
+            Change::SetQuota { fileset, bytes, files } => self.set_quota(fileset, *bytes, *files)?,
             Change::LockFileset { fileset } => self.lock_fileset(fileset)?,
             Change::UnlockFileset { fileset } => self.unlock_fileset(fileset)?,
             Change::RegisterServer { .. } => self.register(change)?,
@@ -306,6 +307,7 @@ fn verb(change: &Change) -> &'static str {
         Change::CreateFileset { .. } => "create fileset",
         Change::DeleteFileset { .. } => "delete fileset",
         Change::RenameFileset { .. } => "rename fileset",
+        Change::SetQuota { .. } => "set quota",
         Change::LockFileset { .. } => "lock fileset",
         Change::UnlockFileset { .. } => "unlock fileset",
         Change::RegisterServer { .. } => "register server",

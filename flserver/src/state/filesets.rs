@@ -20,6 +20,19 @@ impl Draft<'_> {
         Ok(self.put_fileset(fileset))
     }
 
+    pub(super) fn set_quota(&mut self, fileset: &FilesetRef, bytes: Option<u64>, files: Option<u64>) -> Result<Record> {
+        let mut fileset = self.unlocked(fileset)?;
+        if let Some(bytes) = bytes {
+            fileset.quota_bytes = bytes;
+        }
+        if let Some(files) = files {
+            fileset.quota_files = files;
+        }
+        let (bytes, files) = (fileset.quota_bytes, fileset.quota_files);
+        self.tell(format!("fileset {}: {bytes} bytes, {files} files", fileset.name));
+        Ok(self.put_fileset(fileset))
+    }
+
     pub(super) fn unlock_fileset(&mut self, fileset: &FilesetRef) -> Result<Record> {
         let mut fileset = self.state.fileset(fileset)?;
         if fileset.lock.take().is_none() {
@@ -57,6 +70,7 @@ impl Draft<'_> {
                 versions: Site::RW,
             }],
             quota_bytes: quota,
+            quota_files: 0,
             lock: None,
         }))
     }

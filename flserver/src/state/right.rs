@@ -60,6 +60,7 @@ pub(crate) fn may(state: &Fldb, who: &Who, change: &Change) -> Result<()> {
         Change::CreateFileset { .. }
         | Change::DeleteFileset { .. }
         | Change::RenameFileset { .. }
+        | Change::SetQuota { .. }
         | Change::LockFileset { .. }
         | Change::UnlockFileset { .. } => member_of(state, who, &[FILESET_ADMIN, FLDB_ADMIN]),
     }

@@ -196,6 +196,18 @@ impl ControlClient {
         answer(self.client.clone().rename_fileset(request).await).map(drop)
     }
 
+    /// Gives a fileset the quota of its entry in the location database.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn set_quota(&self, fileset: FilesetId) -> Result<()> {
+        let request = v1::SetQuotaRequest {
+            caller: self.caller,
+            fileset: fileset.0,
+        };
+        answer(self.client.clone().set_quota(request).await).map(drop)
+    }
+
     /// Takes a snapshot of a fileset.
     ///
     /// # Errors

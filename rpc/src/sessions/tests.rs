@@ -119,6 +119,7 @@ fn rig(seed: Option<u64>) -> Rig {
             versions: Site::RW,
         }],
         quota_bytes: 0,
+        quota_files: 0,
         lock: None,
     };
     let records = vec![Record::Server(server), Record::Fileset(fileset), aggregate(Epoch(1))];

@@ -17,6 +17,7 @@ mod lost_member;
 mod network;
 mod nonsense;
 mod partition;
+mod quota;
 mod rights;
 mod snapshots;
 mod takeover;

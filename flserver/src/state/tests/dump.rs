@@ -81,6 +81,8 @@ fn some_fileset_change() -> impl Strategy<Value = Change> {
         3 => (some_name(), place()).prop_map(|(name, (at, agg))| create(&name, &at, &agg)),
         1 => (some_name(), place()).prop_map(|(name, (at, agg))| delete(&name, &at, &agg)),
         1 => (some_fileset(), some_name()).prop_map(|(fileset, name)| Change::RenameFileset { fileset, name: of(&name) }),
+        1 => (some_fileset(), any::<Option<u64>>(), any::<Option<u64>>())
+            .prop_map(|(fileset, bytes, files)| Change::SetQuota { fileset, bytes, files }),
         1 => some_fileset().prop_map(|fileset| Change::LockFileset { fileset }),
         1 => some_fileset().prop_map(|fileset| Change::UnlockFileset { fileset }),
         1 => some_address().prop_map(|at| Change::DeleteServerEntry { address: of(&at) }),

@@ -20,7 +20,7 @@ fn unlock(name: &str) -> Change {
     Change::UnlockFileset { fileset: named(name) }
 }
 
-fn set_quota(at: &str, quota: u32) -> Change {
+fn set_entry_quota(at: &str, quota: u32) -> Change {
     Change::EditServerEntry {
         address: of(at),
         addresses: None,
@@ -56,11 +56,36 @@ fn new_fileset_is_three_ids_and_a_place_and_nothing_there_yet() {
                 versions: Site::RW,
             }],
             quota_bytes: 5 << 20,
+            quota_files: 0,
             lock: None,
         }
     );
     assert_eq!((db.entry("fs1").uses, db.entry("fs2").uses), (0, 1));
     assert_eq!(db.events().last().unwrap(), "alice create fileset fileset user.ito");
+}
+
+#[test]
+fn quota_of_a_fileset_is_changed_in_part_or_whole_by_who_may() {
+    let mut db = Db::with_servers();
+    db.done(create("user.ito", "fs1", "agg1"));
+    let mut quota = |bytes, files| {
+        let change = Change::SetQuota {
+            fileset: named("user.ito"),
+            bytes,
+            files,
+        };
+        match db.done(change) {
+            Some(Record::Fileset(fileset)) => (fileset.quota_bytes, fileset.quota_files),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(quota(Some(20 << 20), None), (20 << 20, 0));
+    assert_eq!(quota(None, Some(1_000)), (20 << 20, 1_000));
+    assert_eq!(quota(Some(0), Some(0)), (0, 0));
+    assert_eq!(
+        db.events().last().unwrap(),
+        "alice set quota fileset user.ito: 0 bytes, 0 files"
+    );
 }
 
 #[test]
@@ -195,7 +220,7 @@ fn server_is_meant_by_an_address_of_its_entry_or_else_by_its_name() {
 #[test]
 fn quota_of_an_entry_holds_new_filesets_off() {
     let mut db = Db::with_servers();
-    db.done(set_quota("fs1", 2));
+    db.done(set_entry_quota("fs1", 2));
     db.done(create("a", "fs1", "agg1"));
     db.done(create("b", "fs1", "agg1"));
     assert_eq!(
@@ -204,10 +229,10 @@ fn quota_of_an_entry_holds_new_filesets_off() {
          fts edserverentry ADDRESS -quota N raises it"
     );
     db.done(create("c", "fs2", "agg1"));
-    db.done(set_quota("fs1", 1));
+    db.done(set_entry_quota("fs1", 1));
     db.done(delete("a", "fs1", "agg1"));
     assert!(db.refused(create("a", "fs1", "agg1")).starts_with("Quota"));
-    db.done(set_quota("fs1", 0));
+    db.done(set_entry_quota("fs1", 0));
     db.done(create("a", "fs1", "agg1"));
 }
 

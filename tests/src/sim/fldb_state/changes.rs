@@ -301,7 +301,7 @@ fn fileset_change(seed: &mut Seed, state: &Fldb) -> Change {
         },
         _ => FilesetRef::Id(FilesetId(seed.between(1, 40))),
     };
-    match seed.below(5) {
+    match seed.below(6) {
         0..2 => {
             let site = state
                 .fileset(&fileset)
@@ -319,6 +319,11 @@ fn fileset_change(seed: &mut Seed, state: &Fldb) -> Change {
         }
         2 => Change::RenameFileset { fileset, name },
         3 => Change::LockFileset { fileset },
+        4 => Change::SetQuota {
+            fileset,
+            bytes: seed.chance(700).then(|| seed.below(1 << 40)),
+            files: seed.chance(500).then(|| seed.below(1 << 20)),
+        },
         _ => Change::UnlockFileset { fileset },
     }
 }
