@@ -117,7 +117,7 @@ mod tests {
             }
             let all = completions(shell);
             assert!(
-                !all.contains("lsquota") && !all.contains("setquota"),
+                !all.contains("syncserv") && !all.contains("addsite"),
                 "{shell} offers what is not there"
             );
         }

@@ -103,9 +103,7 @@ pub enum Fts {
     #[command(after_help = "Example:\n  fts rename user.ito user.itoh")]
     Rename(Rename),
     /// Sets what a fileset may hold
-    #[command(
-        after_help = "Examples:\n  fts setquota -fileset user.ito -size 20GiB\n  fts setquota -path /cell/home/ito -files 1000000"
-    )]
+    #[command(after_help = "Example:\n  fts setquota -fileset user.ito -size 20GiB")]
     SetQuota(SetQuota),
     /// Prints what filesets may hold, and what they hold
     #[command(after_help = "Example:\n  fts lsquota /cell/home/ito")]

@@ -46,7 +46,7 @@ async fn quota_is_told_to_the_program_that_wants_more() -> Result<()> {
     };
     let said = set(&stage, &["-size", "1MiB"])?;
     ensure!(
-        said == "Fileset stage may hold 1 MiB and any number of files\n",
+        said == "Fileset stage may hold 1MiB and any number of files\n",
         "{said}"
     );
     ensure!(df(&one, "size")? == 1 << 20, "df shows the quota");
