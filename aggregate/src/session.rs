@@ -213,6 +213,14 @@ impl Sessions {
                     after: kept.after.clone(),
                     reply: Reply::decode(kept.result.clone())?,
                 }),
+                // It was refused without a record, by an owner that is no more: what it was refused with is not known.
+                None if operation.stream == 0 && operation.seen < operation.sequence => {
+                    let reason = format!(
+                        "{} was not done, and is not done after what came later",
+                        operation.sequence
+                    );
+                    Err(refused(operation, Kind::Io, reason))
+                }
                 None => {
                     let reason = format!("the reply to {} was seen already", operation.sequence);
                     Err(refused(operation, Kind::Invalid, reason))

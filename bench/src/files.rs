@@ -125,6 +125,8 @@ fn one(work: &Work, place: &mut Place, archive: &Archive, pids: &Pids, table: &m
     let (what, unit, least, measured) = *work;
     let before = pids.spent()?;
     let figure = measured(place, archive)?;
+    // What was taken and not done yet costs, too, and is in nobody else's way.
+    place.settle()?;
     let target = least.map(|least| Target::at_least(least, Against::Ext4));
     table.row(what, unit, target).side(place.name).add(figure);
     if place.name == "baton" {

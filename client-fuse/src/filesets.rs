@@ -19,7 +19,9 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::holds::{Action, Event, Holds, State};
 use crate::locks::Locks;
+use crate::queued::Queued;
 use crate::resolve::Instance;
+use crate::room::Room;
 use crate::waiting::Ask;
 
 /// What waits to enter.
@@ -68,6 +70,10 @@ pub struct Fileset {
     until: AtomicU64,
     /// As last told, for when the server is silent.
     pub usage: Mutex<Usage>,
+    /// Changes that programs were told of before the server answered.
+    pub queued: Queued,
+    /// Whether these will find room.
+    pub room: Room,
     /// The locks of programs, as the server knows them.
     pub locks: Mutex<Locks>,
     /// Its root, as the server told when it let us in.
@@ -167,6 +173,8 @@ impl Fileset {
             holding: AtomicU64::new(0),
             until: AtomicU64::new(0),
             usage: Mutex::default(),
+            queued: Queued::default(),
+            room: Room::default(),
             locks: Mutex::default(),
             root: Mutex::default(),
         }
@@ -192,7 +200,8 @@ impl Fileset {
         self.step(now, carry, Event::Wanted);
     }
 
-    fn pass(self: &Arc<Self>) -> Option<Pass> {
+    /// The right to work in it, if it is had at once.
+    pub fn pass(self: &Arc<Self>) -> Option<Pass> {
         let share = *self.share.read();
         (share != Share::Wait).then(|| Pass {
             fileset: self.clone(),

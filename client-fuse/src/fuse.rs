@@ -279,8 +279,8 @@ impl Filesystem for Fuse {
         reply.ok();
     }
 
-    fn fsync(&self, request: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.ask(request, reply::done(reply), |mount, ask| mount.fsync(ino.0, ask));
+    fn fsync(&self, request: &Request, ino: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.ask(request, reply::done(reply), |mount, ask| mount.fsync(ino.0, fh.0, ask));
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -307,8 +307,8 @@ impl Filesystem for Fuse {
         reply.ok();
     }
 
-    fn fsyncdir(&self, request: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.ask(request, reply::done(reply), |mount, ask| mount.fsync(ino.0, ask));
+    fn fsyncdir(&self, request: &Request, ino: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.ask(request, reply::done(reply), |mount, ask| mount.fsync(ino.0, fh.0, ask));
     }
 
     fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {

@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::inodes::{Inode, Look};
 use crate::ops::Keeps;
+use crate::writers::Writers;
 
 /// All of one mount.
 #[derive(Default)]
@@ -33,8 +34,12 @@ pub struct Handle {
     pub listed: Mutex<Option<Arc<Page>>>,
     /// Who set locks by it, as the kernel numbers them.
     pub owners: Mutex<HashSet<u64>>,
+    /// Who opened it, or wrote by it.
+    pub writers: Writers,
     /// A lock that a program had on it is lost.
     is_lost: AtomicBool,
+    /// Failures of the file that those who have this handle were told of, or that were before it.
+    failures: AtomicU64,
 }
 
 /// Names of a directory, as the server listed them at some moment.
@@ -54,13 +59,18 @@ impl Handles {
     pub fn insert(&self, inode: Arc<Inode>, who: Arc<Who>, keeps: Keeps) -> u64 {
         inode.opened();
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let (failures, _) = inode.failed_since(0);
+        let writers = Writers::default();
+        writers.add(who.pid); // it may make the file, or set what it is like
         let handle = Handle {
             inode,
             who,
             keeps,
             listed: Mutex::default(),
             owners: Mutex::default(),
+            writers,
             is_lost: AtomicBool::new(false),
+            failures: AtomicU64::new(failures),
         };
         self.open.write().insert(number, Arc::new(handle));
         number
@@ -92,6 +102,25 @@ impl Handles {
 }
 
 impl Handle {
+    /// Whether there is something to say of that.
+    pub fn has_failed(&self) -> bool {
+        let (count, _) = self.inode.failed_since(0);
+        count > self.failures.load(Ordering::SeqCst)
+    }
+
+    /// Says once what became of changes that were told to be done before they were.
+    ///
+    /// # Errors
+    /// The last failure that nobody who has this handle was told of.
+    pub fn failed(&self) -> Result<()> {
+        let (count, error) = self.inode.failed_since(self.failures.load(Ordering::SeqCst));
+        let seen = self.failures.fetch_max(count, Ordering::SeqCst);
+        match error {
+            Some(error) if seen < count => Err(error),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Whether bytes may be read and written by it.
     ///
     /// # Errors

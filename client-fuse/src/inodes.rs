@@ -9,6 +9,8 @@
 //!
 //! Lock order: the table before an inode. An inode's lock is never held over a call or an answer to the kernel.
 
+mod draft;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::proof::{Proof, Seat};
 use crate::resolve::Instance;
+use draft::Draft;
 
 /// Inodes remembered after the kernel forgot them: as many handles a backup program or an NFS server may have in use.
 const FORGOTTEN_MAX: usize = 65_536;
@@ -72,6 +75,10 @@ struct State {
     /// Programs' opens.
     open: u32,
     held: Held,
+    /// What it will be when all that was asked for is done, as far as that is certain.
+    draft: Option<Draft>,
+    /// How often a change failed that a program was told is done, and how the last time.
+    failures: (u64, Option<Error>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -213,6 +220,14 @@ impl Inodes {
         let table = self.table.read();
         let inodes = table.inodes.values().filter(|inode| inode.fid.fileset == fileset);
         inodes.cloned().collect()
+    }
+
+    /// A file, in each instance that the kernel sees it in.
+    pub fn seen(&self, fid: Fid) -> Vec<Arc<Inode>> {
+        let table = self.table.read();
+        let numbers = table.instances.keys().map(|instance| instance.node(fid.vnode));
+        let inodes = numbers.filter_map(|number| table.inodes.get(&number));
+        inodes.filter(|inode| inode.fid == fid).cloned().collect()
     }
 
     /// All of them.

@@ -3,6 +3,8 @@
 //! An operation (`ops/`) finds its inode, enters that one's fileset, asks the server, and answers the kernel under the
 //! pass it was given. None of that waits: what cannot go on is kept with what is to be done then.
 
+mod changes;
+
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -14,7 +16,7 @@ use baton_types::{Clock, Error, Fid, FilesetId, FilesetName, Kind, Result, Vnode
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::filesets::{Changing, Fileset, Filesets, Pass};
+use crate::filesets::{Fileset, Filesets, Pass};
 use crate::gone::Gone;
 use crate::handles::Handles;
 use crate::inodes::{Inode, Inodes};
@@ -23,10 +25,13 @@ use crate::opens::Opens;
 use crate::pages::Rounds;
 use crate::points::Points;
 use crate::proof::Proof;
+use crate::queued::{After, Which};
 use crate::resolve::{Instance, Instances, Target, Version};
 use crate::told::Told;
 use crate::waiting::{Ask, Waiting};
 use crate::who::Threads;
+use crate::whole::Whole;
+pub(crate) use changes::{Change, read_only};
 
 /// Where a cell begins.
 const FIRST_FILESET: &str = "root.cell";
@@ -51,6 +56,7 @@ pub struct Mount {
     pub(crate) rounds: Rounds,
     /// Programs that came to files that were gone.
     pub(crate) gone: Arc<Gone>,
+    pub(crate) whole: Whole,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) proof: Arc<Proof>,
     pub(crate) proving: Mutex<()>,
@@ -87,6 +93,7 @@ impl Mount {
             points: Points::default(),
             rounds: Rounds::default(),
             gone: Arc::new(Gone::new(clock.clone())),
+            whole: Whole::default(),
             clock,
             proof,
             proving: Mutex::new(()),
@@ -125,7 +132,7 @@ impl Mount {
         self.this.upgrade().expect("somebody who has the mount asks")
     }
 
-    /// Asks `request` for `who`.
+    /// Asks `request`, which changes nothing, for `who`: after what is queued of the files that it names.
     pub(crate) fn call(
         &self,
         who: &Arc<Who>,
@@ -133,7 +140,33 @@ impl Mount {
         payload: Bytes,
         done: impl FnOnce(Result<(Answer, Bytes)>) + Send + 'static,
     ) {
-        self.sessions().call(who, Order::Free, request, payload, Box::new(done));
+        let named: Vec<Fid> = request.files().into_iter().flatten().collect();
+        let queued = named.first().map(|fid| self.filesets.get(fid.fileset));
+        let busy = queued.filter(|fileset| fileset.queued.touches(&named));
+        let (Some(fileset), Some(fid)) = (busy, named.first()) else {
+            self.sessions().call(who, Order::Free, request, payload, Box::new(done));
+            return;
+        };
+        let (mount, who) = (self.this(), who.clone());
+        self.after(&fileset, Which::File(*fid), move || {
+            mount
+                .sessions()
+                .call(&who, Order::Free, request, payload, Box::new(done));
+        });
+    }
+
+    /// Does `then` when what is queued is done, and sees to it that it is sent.
+    pub(crate) fn after(&self, fileset: &Fileset, of: Which, then: impl FnOnce() + Send + 'static) {
+        if fileset.queued.after(of, then) == After::Waits {
+            self.sessions().press(fileset.id);
+        }
+    }
+
+    /// Waits for that: on a thread of its own, or one that serves nobody else.
+    pub(crate) fn wait_for(&self, fileset: &Fileset, of: Which) {
+        let (send, hear) = std::sync::mpsc::sync_channel(1);
+        self.after(fileset, of, move || send.send(()).unwrap_or_default());
+        hear.recv().unwrap_or_default(); // or the mount has ended
     }
 
     /// Goes into a fileset: at once, or when its server lets us in.
@@ -321,44 +354,6 @@ impl Mount {
         let fileset = self.filesets.get(seen.target.fileset);
         fileset.unview(self.clock.now(), self, instance);
     }
-
-    /// Asks for a change and keeps the books about it: of `about` the answer tells the attributes, of `others` nothing.
-    pub(crate) fn change(&self, change: Change, done: impl FnOnce(&Arc<Mount>, Pass, Result<Object>) + Send + 'static) {
-        let Change {
-            who,
-            pass,
-            about,
-            others,
-            request,
-            payload,
-        } = change;
-        let mount = self.this();
-        if let Some(inode) = about.iter().chain(&others).find(|inode| self.never_changes(inode)) {
-            let refused = Err(read_only(inode));
-            return done(&mount, pass, refused);
-        }
-        let changing: Changing = pass.change();
-        about.iter().chain(&others).for_each(|inode| inode.begin());
-        self.call(&who, request, payload, move |answer| {
-            let outcome = answer.and_then(|(answer, _)| match answer {
-                Answer::Changed { object, lsn, .. } => Ok((object, lsn)),
-                other => Err(unexpected(&other)),
-            });
-            pass.believe(|belief| {
-                let after = outcome.as_ref().ok();
-                if let Some((_, lsn)) = after {
-                    pass.fileset.changed(*lsn);
-                }
-                if let Some(inode) = &about {
-                    let known = after.filter(|(object, _)| object.fid == inode.fid);
-                    inode.end(known.map(|(object, lsn)| (*lsn, object.attributes)), belief.stay());
-                }
-                others.iter().for_each(|inode| inode.end(None, None));
-            });
-            done(&mount, pass, outcome.map(|(object, _)| object));
-            drop(changing);
-        });
-    }
 }
 
 impl Drop for Mount {
@@ -375,18 +370,6 @@ pub(crate) struct FoundSnapshot {
     pub point: Fid,
 }
 
-/// A change, and what it is about.
-pub(crate) struct Change {
-    pub who: Arc<Who>,
-    pub pass: Pass,
-    /// The answer tells its attributes.
-    pub about: Option<Arc<Inode>>,
-    /// They change, too.
-    pub others: Vec<Arc<Inode>>,
-    pub request: Request,
-    pub payload: Bytes,
-}
-
 impl Fileset {
     /// Its root directory.
     ///
@@ -396,11 +379,6 @@ impl Fileset {
         let unknown = || Error::new(Kind::Io, format!("fileset {}", self.id)).because("its root is not known");
         (*self.root.lock()).ok_or_else(unknown)
     }
-}
-
-/// The refusal of a change where nothing changes.
-pub(crate) fn read_only(inode: &Inode) -> Error {
-    Error::new(Kind::ReadOnly, format!("file {}", inode.fid)).because("no snapshot, backup or replica is changed")
 }
 
 /// A server that answers something else than was asked is broken.

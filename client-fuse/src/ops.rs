@@ -1,5 +1,6 @@
 //! What the kernel asks, one file each. None of it waits; each answers its [`Ask`](crate::waiting::Ask) once.
 
+mod ahead;
 mod copy_file_range;
 mod create;
 mod fallocate;

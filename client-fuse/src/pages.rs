@@ -32,6 +32,7 @@ use crate::handles::Handle;
 use crate::inodes::Inode;
 use crate::mount::Mount;
 use crate::ops::{Keeps, Stat, object};
+use crate::queued::Which;
 use crate::waiting::Ask;
 
 /// Bytes of a page. Where pages are larger, the kernel asks for the rest of the last one itself.
@@ -97,6 +98,8 @@ impl Mount {
     }
 
     fn one_round(&self, inode: &Inode, readings: &[Reading]) -> Result<Attributes> {
+        // What programs were told is written comes first.
+        self.wait_for(&self.filesets.get(inode.fid.fileset), Which::File(inode.fid));
         let look = inode.look();
         // Whoever has it open may be told.
         let who = readings.first().map_or(&self.own, |reading| &reading.handle.who);

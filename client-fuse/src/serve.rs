@@ -16,6 +16,7 @@ use crate::inodes::Inode;
 use crate::kernel::{self, Kernel};
 use crate::mount::{Mount, unexpected};
 use crate::mounts::{Begun, Parts};
+use crate::queued::Which;
 use crate::served::Served;
 
 /// Threads that answer the kernel, for each processor: one of them waits at most 2 ms for a server, and then there is
@@ -45,6 +46,8 @@ pub fn begin(parts: Parts) -> Result<Begun> {
 impl Mount {
     fn directory(&self, who: &Arc<Who>, number: u64, name: &FileName) -> Result<(Arc<Inode>, Place, Option<FileKind>)> {
         let inode = self.inodes.get(number)?;
+        // What programs were told is there is there before anything else.
+        self.wait_for(&self.filesets.get(inode.fid.fileset), Which::All);
         let place = Place {
             directory: inode.fid,
             name: name.clone(),
@@ -64,6 +67,7 @@ impl Mount {
     /// Asks for a change and has the kernel forget what it makes untrue.
     fn change_mount_point(&self, who: &Arc<Who>, inode: &Arc<Inode>, request: Request) -> Result<()> {
         inode.begin();
+        self.whole.changing(&request);
         let answer = self.sessions().ask(who, request, Bytes::new());
         inode.end(None, None);
         match answer? {

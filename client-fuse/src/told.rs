@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use baton_rpc::sessions::{Events, Reclaim};
 use baton_types::call::{Answer, Coming, Hold, Request};
-use baton_types::{AggregateId, FilesetId, Kind, Result, Time};
+use baton_types::{AggregateId, Error, FilesetId, Kind, Result, Time};
 use bytes::Bytes;
 
 use crate::filesets::{Carry, Fileset, Lives};
@@ -93,6 +93,16 @@ impl Events for Told {
         }
     }
 
+    fn dropped(&self, request: &Request, error: &Error) {
+        let Some(mount) = self.0.upgrade() else {
+            return;
+        };
+        for fid in request.files().into_iter().flatten() {
+            let seen = mount.inodes.seen(fid);
+            seen.iter().for_each(|inode| inode.fail(error.clone()));
+        }
+    }
+
     fn alive(&self, _: AggregateId, _: Time) {
         if let Some(mount) = self.0.upgrade() {
             mount.prove();
@@ -105,7 +115,7 @@ impl Events for Told {
 /// # Errors
 /// When there are no more threads.
 pub fn keep_time(mount: &Arc<Mount>) -> Result<()> {
-    let no_thread = |e| baton_types::Error::io("thread", e);
+    let no_thread = |e| Error::io("thread", e);
     let waiting = mount.waiting.clone();
     std::thread::Builder::new()
         .name("waiting".to_owned())

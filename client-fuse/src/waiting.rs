@@ -70,6 +70,11 @@ impl<T: Send + 'static> Ask<T> {
         }))
     }
 
+    /// The thread that waits.
+    pub fn thread(&self) -> u32 {
+        self.0.thread
+    }
+
     /// Who gives up calls `stop` first; its answer is the request's own, but for a program that is killed.
     pub fn stop_by(&self, stop: impl FnOnce() + Send + 'static) {
         *self.0.stop.lock() = Stop::Ask(Box::new(stop));

@@ -24,6 +24,7 @@ mod session;
 mod tests;
 mod vnodes;
 mod waiter;
+mod who;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -33,7 +34,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use baton_security::ClientTls;
-use baton_security::auth::Initiator;
 use baton_types::call::{Answer, Hold, Lock, Newborn, Request};
 use baton_types::change::FilesetRef;
 use baton_types::{AggregateId, ClientId, Clock, Error, Fid, FilesetId, Kind, Result, Time, Timestamp};
@@ -46,39 +46,20 @@ use crate::{FldbClient, Locator};
 use alarm::Alarm;
 use session::Session;
 use waiter::Waiter;
+use who::Callers;
 
 pub use crate::session::client::Order;
+pub use who::{Logins, Who};
 
 /// What is done with an answer and its payload: once, on a thread that may not be held up.
 pub type Done = Box<dyn FnOnce(Result<(Answer, Bytes)>) + Send>;
 
+/// What is done when a queued change is kept, and nothing can come before it any more: once at most, and before the
+/// answer. Not done for one that is refused before that.
+pub type Taken = Box<dyn FnOnce() + Send>;
+
 /// What is done with the name of a new file.
 pub type Named = Box<dyn FnOnce(Result<Newborn>) + Send>;
-
-/// A process that asks, as the kernel says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Who {
-    /// User.
-    pub uid: u32,
-    /// Primary group.
-    pub gid: u32,
-    /// All other groups, in order.
-    pub groups: Vec<u32>,
-    /// Which process: for messages and for finding its credentials. Two processes of one user share their logins.
-    pub pid: u32,
-}
-
-/// How the users of this machine prove who they are.
-pub trait Logins: Send + Sync {
-    /// What `who` logs in with; `None`: it calls as nobody. It may not block for long.
-    ///
-    /// # Errors
-    /// When the user has something, but it cannot be used: the call fails with it.
-    fn initiator(&self, who: &Who) -> Result<Option<Arc<dyn Initiator>>>;
-
-    /// A server decided against a login of `who`; not told of one that broke off. A connection bears few such.
-    fn refused(&self, _who: &Who, _error: &Error) {}
-}
 
 /// What a client holds in a fileset besides its hold, said again to the next owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,6 +82,8 @@ pub trait Events: Send + Sync {
     fn lapsed(&self, aggregate: AggregateId, filesets: &[FilesetId]);
     /// The session at an aggregate is over: holds, opens and locks in these filesets are gone, and what was not durable.
     fn lost(&self, aggregate: AggregateId, filesets: &[FilesetId]);
+    /// A change that was accepted is lost: refused when it was said again, or gone with its session.
+    fn dropped(&self, request: &Request, error: &Error);
     /// What the servers of these filesets said may be used until `until`, by the clock that counts suspended time.
     fn alive(&self, aggregate: AggregateId, until: Time);
 }
@@ -154,14 +137,8 @@ pub struct Sessions {
 /// A call whose `done` was not told.
 struct Pending {
     done: Done,
+    taken: Option<Taken>,
     aggregate: Option<AggregateId>,
-}
-
-/// Those who ever asked: number by number, from 1.
-#[derive(Default)]
-struct Callers {
-    list: Vec<Arc<Who>>,
-    numbers: HashMap<(u32, u32, Vec<u32>), u32>,
 }
 
 /// A call on its way to its session.
@@ -244,14 +221,35 @@ impl Sessions {
         payload: Bytes,
         done: Done,
     ) -> CallId {
-        let who = self.callers.lock().number(who);
-        self.ask_for(who, order, request, payload, done)
+        let asking = (self.callers.lock().number(who), order);
+        self.ask_for(asking, (request, payload), None, done)
     }
 
-    fn ask_for(self: &Arc<Self>, who: u32, order: Order, request: Request, payload: Bytes, done: Done) -> CallId {
+    /// Asks for a change after all those that were queued before. `taken` hears when it is one of those that are kept
+    /// until they are durable; the thread that asks does not wait for the answer.
+    pub fn queue(
+        self: &Arc<Self>,
+        who: &Arc<Who>,
+        request: Request,
+        payload: Bytes,
+        taken: Taken,
+        done: Done,
+    ) -> CallId {
+        let asking = (self.callers.lock().number(who), Order::Queued);
+        self.ask_for(asking, (request, payload), Some(taken), done)
+    }
+
+    fn ask_for(
+        self: &Arc<Self>,
+        (who, order): (u32, Order),
+        (request, payload): (Request, Bytes),
+        taken: Option<Taken>,
+        done: Done,
+    ) -> CallId {
         let call = self.made.fetch_add(1, Ordering::Relaxed) + 1;
         let aggregate = None;
-        self.pending.lock().insert(call, Pending { done, aggregate });
+        let pending = Pending { done, taken, aggregate };
+        self.pending.lock().insert(call, pending);
         self.route(Routed {
             call,
             who,
@@ -347,13 +345,21 @@ impl Sessions {
         let aggregate = self.locator.aggregate_of(fileset);
         match aggregate.and_then(|aggregate| self.sessions.lock().get(&aggregate).cloned()) {
             Some(session) => {
-                self.pending.lock().insert(call, Pending { done, aggregate });
+                let taken = None;
+                self.pending.lock().insert(call, Pending { done, taken, aggregate });
                 session.step(Event::Sync { call });
             }
             // Nothing was ever asked there.
             None => done(Ok((Answer::Synced { durable: 0 }, Bytes::new()))),
         }
         CallId(call)
+    }
+
+    /// Somebody waits for what was queued in the aggregate of `fileset`: it is sent now.
+    pub fn press(&self, fileset: FilesetId) {
+        if let Some(session) = self.known(fileset) {
+            session.step(Event::Pressed);
+        }
     }
 
     /// A name for a new file in `fileset`, from a range that the session owns: at once, but for the first.
@@ -377,7 +383,8 @@ impl Sessions {
             }
             Err(error) => session.vnodes.refused(fileset, &error),
         });
-        self.ask_for(0, Order::Free, Request::Vnodes { fileset }, Bytes::new(), given);
+        let request = (Request::Vnodes { fileset }, Bytes::new());
+        self.ask_for((0, Order::Free), request, None, given);
     }
 
     /// The date at the server of `fileset`, as estimated: what changes there are dated by.
@@ -422,6 +429,17 @@ impl Sessions {
         self.stopped.notify_all();
     }
 
+    fn taken(&self, call: u64) {
+        let taken = self
+            .pending
+            .lock()
+            .get_mut(&call)
+            .and_then(|pending| pending.taken.take());
+        if let Some(taken) = taken {
+            taken();
+        }
+    }
+
     fn done(&self, call: u64, result: Result<(Answer, Bytes)>) {
         let pending = self.pending.lock().remove(&call);
         if let Some(pending) = pending {
@@ -441,9 +459,7 @@ impl Sessions {
     }
 
     fn who(&self, number: u32) -> Arc<Who> {
-        let callers = self.callers.lock();
-        let index = (number as usize).saturating_sub(1);
-        callers.list.get(index).cloned().unwrap_or_default()
+        self.callers.lock().who(number)
     }
 }
 
@@ -459,15 +475,5 @@ impl Drop for Sessions {
                 tracing::error!("a thread of the sessions had ended by a panic");
             }
         }
-    }
-}
-
-impl Callers {
-    fn number(&mut self, who: &Arc<Who>) -> u32 {
-        let key = (who.uid, who.gid, who.groups.clone());
-        *self.numbers.entry(key).or_insert_with(|| {
-            self.list.push(who.clone());
-            self.list.len() as u32
-        })
     }
 }

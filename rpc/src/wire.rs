@@ -20,11 +20,11 @@ pub use dial::{Dial, Files};
 
 /// One connection to a file server, on which both sides have said their first words.
 pub trait Wire: Send {
-    /// Sends a frame.
+    /// Sends frames, together.
     ///
     /// # Errors
     /// When the connection is broken.
-    fn send(&mut self, frame: &Frame) -> Result<()>;
+    fn send(&mut self, frames: &[Frame]) -> Result<()>;
 
     /// The next frame; `None` if none came `within` that time.
     ///

@@ -75,6 +75,16 @@ impl Place {
         })
     }
 
+    /// Has everything done that was taken: it is on the disk.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn settle(&self) -> Result<()> {
+        let directory = File::open(&self.directory)?;
+        directory.sync_all()?;
+        Ok(rustix::fs::syncfs(&directory)?)
+    }
+
     /// Removes it with all in it.
     pub fn remove(self) -> Result<()> {
         Ok(fs::remove_dir_all(&self.directory)?)

@@ -1,5 +1,8 @@
 //! What the kernel knows of files: names, attributes, and which change was the later one.
 
+use baton_rpc::sessions::Who;
+use baton_types::call::{At, Request};
+use baton_types::file::SetAttributes;
 use baton_types::{Timestamp, Vnode};
 
 use super::*;
@@ -162,4 +165,87 @@ fn pages_outlive_the_last_close_until_they_are_forgotten() {
     inode.closed();
     assert!(inode.forgetting());
     assert!(!inode.forgetting(), "nothing can have come");
+}
+
+fn maker(uid: u32) -> Arc<Who> {
+    Arc::new(Who {
+        uid,
+        gid: 1,
+        ..Who::default()
+    })
+}
+
+fn set(mode: Option<u32>, uid: Option<u32>) -> SetAttributes {
+    SetAttributes {
+        mode,
+        uid,
+        ..SetAttributes::default()
+    }
+}
+
+fn drafted() -> Arc<Inode> {
+    let file = object(5, FileKind::Regular);
+    let inode = inodes().tell(Instance::ROOT, &file, None).unwrap();
+    inode.begin_draft(3, maker(1), file.attributes);
+    inode
+}
+
+#[test]
+fn what_a_file_will_be_is_certain_until_something_else_than_its_maker_comes() {
+    let inode = drafted();
+    let fid = inode.fid;
+    let (at, time) = (At::Offset(4_096), Timestamp(9));
+    inode.foresee(&Request::Write { fid, at, time }, 4_096);
+    let at = At::End;
+    inode.foresee(&Request::Write { fid, at, time }, 8);
+    let set = set(Some(0o600), Some(1));
+    assert!(inode.may_surely_set(3, &maker(1), &set));
+    inode.foresee(&Request::Setattr { fid, set, time }, 0);
+    let foreseen = inode.foreseen().unwrap();
+    assert_eq!((foreseen.size, foreseen.mode, foreseen.modified), (8_200, 0o600, time));
+    let (offset, len, how) = (0, 1 << 20, baton_types::call::Allocate::Extend);
+    inode.foresee(
+        &Request::Fallocate {
+            fid,
+            offset,
+            len,
+            how,
+            time,
+        },
+        0,
+    );
+    assert_eq!(inode.foreseen(), None);
+}
+
+#[test]
+fn what_the_server_has_to_judge_is_not_certain() {
+    let inode = drafted();
+    let may = |who, mode, uid| inode.may_surely_set(3, &maker(who), &set(mode, uid));
+    assert!(!may(2, Some(0o600), None), "another user");
+    assert!(!may(1, Some(0o4755), None), "set-id bits");
+    assert!(!may(1, None, Some(2)), "given away");
+    assert!(may(1, Some(0o1644), Some(1)));
+    assert!(!inode.may_surely_set(4, &maker(1), &set(None, None)), "another stay");
+    inode.fail(Error::new(Kind::NoSpace, "file"));
+    assert!(!may(1, Some(0o600), None), "it is not what it was to be");
+}
+
+#[test]
+fn everybody_who_has_a_file_open_hears_once_of_what_failed_since() {
+    let inode = drafted();
+    let handles = crate::handles::Handles::default();
+    let [first, second] = [(); 2].map(|()| {
+        let number = handles.insert(inode.clone(), maker(1), crate::ops::Keeps::On);
+        handles.get(number).unwrap()
+    });
+    assert!(first.failed().is_ok());
+    inode.fail(Error::new(Kind::NoSpace, "file"));
+    let later = handles
+        .get(handles.insert(inode.clone(), maker(1), crate::ops::Keeps::On))
+        .unwrap();
+    for handle in [first, second] {
+        assert_eq!(handle.failed().unwrap_err().kind, Kind::NoSpace);
+        assert!(handle.failed().is_ok());
+    }
+    assert!(later.failed().is_ok(), "it was before it was opened");
 }

@@ -69,6 +69,9 @@ struct Held {
 impl Mount {
     /// Makes a file and opens it.
     pub fn create(&self, who: &Arc<Who>, new: New, there: There, ask: &Ask<Created>) {
+        if let Some(ahead) = self.foresee_create(who, &new) {
+            return self.create_ahead(ahead, ask.clone());
+        }
         self.create_or_open(Creating {
             who: who.clone(),
             new,

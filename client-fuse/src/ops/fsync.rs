@@ -7,6 +7,7 @@ use baton_types::Result;
 
 use crate::filesets::Pass;
 use crate::mount::Mount;
+use crate::queued::Which;
 use crate::waiting::Ask;
 
 /// When a write is done.
@@ -21,11 +22,18 @@ pub enum When {
 }
 
 impl Mount {
-    /// Answers when all changes in the fileset of this inode are durable.
-    pub fn fsync(&self, number: u64, ask: &Ask<()>) {
-        let asked = ask.clone();
+    /// Answers when all changes in the fileset of this inode are durable; says if one of the file failed that this
+    /// handle was told is done.
+    pub fn fsync(&self, number: u64, handle: u64, ask: &Ask<()>) {
+        let (asked, handle) = (ask.clone(), self.handles.get(handle).ok());
         self.with(number, ask, move |mount, _, pass| {
-            mount.make_durable(&pass, move |durable| asked.answer(durable));
+            let (mount, fileset) = (mount.clone(), pass.fileset.clone());
+            mount.clone().after(&fileset, Which::All, move || {
+                mount.make_durable(&pass, move |durable| {
+                    let failed = handle.map_or(Ok(()), |handle| handle.failed());
+                    asked.answer(durable.and(failed));
+                });
+            });
         });
     }
 

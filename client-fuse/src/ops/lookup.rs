@@ -46,6 +46,12 @@ impl Mount {
             directory: looking.directory.fid,
             name: looking.name.clone(),
         };
+        let nowhere = |belief: Belief| belief.stay().is_some_and(|stay| self.whole.lacks(&place, stay));
+        if looking.pass.believe(nowhere) {
+            let error = Error::new(Kind::NotFound, place.name.to_string());
+            return self.found_nothing(&looking, error);
+        }
+        let changing = looking.pass.fileset.queued.files();
         self.call(&who, Request::Lookup { place }, Bytes::new(), move |answer| {
             let object = match object(answer).map_err(no_names) {
                 Ok(object) => object,
@@ -55,6 +61,9 @@ impl Mount {
             match object.attributes.kind {
                 _ if object.fid.fileset != looking.directory.fid.fileset => mount.lookup_snapshot(looking, &object),
                 FileKind::MountPoint => mount.lookup_beyond(looking, object.fid),
+                _ if changing.contains(&object.fid) || looking.pass.fileset.queued.touches(&[object.fid]) => {
+                    mount.tell_changing(looking, object.fid);
+                }
                 FileKind::Directory => mount.tell_entry(&looking, &object),
                 _ if mount.looks_again(&looking.who) => mount.keep_found(looking, object),
                 _ => mount.tell_entry(&looking, &object),
@@ -67,6 +76,20 @@ impl Mount {
             let name = Some(&looking.name);
             Ok(Entry::Found(self.found(belief, &looking.directory, name, object)?))
         });
+    }
+
+    /// It was seen as it was, perhaps, before a change that a program was told of: it is looked at after that.
+    fn tell_changing(&self, looking: Looking, fid: Fid) {
+        let (mount, who) = (self.this(), looking.who.clone());
+        self.call(
+            &who,
+            Request::Getattr { fid },
+            Bytes::new(),
+            move |answer| match object(answer) {
+                Ok(object) => mount.tell_entry(&looking, &object),
+                Err(error) => looking.ask.answer(Err(error)),
+            },
+        );
     }
 
     /// Keeps what was found from going away before it can be used, as it did the last time.

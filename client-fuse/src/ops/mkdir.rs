@@ -1,4 +1,4 @@
-//! `mkdir`: a directory.
+//! `mkdir`: a directory, whose names are known from its beginning.
 
 use std::sync::Arc;
 
@@ -12,10 +12,17 @@ use crate::waiting::Ask;
 impl Mount {
     /// Makes a directory.
     pub fn mkdir(&self, who: &Arc<Who>, new: New, ask: &Ask<Entry>) {
-        self.make_entry(who, new, ask, |place, newborn, time| Request::Mkdir {
-            place,
-            newborn,
-            time,
+        let (maker, asked) = (who.clone(), ask.clone());
+        let request = |place, newborn, time| Request::Mkdir { place, newborn, time };
+        self.make(who, new, ask, request, move |mount, pass, directory, name, object| {
+            pass.answer(&asked, |belief| {
+                let object = object?;
+                if let Some(stay) = belief.stay() {
+                    mount.whole.made(object.fid, stay, &maker, object.attributes);
+                }
+                let found = mount.found(belief, &directory, Some(&name), &object)?;
+                Ok(Entry::Found(found))
+            });
         });
     }
 }

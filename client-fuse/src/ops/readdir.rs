@@ -94,6 +94,7 @@ impl Mount {
             return self.tell_listing(&reading, (from, dots), &page, Freshness::Kept);
         }
         let look = reading.handle.inode.look();
+        let changing = reading.pass.fileset.queued.files();
         let request = Request::Readdir {
             fid: reading.handle.inode.fid,
             cookie: from,
@@ -102,10 +103,17 @@ impl Mount {
         };
         let mount = self.this();
         self.call(&reading.handle.who.clone(), request, Bytes::new(), move |answer| {
-            let (names, is_end) = match listing(answer) {
+            let (mut names, is_end) = match listing(answer) {
                 Ok(listing) => listing,
                 Err(error) => return reading.ask.answer(Err(error)),
             };
+            let queued = &reading.pass.fileset.queued;
+            for listed in &mut names {
+                // It may have been seen as it was before a change that a program was told of.
+                if changing.contains(&listed.fid) || queued.touches(&[listed.fid]) {
+                    listed.attributes = None;
+                }
+            }
             let page = Arc::new(Page {
                 names,
                 is_end,

@@ -77,8 +77,9 @@ impl Mount {
                 payload: Bytes::new(),
             };
             mount.change(change, move |mount, _, object| {
-                if object.is_ok() {
+                if let Ok(object) = &object {
                     mount.inodes.unname(directory.number, &name);
+                    mount.whole.forget(object.fid);
                 }
                 asked.answer(object.map(|_| ()).map_err(no_names));
             });

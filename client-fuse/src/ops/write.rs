@@ -1,10 +1,16 @@
-//! `write`: bytes to a file, as whoever opened it. Done when the server has taken them; durable by `fsync`.
+//! `write`: bytes to a file, as whoever opened it. Durable by `fsync`.
+//!
+//! Among others it is done when the server has taken the bytes. Alone it is done when they are in the queue to the
+//! server: nobody else sees the file before they are there. A failure then comes with the next write, fsync or close.
+
+use std::sync::Arc;
 
 use baton_types::call::{At, Request};
 use bytes::Bytes;
 
 use super::Keeps;
 use super::fsync::When;
+use crate::filesets::Pass;
 use crate::mount::{Change, Mount};
 use crate::waiting::Ask;
 
@@ -14,7 +20,7 @@ impl Mount {
         let handle = match self
             .handles
             .get(handle)
-            .and_then(|handle| handle.usable().map(|()| handle))
+            .and_then(|handle| handle.usable().and_then(|()| handle.failed()).map(|()| handle))
         {
             Ok(handle) => handle,
             Err(error) => return ask.answer(Err(error)),
@@ -23,6 +29,7 @@ impl Mount {
             (When::DurablePastPages, Keeps::On) => When::Accepted,
             (when, _) => when,
         };
+        handle.writers.add(ask.thread());
         let (asked, len) = (ask.clone(), bytes.len() as u32);
         let fileset = handle.inode.fid.fileset;
         self.enter(fileset, move |mount, pass| {
@@ -30,6 +37,8 @@ impl Mount {
                 Ok(pass) => pass,
                 Err(error) => return asked.answer(Err(error)),
             };
+            let early = (asked.clone(), pass.clone());
+            let is_queued = when == When::Accepted && pass.is_alone();
             let change = Change {
                 who: handle.who.clone(),
                 pass,
@@ -42,13 +51,25 @@ impl Mount {
                 },
                 payload: bytes,
             };
-            mount.change(change, move |mount, pass, object| match (object, when) {
+            let taken = move || {
+                let (asked, pass) = early;
+                pass.believe(|belief| belief.stay().map(|_| asked.answer(Ok(len))));
+            };
+            let done = move |mount: &Arc<Mount>, pass: Pass, object| match (object, when) {
+                (Err(error), _) if asked.is_over() => {
+                    tracing::warn!(%error, fid = %handle.inode.fid, "bytes that a program wrote are lost");
+                    handle.inode.fail(error);
+                }
                 (Err(error), _) => asked.answer(Err(error)),
                 (Ok(_), When::Accepted) => asked.answer(Ok(len)),
                 (Ok(_), When::Durable | When::DurablePastPages) => {
                     mount.make_durable(&pass, move |durable| asked.answer(durable.map(|()| len)));
                 }
-            });
+            };
+            match is_queued {
+                true => mount.queue(change, taken, done),
+                false => mount.change(change, done),
+            }
         });
     }
 }

@@ -397,6 +397,9 @@ impl Line {
     }
 
     fn dispatch(self: &Arc<Line>, call: Call, waiter: Waiter) {
+        if let Some(bound) = call.bound {
+            turns::seen(&self.shared, (call.session, bound.epoch), call.seen);
+        }
         match (&call.request, call.bound) {
             (Request::Bind { aggregate, round, .. }, _) => {
                 let (line, aggregate, round) = (self.clone(), *aggregate, *round);

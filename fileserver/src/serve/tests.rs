@@ -140,7 +140,7 @@ impl Rig {
 }
 
 fn ask(wire: &mut dyn baton_rpc::wire::Wire, session: u64, request: &Request) -> Result<Answer> {
-    wire.send(&call(session, 9, request))?;
+    wire.send(&[call(session, 9, request)])?;
     let frame = wire.recv(PATIENCE)?.expect("an answer in time");
     assert_eq!((frame.header.kind, frame.header.stream), (FrameKind::Reply, 9));
     decode_answer(&frame.meta, request)
@@ -194,7 +194,7 @@ fn nonsense_is_refused_or_cut_off_and_others_are_served() {
         stream: 9,
         ..Name::default()
     };
-    odd.send(&Frame::new(name, FrameKind::Call, vec![0xff; 40], Bytes::new()).unwrap())
+    odd.send(&[Frame::new(name, FrameKind::Call, vec![0xff; 40], Bytes::new()).unwrap()])
         .unwrap();
     let refused = odd.recv(PATIENCE).unwrap().unwrap();
     assert!(decode_answer(&refused.meta, &Request::Renew).is_err());
@@ -202,7 +202,7 @@ fn nonsense_is_refused_or_cut_off_and_others_are_served() {
 
     // An unknown operation, one that is not what its number says.
     let name = Name { op: 999, ..name };
-    odd.send(&Frame::new(name, FrameKind::Call, Vec::new(), Bytes::new()).unwrap())
+    odd.send(&[Frame::new(name, FrameKind::Call, Vec::new(), Bytes::new()).unwrap()])
         .unwrap();
     let refused = odd.recv(PATIENCE).unwrap().unwrap();
     let error = decode_answer(&refused.meta, &Request::Renew).unwrap_err();
@@ -210,7 +210,7 @@ fn nonsense_is_refused_or_cut_off_and_others_are_served() {
 
     // A client that sends what only servers do is cut off.
     let name = Name { op: 4, ..name };
-    odd.send(&Frame::new(name, FrameKind::Reply, Vec::new(), Bytes::new()).unwrap())
+    odd.send(&[Frame::new(name, FrameKind::Reply, Vec::new(), Bytes::new()).unwrap()])
         .unwrap();
     assert!(odd.recv(PATIENCE).is_err());
 

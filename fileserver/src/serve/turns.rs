@@ -38,11 +38,18 @@ impl Turns {
     }
 }
 
+/// What the client of a session says that it has seen: a change may have waited for just that.
+pub(super) fn seen(shared: &Arc<Shared>, session: Session, seen: u32) {
+    let due = shared.turns.changes.lock().seen(session, seen);
+    if let Some(call) = due {
+        run(shared, session, call);
+    }
+}
+
 /// Sees to a change of `session`.
 pub(super) fn arrived(shared: &Arc<Shared>, session: Session, call: Call, waiter: Waiter) {
     let name = (call.stream, call.sequence);
-    let seen = call.seen;
-    let arrived = shared.turns.changes.lock().arrived(session, name, seen, waiter, call);
+    let arrived = shared.turns.changes.lock().arrived(session, name, waiter, call);
     match arrived {
         Arrived::Run(call) => run(shared, session, call),
         Arrived::Waits => {}

@@ -31,7 +31,7 @@ use baton_types::call::{Push, Request, Role};
 use baton_types::limits::CLIENT_RENEW_MICROS;
 use baton_types::{AggregateId, Core, Epoch, Error, FilesetId, Kind, Time, Timestamp};
 
-use calls::{Held, Ongoing};
+use calls::{Held, Ongoing, Queue};
 use kept::Undurable;
 use recovery::Recovery;
 use streams::Streams;
@@ -46,6 +46,12 @@ const RETRY_MAX_MICROS: Time = 500_000;
 const AGAIN_MICROS: Time = 50_000;
 /// Connections for calls: beyond the threads that answer a kernel on a large machine they only cost.
 const CALL_CONNECTIONS_MAX: usize = 8;
+/// Bytes of changes that were sent and not answered, above which nothing more of the ordered stream is sent: a server
+/// reads no further from a connection whose calls take about as much.
+const QUEUED_BYTES_MAX: usize = 8 << 20;
+/// Bytes of the ordered stream that are sent though something of it is under way: less waits for that, and is sent in
+/// one go with all that comes meanwhile.
+const GATHERED_BYTES_MAX: usize = 64 << 10;
 /// Logins that one call may ask for: a handle may end between login and call, but not thrice.
 const LOGINS_MAX: u32 = 3;
 
@@ -436,6 +442,7 @@ impl Core for Client {
             Event::Asked(asked) => self.ask(now, asked, &mut actions),
             Event::Sync { call } => self.sync(now, call, &mut actions),
             Event::Cancelled(call) => self.cancel(now, call, &mut actions),
+            Event::Pressed => self.flush_queue(now, Queue::Flows, &mut actions),
             Event::Opened { connection, epoch } => self.opened(now, connection, epoch, &mut actions),
             Event::Failed(connection) => self.failed(now, connection, &mut actions),
             Event::Received {
@@ -451,6 +458,7 @@ impl Core for Client {
             Event::Stop => self.stop(now, &mut actions),
             Event::Tick => self.tick(now, &mut actions),
         }
+        self.tell_seen(now, &mut actions);
         self.connect(now, &mut actions);
         actions
     }

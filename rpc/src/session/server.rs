@@ -171,8 +171,21 @@ impl<W, C> Changes<W, C> {
         }
     }
 
-    /// A change arrived from a session that is bound; `seen` are the replies of the ordered stream that its client has.
-    pub fn arrived(&mut self, session: Session, name: (u16, u32), seen: u32, waiter: W, call: C) -> Arrived<W, C> {
+    /// The client of a session has the replies of the ordered stream up to `seen`, whoever gave them: a change whose
+    /// caller could not log in never came here. Returns the one whose turn it is by that.
+    pub fn seen(&mut self, session: Session, seen: u32) -> Option<C> {
+        let streams = self.sessions.get_mut(&session)?;
+        let next = seen.saturating_add(1);
+        streams.refused = streams.refused.split_off(&next);
+        if next <= streams.next {
+            return None;
+        }
+        streams.next = next;
+        streams.held.remove(&next)
+    }
+
+    /// A change arrived from a session that is bound.
+    pub fn arrived(&mut self, session: Session, name: (u16, u32), waiter: W, call: C) -> Arrived<W, C> {
         let Some(streams) = self.sessions.get_mut(&session) else {
             let error = Error::new(Kind::WrongEpoch, format!("session {}", session.0));
             return Arrived::Refused(waiter, error.because("it is not bound"));
@@ -183,8 +196,6 @@ impl<W, C> Changes<W, C> {
             return Arrived::Waits;
         }
         if stream == 0 {
-            streams.next = streams.next.max(seen.saturating_add(1));
-            streams.refused = streams.refused.split_off(&seen.saturating_add(1));
             if let Some(error) = streams.refused.get(&sequence) {
                 return Arrived::Refused(waiter, error.clone());
             }
@@ -246,7 +257,7 @@ mod tests {
     }
 
     fn arrive(changes: &mut Changes<&'static str, u32>, name: (u16, u32), who: &'static str) -> &'static str {
-        match changes.arrived(SESSION, name, 0, who, name.1) {
+        match changes.arrived(SESSION, name, who, name.1) {
             Arrived::Run(_) => "run",
             Arrived::Waits => "waits",
             Arrived::Refused(..) => "refused",
@@ -290,8 +301,18 @@ mod tests {
             (vec!["a"], Some(2))
         );
         assert_eq!(arrive(&mut changes, (0, 1), "a again"), "refused");
-        let seen = changes.arrived(SESSION, (0, 3), 2, "c", 3);
-        assert!(matches!(seen, Arrived::Run(3)), "what was seen needs no turn");
+        assert_eq!(changes.seen(SESSION, 2), None);
+        assert_eq!(arrive(&mut changes, (0, 3), "c"), "run", "what was seen needs no turn");
+    }
+
+    #[test]
+    fn what_was_refused_elsewhere_holds_nobody_up() {
+        let mut changes = changes(0);
+        assert_eq!(arrive(&mut changes, (0, 2), "b"), "waits");
+        assert_eq!(arrive(&mut changes, (0, 3), "c"), "waits");
+        assert_eq!(changes.seen(SESSION, 1), Some(2));
+        assert_eq!(changes.seen(SESSION, 1), None, "once");
+        assert_eq!(changes.ended(SESSION, (0, 2), &Ended::Recorded), (vec!["b"], Some(3)));
     }
 
     #[test]

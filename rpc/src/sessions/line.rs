@@ -149,21 +149,30 @@ impl Line {
         !(self.has_open() && self.take())
     }
 
-    /// Sends a call, or begins the login that it needs.
-    pub(super) fn send(&self, sent: Sent, logins: &dyn Logins) {
-        let (connection, stream, sequence) = (sent.connection, sent.stream, sent.sequence);
-        let failed = {
-            let mut inner = self.inner.lock();
+    /// Sends calls, together, or begins the logins that they need.
+    pub(super) fn send(&self, calls: Vec<Sent>, logins: &dyn Logins) {
+        let (mut frames, mut refused) = (Vec::with_capacity(calls.len()), Vec::new());
+        let mut broken = None;
+        let mut inner = self.inner.lock();
+        for sent in calls {
+            let name = (sent.connection, sent.stream, sent.sequence);
             match self.log_in(&mut inner, sent, logins) {
-                Ok(Some((sent, handle))) => self.put(&mut inner, &sent, handle).err().map(Trouble::Connection),
-                Ok(None) => None,
-                Err(trouble) => Some(trouble),
+                Ok(Some((sent, handle))) => match framed(&sent, handle) {
+                    Ok(frame) => frames.push(frame),
+                    Err(error) => broken = Some(error),
+                },
+                Ok(None) => {}
+                Err(Trouble::Connection(error)) => broken = Some(error),
+                Err(Trouble::Caller(error)) => refused.push((name, error)),
             }
-        };
-        match failed {
-            None => {}
-            Some(Trouble::Connection(error)) => self.session.broken(self.id, &error),
-            Some(Trouble::Caller(error)) => self.session.received(connection, stream, sequence, Err(error.into())),
+        }
+        let sent = self.put(&mut inner, &frames);
+        drop(inner);
+        if let Some(error) = broken.or(sent.err()) {
+            self.session.broken(self.id, &error);
+        }
+        for ((connection, stream, sequence), error) in refused {
+            self.session.received(connection, stream, sequence, Err(error.into()));
         }
     }
 
@@ -202,18 +211,9 @@ impl Line {
         Ok(None)
     }
 
-    fn put(&self, inner: &mut Inner, sent: &Sent, caller: u32) -> Result<()> {
-        let name = Name {
-            session: sent.session,
-            op: op_of(&sent.request),
-            caller,
-            stream: sent.stream,
-            sequence: sent.sequence,
-        };
-        let meta = encode_call(&sent.request, sent.seen);
-        let frame = Frame::new(name, FrameKind::Call, meta, sent.payload.clone())?;
-        self.open.fetch_add(1, Ordering::SeqCst);
-        inner.wire.send(&frame)
+    fn put(&self, inner: &mut Inner, frames: &[Frame]) -> Result<()> {
+        self.open.fetch_add(frames.len(), Ordering::SeqCst);
+        inner.wire.send(frames)
     }
 
     /// One token of a login. Its answer is known by the caller's number, which stands where a change has its sequence.
@@ -234,8 +234,7 @@ impl Line {
             ..Name::default()
         };
         let frame = Frame::new(name, FrameKind::Call, encode_call(&request, 0), token.into())?;
-        self.open.fetch_add(1, Ordering::SeqCst);
-        inner.wire.send(&frame)
+        self.put(inner, &[frame])
     }
 
     /// The handle of a caller is over.
@@ -281,18 +280,20 @@ impl Line {
             ..Name::default()
         };
         let frame = Frame::new(name, FrameKind::Call, encode_call(&Request::Logout, 0), Bytes::new())?;
-        self.open.fetch_add(1, Ordering::SeqCst);
-        inner.wire.send(&frame)
+        self.put(inner, &[frame])
     }
 
-    /// Takes whatever has arrived, and waits `within` for the first of it; false when the connection is broken.
-    pub(super) fn read(&self, within: Duration) -> bool {
-        let mut within = within;
+    /// Takes whatever has arrived, up to the last answer that is awaited; false when the connection is broken.
+    pub(super) fn read(&self) -> bool {
         loop {
-            let frame = self.inner.lock().wire.recv(within);
-            within = Duration::ZERO;
+            let frame = self.inner.lock().wire.recv(Duration::ZERO);
             match frame {
-                Ok(Some(frame)) => self.arrived(frame),
+                Ok(Some(frame)) => {
+                    self.arrived(frame);
+                    if !self.has_open() {
+                        return true;
+                    }
+                }
                 Ok(None) => return true,
                 Err(error) => {
                     self.session.broken(self.id, &error);
@@ -339,8 +340,8 @@ impl Line {
             Ok(Some(handle)) if login.is_stale => self.put_logout(&mut inner, handle).map_err(Trouble::Connection),
             Ok(Some(handle)) => {
                 inner.callers.insert(caller, Caller::Known(handle));
-                let mut waiting = login.waiting.drain(..);
-                let sent = waiting.try_for_each(|sent| self.put(&mut inner, &sent, handle));
+                let frames: Result<Vec<Frame>> = login.waiting.drain(..).map(|sent| framed(&sent, handle)).collect();
+                let sent = frames.and_then(|frames| self.put(&mut inner, &frames));
                 sent.map_err(Trouble::Connection)
             }
             Err(trouble) => Err(trouble),
@@ -401,6 +402,18 @@ impl Line {
         login.steps += 1;
         Ok(None)
     }
+}
+
+fn framed(sent: &Sent, caller: u32) -> Result<Frame> {
+    let name = Name {
+        session: sent.session,
+        op: op_of(&sent.request),
+        caller,
+        stream: sent.stream,
+        sequence: sent.sequence,
+    };
+    let meta = encode_call(&sent.request, sent.seen);
+    Frame::new(name, FrameKind::Call, meta, sent.payload.clone())
 }
 
 /// A login that is refused is a right that is missing, whatever the server calls it.

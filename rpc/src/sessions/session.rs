@@ -123,40 +123,56 @@ impl Session {
             (actions, core.wake_at())
         };
         sessions.alarm.wake_by(wake_at);
-        let mut lines = Vec::new();
+        let (mut calls, mut lines) = (Vec::new(), Vec::new());
         for action in actions {
             match action {
-                Action::Send(sent) => self.send(&sessions, sent, &mut lines),
-                other => self.perform(&sessions, other),
+                Action::Send(sent) => calls.push(sent),
+                Action::Taken(call) => sessions.taken(call),
+                other => {
+                    self.send(&sessions, &mut calls, &mut lines);
+                    self.perform(&sessions, other);
+                }
             }
         }
-        for line in lines {
+        self.send(&sessions, &mut calls, &mut lines);
+        for (line, answer) in lines {
             if line.take() {
-                attend(&sessions, &line, began);
+                match answer {
+                    Awaited::Here => attend(&sessions, &line, began),
+                    Awaited::Elsewhere => sessions.waiter.add(line),
+                }
             }
         }
     }
 
-    fn send(&self, sessions: &Sessions, sent: Sent, lines: &mut Vec<Arc<Line>>) {
-        let line = self.lines.lock().get(&sent.connection).cloned();
-        // The core hears that it is closed, and sends it on another.
-        let Some(line) = line else { return };
-        line.send(sent, &*sessions.setup.logins);
-        if !lines.iter().any(|other| Arc::ptr_eq(other, &line)) {
-            lines.push(line);
+    /// Sends calls: those that follow one another on a connection together.
+    fn send(&self, sessions: &Sessions, calls: &mut Vec<Sent>, lines: &mut Vec<(Arc<Line>, Awaited)>) {
+        let mut left = std::mem::take(calls);
+        while let Some(connection) = left.first().map(|sent| sent.connection) {
+            let count = left.iter().take_while(|sent| sent.connection == connection).count();
+            let others = left.split_off(count);
+            let together = std::mem::replace(&mut left, others);
+            let line = self.lines.lock().get(&connection).cloned();
+            // The core hears that it is closed, and sends them on another.
+            let Some(line) = line else { continue };
+            let is_queued = together.iter().all(|sent| sent.stream == 0 && sent.sequence > 0);
+            line.send(together, &*sessions.setup.logins);
+            match lines.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &line)) {
+                Some((_, answer)) if !is_queued => *answer = Awaited::Here,
+                Some(_) => {}
+                None if is_queued => lines.push((line, Awaited::Elsewhere)),
+                None => lines.push((line, Awaited::Here)),
+            }
         }
     }
 
     /// What waited for a login that was worth nothing when it was over.
-    pub(super) fn send_again(&self, waiting: Vec<Sent>) {
+    pub(super) fn send_again(&self, mut waiting: Vec<Sent>) {
         let Some(sessions) = self.sessions.upgrade() else {
             return;
         };
         // Their connection is being read: that is how the end of the login was heard.
-        let mut lines = Vec::new();
-        for sent in waiting {
-            self.send(&sessions, sent, &mut lines);
-        }
+        self.send(&sessions, &mut waiting, &mut Vec::new());
     }
 
     /// A user is somebody else from now on.
@@ -173,7 +189,7 @@ impl Session {
     fn perform(self: &Arc<Self>, sessions: &Arc<Sessions>, action: Action) {
         let events = &sessions.events;
         match action {
-            Action::Send(_) => {}
+            Action::Send(_) | Action::Taken(_) => {}
             Action::Dial { connection, role } => self.dial(sessions, connection, role),
             Action::Forget { connection, caller } => {
                 let line = self.lines.lock().get(&connection).cloned();
@@ -206,6 +222,9 @@ impl Session {
             Action::Dropped { request, error } => {
                 let (fileset, op) = (request.fileset(), baton_proto::files::op_of(&request));
                 tracing::error!(%error, ?fileset, op, "a change that was accepted is lost");
+                if request.is_change() {
+                    events.dropped(&request, &error);
+                }
             }
             Action::Alive(until) => events.alive(self.aggregate, until),
             Action::Stopped => sessions.stopped(self.aggregate),
@@ -306,6 +325,15 @@ impl Session {
     }
 }
 
+/// Where the answer to what was sent is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    /// By the thread that sent it, for a moment.
+    Here,
+    /// By the waiter: whoever queues goes on.
+    Elsewhere,
+}
+
 /// Reads a line until nothing is open on it or 2 ms are over; then it is left with the waiter.
 fn attend(sessions: &Arc<Sessions>, line: &Arc<Line>, began: Instant) {
     if !waiter::may_wait() || line.role == Role::Push {
@@ -327,7 +355,7 @@ fn attend(sessions: &Arc<Sessions>, line: &Arc<Line>, began: Instant) {
         if !line.wait(left) {
             continue;
         }
-        if !line.read(std::time::Duration::ZERO) {
+        if !line.read() {
             return;
         }
     }

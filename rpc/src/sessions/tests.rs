@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use baton_security::Channel;
-use baton_security::auth::InitExchange;
+use baton_security::auth::{InitExchange, Initiator};
 use baton_types::call::{Coming, Keep};
 use baton_types::file::Place;
 use baton_types::record::{Aggregate, AggregateState, Fileset, Record, Server, Site, VersionState};
@@ -30,6 +30,7 @@ impl Events for Quiet {
     fn rejoined(&self, _: FilesetId, _: Hold, _: u64) {}
     fn lapsed(&self, _: AggregateId, _: &[FilesetId]) {}
     fn lost(&self, _: AggregateId, _: &[FilesetId]) {}
+    fn dropped(&self, _: &Request, _: &Error) {}
     fn alive(&self, _: AggregateId, _: Time) {}
 }
 

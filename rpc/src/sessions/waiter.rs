@@ -5,7 +5,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use baton_types::{Error, Result};
 use parking_lot::Mutex;
@@ -102,7 +101,7 @@ impl Waiter {
 
     /// Reads a line; it stays here while something is to come.
     fn read(&self, number: u64, line: &Arc<Line>) {
-        let is_whole = line.read(Duration::ZERO);
+        let is_whole = line.read();
         if is_whole && line.has_open() {
             let data = epoll::EventData::new_u64(number);
             if epoll::modify(&self.epoll, line.fd(), data, flags(line)).is_ok() {

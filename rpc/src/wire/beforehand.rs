@@ -110,7 +110,7 @@ mod tests {
     }
 
     impl Wire for Line {
-        fn send(&mut self, _: &Frame) -> Result<()> {
+        fn send(&mut self, _: &[Frame]) -> Result<()> {
             Ok(())
         }
 

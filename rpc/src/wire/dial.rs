@@ -59,7 +59,7 @@ impl Dial for Files {
         let hello = Hello::OURS;
         let client = self.client;
         let meta = ClientHello { hello, client, role }.encode();
-        wire.send(&Frame::new(Name::default(), FrameKind::Call, meta, Bytes::new())?)?;
+        wire.send(&[Frame::new(Name::default(), FrameKind::Call, meta, Bytes::new())?])?;
         let late = || Error::new(Kind::Unreachable, on.clone()).because("it does not say its first words");
         let first = wire
             .recv(deadline.saturating_duration_since(Instant::now()))?

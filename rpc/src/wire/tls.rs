@@ -14,6 +14,9 @@ use rustls::ClientConnection;
 use super::Wire;
 use crate::session::frame::{Assembly, Frame, Pool};
 
+/// A payload up to this is copied to what is sent with it.
+const SMALL_BYTES: usize = 8 << 10;
+
 /// A connection to one server.
 pub(super) struct TlsWire {
     on: String,
@@ -80,13 +83,23 @@ impl TlsWire {
 }
 
 impl Wire for TlsWire {
-    fn send(&mut self, frame: &Frame) -> Result<()> {
+    fn send(&mut self, frames: &[Frame]) -> Result<()> {
         let mut writer = self.tls.writer();
-        let written = writer
-            .write_all(&frame.header.encode())
-            .and_then(|()| writer.write_all(&frame.meta))
-            .and_then(|()| writer.write_all(&frame.payload));
+        // What is small goes together into few records: each is sealed, and costs a header.
+        let mut small = Vec::with_capacity(SMALL_BYTES);
+        let written = frames.iter().try_for_each(|frame| {
+            small.extend_from_slice(&frame.header.encode());
+            small.extend_from_slice(&frame.meta);
+            if frame.payload.len() <= SMALL_BYTES {
+                small.extend_from_slice(&frame.payload);
+                return Ok(());
+            }
+            writer.write_all(&small)?;
+            small.clear();
+            writer.write_all(&frame.payload)
+        });
         written
+            .and_then(|()| writer.write_all(&small))
             .and_then(|()| flush(&self.tcp, &mut self.tls))
             .map_err(|e| self.explain(e))
     }
@@ -98,6 +111,9 @@ impl Wire for TlsWire {
                 return Ok(Some(frame));
             }
             let has_more = pump(&self.tcp, &mut self.tls).map_err(|e| self.explain(e))?;
+            if !has_more && within.is_zero() {
+                return Ok(None);
+            }
             if !has_more && !ready(&self.tcp, &self.tls, deadline).map_err(|e| self.explain(e))? {
                 return self.assembled();
             }

@@ -9,6 +9,7 @@ use super::i06_once_in_order::Change;
 #[derive(Debug, Default)]
 pub struct NothingLost {
     acknowledged: BTreeSet<Change>,
+    taken: BTreeSet<Change>,
     synced: BTreeSet<Change>,
 }
 
@@ -16,6 +17,11 @@ impl NothingLost {
     /// A client was told that a change is done.
     pub fn acknowledged(&mut self, change: Change) {
         self.acknowledged.insert(change);
+    }
+
+    /// A change that is not refused was taken: a program may have been told that it is done.
+    pub fn taken(&mut self, change: Change) {
+        self.taken.insert(change);
     }
 
     /// A client asks for durability: of what.
@@ -49,6 +55,7 @@ impl NothingLost {
     pub fn lost(&mut self, client: usize) {
         self.acknowledged
             .retain(|change| change.client != client || self.synced.contains(change));
+        self.taken.retain(|change| change.client != client);
     }
 
     /// What an owner found on the disk.
@@ -65,11 +72,13 @@ impl NothingLost {
     /// What there is when all is said.
     ///
     /// # Errors
-    /// Something is missing that was acknowledged.
+    /// Something is missing that was acknowledged or taken.
     pub fn ended(&self, all: &BTreeSet<Change>) -> Verdict {
-        match self.acknowledged.difference(all).next() {
-            Some(change) => Err(format!("{change:?} was acknowledged, and is not there in the end")),
-            None => Ok(()),
+        let missing = |promised: &BTreeSet<Change>| promised.difference(all).next().copied();
+        match (missing(&self.acknowledged), missing(&self.taken)) {
+            (Some(change), _) => Err(format!("{change:?} was acknowledged, and is not there in the end")),
+            (None, Some(change)) => Err(format!("{change:?} was taken, and is not there in the end")),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -101,7 +110,9 @@ mod tests {
     fn an_acknowledged_change_is_there_in_the_end_unless_its_session_was_lost() {
         let mut oracle = NothingLost::default();
         oracle.acknowledged(TWO);
+        oracle.taken(ONE);
         assert!(oracle.ended(&BTreeSet::from([ONE])).is_err());
+        assert!(oracle.ended(&BTreeSet::from([TWO])).is_err());
         assert_eq!(oracle.ended(&BTreeSet::from([ONE, TWO])), Ok(()));
         oracle.lost(0);
         assert_eq!(oracle.ended(&BTreeSet::new()), Ok(()));

@@ -1,15 +1,17 @@
 //! Files in mounted cells: what one mount writes another sees, and a server may be killed.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use baton_tests::cell::{Builder, Trust};
+use baton_tests::cell::{Builder, Cell, Trust};
 use baton_tests::suites::{Server, Stage, Suite, consistency, kill_again_and_again};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -199,4 +201,93 @@ async fn a_program_that_waits_can_be_killed_while_its_mount_ends() -> Result<()>
     stage.cell.cont("fs1")?;
     stage.cell.ended("client1")?;
     stage.cell.down()
+}
+
+/// A write is under way after this.
+const WRITE_ARRIVES: Duration = Duration::from_millis(300);
+/// Whatever does not wait for a server has ended long before.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The least that a server serves with room to fill.
+const SMALL_DISK_BYTES: u64 = 256 << 20;
+/// What is put there again and again.
+const PIECE_BYTES: usize = 1 << 20;
+/// Refusals that end it.
+const REFUSALS: usize = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_full_disk_did_not_take_is_told_when_the_file_is_closed() -> Result<()> {
+    let builder = Cell::builder().flservers(1).servers(1).aggregates(1);
+    let mut cell = builder.disk_bytes(SMALL_DISK_BYTES).start().await?;
+    let one = cell.add_client("client1", Trust::UsersAndRoot).await?.join("full");
+    cell.wait("the root is there", async || fs::create_dir(&one).ok())
+        .await?;
+    let piece: Vec<u8> = (0..PIECE_BYTES).map(|index| ((index * index) >> 7) as u8).collect();
+    let source = cell.places().directory().join("piece");
+    fs::write(&source, &piece)?;
+    let (mut kept, mut refused) = (Vec::new(), 0);
+    for number in 0..2 * SMALL_DISK_BYTES as usize / PIECE_BYTES {
+        let name = format!("piece-{number}");
+        // It writes in eight steps, and says whether each of them and the close went well.
+        let copied = Command::new("dd")
+            .args([
+                format!("if={}", source.display()),
+                format!("of={}", one.join(&name).display()),
+            ])
+            .args(["bs=128k", "conv=excl"])
+            .output()?;
+        match copied.status.success() {
+            true => kept.push(name),
+            false => {
+                let said = String::from_utf8_lossy(&copied.stderr).into_owned();
+                ensure!(said.contains("No space left on device"), "{name}: {said}");
+                refused += 1;
+            }
+        }
+        if refused == REFUSALS {
+            break;
+        }
+    }
+    ensure!(
+        refused == REFUSALS && !kept.is_empty(),
+        "{refused} refused, {} kept",
+        kept.len()
+    );
+    let other = cell.add_client("client2", Trust::UsersAndRoot).await?.join("full");
+    cell.wait("the other mount is there", async || fs::metadata(&other).ok())
+        .await?;
+    for name in kept {
+        ensure!(fs::read(other.join(&name))? == piece, "{name} was said to be well");
+    }
+    cell.down()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_is_begun_does_not_wait_for_bytes_of_the_one_that_begins_it() -> Result<()> {
+    let mut cell = Cell::builder().flservers(1).servers(1).aggregates(1).start().await?;
+    let path = cell.add_client("client1", Trust::UsersAndRoot).await?.join("inherited");
+    cell.wait("the root is there", async || File::create(&path).ok())
+        .await?;
+    let mut file = File::options().append(true).open(&path)?;
+    file.write_all(b"before")?;
+    cell.kill("fs1")?;
+    let (begin, begun) = std::sync::mpsc::channel();
+    let writer = thread::spawn(move || {
+        begin.send(()).context("somebody waits")?;
+        file.write_all(b", after").context("write")
+    });
+    begun.recv()?;
+    thread::sleep(WRITE_ARRIVES);
+    // It closes the file, which it does not inherit, while no server is there that takes the bytes.
+    let program = tokio::task::spawn_blocking(|| Command::new("true").status());
+    let ended = tokio::time::timeout(PATIENCE, program).await;
+    cell.start("fs1")?;
+    ensure!(
+        ended.context("it waits for the server")???.success(),
+        "it did not end well"
+    );
+    let joined = tokio::task::spawn_blocking(move || writer.join()).await?;
+    joined.map_err(|_| anyhow::anyhow!("the writer panicked"))??;
+    ensure!(fs::read(&path)? == b"before, after", "other bytes than were written");
+    cell.down()
 }

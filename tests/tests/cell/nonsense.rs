@@ -88,7 +88,7 @@ impl Stranger {
             ..Name::default()
         };
         let frame = Frame::new(name, FrameKind::Call, encode_call(request, 0), Bytes::new())?;
-        Ok(self.wire.send(&frame)?)
+        Ok(self.wire.send(&[frame])?)
     }
 
     fn ask(&mut self, request: &Request) -> Result<baton_types::Result<Answer>> {

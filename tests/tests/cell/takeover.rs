@@ -22,26 +22,55 @@ struct Writer {
 }
 
 impl Writer {
-    /// Works in a new directory called `name`.
+    /// Works in a new directory called `name`, and makes all of it durable.
     fn start(mount: &Path, name: &str) -> Result<Writer> {
         let directory = mount.join(name);
         fs::create_dir(&directory)?;
+        let mut journal = OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .open(directory.join("journal"))?;
+        Writer::begin(directory, move |own, number| {
+            journal.write_all(&number.to_le_bytes()).context("append")?;
+            journal.sync_data().context("fsync")?;
+            // Each of these would be refused the second time.
+            let (one, other) = (own.join("one"), own.join("other"));
+            fs::create_dir(&one).context("mkdir")?;
+            fs::rename(&one, &other).context("rename")?;
+            fs::remove_dir(&other).context("rmdir")
+        })
+    }
+
+    /// Works in a new directory called `name`, and makes nothing durable.
+    fn hasty(mount: &Path, name: &str) -> Result<Writer> {
+        let directory = mount.join(name);
+        fs::create_dir(&directory)?;
+        Writer::begin(directory, |own, number| {
+            let file = own.join(hasty_name(number));
+            if number.is_multiple_of(HASTY_FILES) {
+                fs::create_dir(file.parent().context("it is in a directory")?).context("mkdir")?;
+            }
+            let mut made = File::create_new(&file).context("create")?;
+            made.write_all(&hasty_bytes(number, 1)).context("write")?;
+            made.write_all(&hasty_bytes(number, 2)).context("second write")?;
+            drop(made);
+            if number % 3 == 0 {
+                let aside = file.with_extension("aside");
+                fs::rename(&file, &aside).context("rename")?;
+                fs::rename(&aside, &file).context("rename back")?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Does `once` again and again, each time with the number of what was promised before.
+    fn begin(directory: PathBuf, mut once: impl FnMut(&Path, u64) -> Result<()> + Send + 'static) -> Result<Writer> {
         let (promised, is_over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let (own, count, stop) = (directory.clone(), promised.clone(), is_over.clone());
         let thread = thread::spawn(move || {
-            let mut journal = OpenOptions::new()
-                .create_new(true)
-                .append(true)
-                .open(own.join("journal"))?;
             while !stop.load(Ordering::Relaxed) {
                 let number = count.load(Ordering::Relaxed);
-                journal.write_all(&number.to_le_bytes()).context("append")?;
-                journal.sync_data().context("fsync")?;
-                // Each of these would be refused the second time.
-                let (one, other) = (own.join("one"), own.join("other"));
-                fs::create_dir(&one).context("mkdir")?;
-                fs::rename(&one, &other).context("rename")?;
-                fs::remove_dir(&other).context("rmdir")?;
+                once(&own, number)?;
                 count.store(number + 1, Ordering::Relaxed);
             }
             Ok(())
@@ -64,16 +93,21 @@ impl Writer {
         .await
     }
 
-    /// Ends it: it met no error, and all that it was promised is there, once, as `mount` shows it.
-    async fn finish(self, mount: &Path) -> Result<u64> {
+    /// Ends it: it met no error. What it was promised, and its directory as `mount` shows it.
+    async fn join(self, mount: &Path) -> Result<(u64, PathBuf)> {
         self.is_over.store(true, Ordering::Relaxed);
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await?;
         match joined {
             Ok(ended) => ended?,
             Err(panic) => std::panic::resume_unwind(panic),
         }
-        let promised = self.promised.load(Ordering::Relaxed);
-        let directory = mount.join(self.directory.file_name().context("it has a name")?);
+        let name = self.directory.file_name().context("it has a name")?;
+        Ok((self.promised.load(Ordering::Relaxed), mount.join(name)))
+    }
+
+    /// Ends one that was [started](Writer::start): all that it was promised is there, once, as `mount` shows it.
+    async fn finish(self, mount: &Path) -> Result<u64> {
+        let (promised, directory) = self.join(mount).await?;
         let journal = fs::read(directory.join("journal"))?;
         let records: Vec<u64> = journal
             .as_chunks::<8>()
@@ -88,6 +122,38 @@ impl Writer {
         ensure!(fs::read_dir(&directory)?.count() == 1, "a directory is left");
         Ok(promised)
     }
+
+    /// Ends one that was [hasty](Writer::hasty): every file is there, and nothing else.
+    async fn finish_hasty(self, mount: &Path) -> Result<u64> {
+        let (promised, directory) = self.join(mount).await?;
+        for number in 0..promised {
+            let file = directory.join(hasty_name(number));
+            let bytes = fs::read(&file).with_context(|| format!("promised: {}", file.display()))?;
+            let expected = [hasty_bytes(number, 1), hasty_bytes(number, 2)].concat();
+            ensure!(bytes == expected, "{}: {} other bytes", file.display(), bytes.len());
+        }
+        let mut there = 0;
+        for listed in fs::read_dir(&directory)? {
+            there += fs::read_dir(listed?.path())?.count() as u64;
+        }
+        ensure!(
+            there == promised,
+            "{promised} files were promised, and {there} are there"
+        );
+        Ok(promised)
+    }
+}
+
+/// Files that a hasty program puts into one directory.
+const HASTY_FILES: u64 = 100;
+
+fn hasty_name(number: u64) -> PathBuf {
+    PathBuf::from(format!("d{}", number / HASTY_FILES)).join(format!("f{number}"))
+}
+
+fn hasty_bytes(number: u64, part: u64) -> Vec<u8> {
+    let words = std::iter::repeat_n([number, part], 100 + number as usize % 400).flatten();
+    words.flat_map(u64::to_le_bytes).collect()
 }
 
 /// A file that is open and locked, and one that is open and has no name any more.
@@ -313,4 +379,32 @@ async fn owner_whose_machine_crashed_is_followed_by_its_standby() -> Result<()> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn owner_that_stands_still_is_followed_by_its_standby_and_wakes_as_one() -> Result<()> {
     owner_is_followed_by_itself(Blow::Freeze, 2).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_made_durable_comes_along_to_the_next_owner() -> Result<()> {
+    let mut stage = stage(2).await?;
+    let alone = stage.another("alone").await?;
+    let writer = Writer::hasty(&alone[0], "hasty")?;
+    for round in 0..6 {
+        writer.goes_on(&stage.cell).await?;
+        let (owner, target) = [("fs1", "fs2"), ("fs2", "fs1")][round % 2];
+        let before = stage.cell.aggregate("lfs01").await?.epoch;
+        if round < 3 {
+            let to = stage.cell.file_server(target).await?.id;
+            stage.cell.fail_over("lfs01", to, Takeover::Planned).await?;
+            stage.cell.served_by("lfs01", target, before).await?;
+        } else {
+            stage.cell.kill(owner)?;
+            stage.cell.served_by("lfs01", target, before).await?;
+            writer.goes_on(&stage.cell).await?;
+            stage.cell.start(owner)?;
+            is_standby(&stage.cell, owner).await?;
+        }
+    }
+    writer.goes_on(&stage.cell).await?;
+    let promised = writer.finish_hasty(&alone[1]).await?;
+    ensure!(promised > 0, "it was promised nothing");
+    salvage(&mut stage.cell, &["fs1", "fs2"])?;
+    stage.cell.down()
 }

@@ -1,7 +1,7 @@
 //! Sorts of requests: what changes something, and in which fileset.
 
 use super::Request;
-use crate::{FilesetId, Timestamp};
+use crate::{Fid, FilesetId, Timestamp};
 
 impl Request {
     /// Whether it changes something that lasts: then it has a sequence, and its answer is kept.
@@ -119,5 +119,60 @@ impl Request {
                 | Request::Lock { .. }
                 | Request::CancelLock { .. }
         )
+    }
+
+    /// The files that it names, and the one that it makes; `None` for the places that are left.
+    pub fn files(&self) -> [Option<Fid>; 2] {
+        match self {
+            Request::Create { place, newborn, .. }
+            | Request::Mkdir { place, newborn, .. }
+            | Request::Symlink { place, newborn, .. }
+            | Request::Mknod { place, newborn, .. }
+            | Request::CreateMountPoint { place, newborn, .. } => {
+                let made = Fid {
+                    fileset: place.directory.fileset,
+                    vnode: newborn.vnode,
+                    unique: newborn.unique,
+                };
+                [Some(place.directory), Some(made)]
+            }
+            Request::Lookup { place }
+            | Request::Unlink { place, .. }
+            | Request::Rmdir { place, .. }
+            | Request::RemoveMountPoint { place, .. } => [Some(place.directory), None],
+            Request::Rename { source, target, .. } => [Some(source.directory), Some(target.directory)],
+            Request::Link { fid, place, .. } => [Some(*fid), Some(place.directory)],
+            Request::Getattr { fid }
+            | Request::LookupParent { fid }
+            | Request::Readdir { fid, .. }
+            | Request::Readlink { fid }
+            | Request::ReadMountPoint { fid }
+            | Request::Read { fid, .. }
+            | Request::Seek { fid, .. }
+            | Request::GetXattr { fid, .. }
+            | Request::ListXattrs { fid }
+            | Request::Setattr { fid, .. }
+            | Request::Write { fid, .. }
+            | Request::Fallocate { fid, .. }
+            | Request::SetXattr { fid, .. }
+            | Request::RemoveXattr { fid, .. }
+            | Request::Open { fid }
+            | Request::Close { fid }
+            | Request::Lock { fid, .. }
+            | Request::CancelLock { fid, .. }
+            | Request::TestLock { fid, .. } => [Some(*fid), None],
+            Request::Login { .. }
+            | Request::Logout
+            | Request::Bind { .. }
+            | Request::Renew
+            | Request::Unbind
+            | Request::Sync { .. }
+            | Request::Join { .. }
+            | Request::Reclaimed { .. }
+            | Request::Return { .. }
+            | Request::Leave { .. }
+            | Request::Vnodes { .. }
+            | Request::Statfs { .. } => [None, None],
+        }
     }
 }

@@ -4,6 +4,7 @@ use baton_types::{Kind, Timestamp};
 
 use super::rig::{Rig, changed_blocks, claim, name, op, value};
 use crate::format::{Geometry, RootPlace};
+use crate::transaction::Operation;
 
 #[test]
 fn replay_is_given_the_first_answer_whoever_serves() {
@@ -35,6 +36,31 @@ fn replay_is_given_the_first_answer_whoever_serves() {
     // What was seen is forgotten, and never done again.
     let seen = rig.put_as(&fileset, &op(session, 1), name(1), b"twice");
     assert_eq!(seen.unwrap_err().kind, Kind::Invalid);
+}
+
+#[test]
+fn what_was_refused_without_a_record_is_not_done_after_what_came_later() {
+    let mut rig = Rig::new(4);
+    let fileset = rig.make_fileset(7);
+    let session = rig.open_session();
+    let put = |rig: &Rig, fileset: &crate::aggregate::Fileset, sequence: u32, seen: u32| {
+        let operation = Operation {
+            stream: 0,
+            seen,
+            ..op(session, sequence)
+        };
+        rig.put_as(fileset, &operation, name(sequence.into()), b"in order")
+    };
+    // The second was refused by whoever brings them, and its client never heard of that.
+    put(&rig, &fileset, 1, 0).unwrap();
+    put(&rig, &fileset, 3, 1).unwrap();
+    let seen = put(&rig, &fileset, 1, 1).unwrap_err();
+    assert_eq!(seen.kind, Kind::Invalid, "{seen}");
+    rig.commit();
+    let fileset = rig.next_owner(7);
+    let again = put(&rig, &fileset, 2, 1).unwrap_err();
+    assert_eq!(again.kind, Kind::Io, "{again}");
+    assert!(rig.get(&fileset, name(2)).is_none());
 }
 
 #[test]

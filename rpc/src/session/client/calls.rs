@@ -6,6 +6,7 @@
 //!    └─────────────────┘
 //! ```
 
+mod queue;
 mod refusals;
 
 use baton_types::call::{Answer, Patience, Request, Role};
@@ -14,8 +15,10 @@ use bytes::Bytes;
 
 use super::kept::{Change, KEPT_BYTES_MAX, change_bytes};
 use super::{
-    Action, Asked, CALL_CONNECTIONS_MAX, CallNumber, Client, ConnectionId, Order, Outcome, Sent, Stage, State, gone,
+    Action, Asked, CALL_CONNECTIONS_MAX, CallNumber, Client, ConnectionId, Order, Outcome, QUEUED_BYTES_MAX, Sent,
+    Stage, gone,
 };
+pub use queue::Queue;
 
 /// A call that was not answered yet.
 #[derive(Debug)]
@@ -167,45 +170,37 @@ impl Client {
 
     /// Sends what waits and may be sent.
     pub(super) fn flush(&mut self, now: Time, actions: &mut Vec<Action>) {
-        if !matches!(self.state, State::Bound) || !self.is_alive(now) {
-            return;
-        }
-        let mut is_queue_held = false;
-        for id in self.waiting.iter().copied().collect::<Vec<_>>() {
-            let Some(ongoing) = self.ongoing.get(&id) else { continue };
-            let is_queued = ongoing.purpose == Purpose::Mount(Order::Queued) && ongoing.request.is_change();
-            if is_queued && is_queue_held {
-                continue;
-            }
-            if !self.send(now, id, actions) {
-                is_queue_held |= is_queued;
-            }
-        }
-        if self.is_stopping && self.ongoing.is_empty() {
-            self.leave(now, actions);
-        }
+        self.flush_queue(now, self.queue(), actions);
     }
 
-    /// Sends one that waits, if there is a name and a connection for it.
-    pub(super) fn send(&mut self, now: Time, id: u64, actions: &mut Vec<Action>) -> bool {
-        let Some(connection) = self.connection_for(actions) else {
-            return false;
-        };
+    /// Sends one that waits, if there is a name and a connection for it. One that gathers has its name.
+    fn send(&mut self, now: Time, id: u64, queue: Queue, actions: &mut Vec<Action>) -> bool {
         let Some(ongoing) = self.ongoing.get(&id) else {
             return false;
         };
         let Purpose::Mount(order) = ongoing.purpose else {
             return false;
         };
-        if matches!(ongoing.request, Request::Sync { .. }) && self.undurable.is_empty() {
+        let (is_change, is_named) = (ongoing.request.is_change(), ongoing.name.is_some());
+        let is_sync = matches!(ongoing.request, Request::Sync { .. });
+        let connection = match (order, is_change) {
+            (Order::Queued, true) => self.connection_of_queue(actions),
+            (Order::Queued, false) | (Order::Free, _) => self.connection_for(actions),
+        };
+        let Some(connection) = connection else {
+            return false;
+        };
+        if is_sync && self.undurable.is_empty() {
             let durable = self.undurable.durable();
             self.done(id, Ok((Answer::Synced { durable }, Bytes::new())), actions);
             return true;
         }
-        if ongoing.request.is_change() && ongoing.name.is_none() && !self.name(now, id, order, connection, actions) {
+        if is_change && !is_named && !self.name(now, id, order, connection, actions) {
             return false;
         }
-        self.put(now, id, connection, actions);
+        if queue == Queue::Flows || order == Order::Free || !is_change {
+            self.put(now, id, connection, actions);
+        }
         true
     }
 
@@ -214,7 +209,10 @@ impl Client {
         let Some(ongoing) = self.ongoing.get_mut(&id) else {
             return false;
         };
-        let bytes = change_bytes(&ongoing.payload);
+        let (bytes, call) = (change_bytes(&ongoing.payload), ongoing.call);
+        if order == Order::Queued && self.named_bytes > QUEUED_BYTES_MAX {
+            return false;
+        }
         if self.undurable.bytes() + self.named_bytes + bytes > KEPT_BYTES_MAX {
             self.hurry(now, connection, actions);
             return false;
@@ -224,7 +222,16 @@ impl Client {
             Order::Queued => self.streams.queue(),
         };
         let is_named = ongoing.name.is_some();
-        self.named_bytes += if is_named { bytes } else { 0 };
+        if is_named {
+            self.named_bytes += bytes;
+            if order == Order::Queued {
+                actions.extend(call.map(Action::Taken));
+            }
+            // Marks come late for whoever writes much: they are asked for before there is no room left.
+            if self.undurable.bytes() + self.named_bytes > KEPT_BYTES_MAX / 2 {
+                self.hurry(now, connection, actions);
+            }
+        }
         is_named
     }
 
@@ -464,6 +471,7 @@ impl Client {
             .collect();
         for id in ids {
             self.delayed.retain(|(_, other)| *other != id);
+            self.pass_by(id);
             self.done(id, Err(gone(fileset)), actions);
         }
     }

@@ -22,6 +22,8 @@ pub enum Event {
     },
     /// Nobody waits for it any more.
     Cancelled(CallNumber),
+    /// Somebody waits for what was queued: it is sent now.
+    Pressed,
     /// A connection that was asked for is there, to whom owns the aggregate under this epoch.
     Opened {
         /// Which.
@@ -131,6 +133,9 @@ pub enum Action {
     },
     /// Close a connection. Nothing that comes from it counts any more.
     Close(ConnectionId),
+    /// A change of the ordered stream has its name: it is kept from now on, and is done after all that were taken
+    /// before it.
+    Taken(CallNumber),
     /// Tell the mount.
     Done {
         /// Which call.

@@ -16,6 +16,8 @@ pub struct Streams {
     free: BTreeSet<u16>,
     /// Of stream 0: those not answered yet.
     unanswered: BTreeSet<u32>,
+    /// Of stream 0: those that were refused, and that the server may wait for all the same.
+    passed_by: BTreeSet<u32>,
 }
 
 impl Default for Streams {
@@ -24,6 +26,7 @@ impl Default for Streams {
             last: vec![0; usize::from(STREAMS)],
             free: (1..STREAMS).collect(),
             unanswered: BTreeSet::new(),
+            passed_by: BTreeSet::new(),
         }
     }
 }
@@ -53,6 +56,20 @@ impl Streams {
             0 => drop(self.unanswered.remove(&sequence)),
             _ => drop(self.free.insert(stream)),
         }
+    }
+
+    /// The change with this name was refused, and has no place in history: perhaps it never came to the server.
+    pub fn passed_by(&mut self, (stream, sequence): (u16, u32)) {
+        if stream == 0 {
+            self.passed_by.insert(sequence);
+        }
+    }
+
+    /// Whether the server has to hear what was seen, because it may hold changes that come after one which never came.
+    pub fn must_tell(&mut self) -> bool {
+        let before = self.passed_by.len();
+        self.passed_by = self.passed_by.split_off(&self.seen().saturating_add(1));
+        self.passed_by.len() < before && !self.unanswered.is_empty()
     }
 
     /// Replies of stream 0 up to here were seen.

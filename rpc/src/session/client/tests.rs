@@ -258,6 +258,7 @@ fn a_new_owner_hears_holds_then_the_changes_it_lacks_in_order_then_the_end() {
     for call in 2..=4 {
         rig.ask(call, write(call), Order::Queued);
     }
+    rig.step(Event::Pressed);
     let writes = rig.all_sent();
     let writes: Vec<Sent> = writes.into_iter().filter(|sent| sent.request.is_change()).collect();
     assert_eq!(writes.iter().map(|w| w.sequence).collect::<Vec<_>>(), [1, 2, 3]);
@@ -514,19 +515,111 @@ fn too_much_that_is_not_durable_makes_changes_wait_for_marks() {
             order,
         }));
     }
-    let sent = rig.all_sent();
-    let writes = sent.iter().filter(|sent| sent.request.is_change()).count();
-    assert_eq!(writes, 63, "64 MiB and what each takes besides");
-    let sync = sent
-        .iter()
-        .find(|sent| matches!(sent.request, Request::Sync { .. }))
-        .unwrap();
-    for (index, write) in sent.iter().filter(|sent| sent.request.is_change()).enumerate() {
-        rig.answer(write, changed(11 + index as u64, 0));
+    let (mut syncs, mut connections, mut written) = (Vec::new(), BTreeSet::new(), 0);
+    loop {
+        let sent = rig.all_sent();
+        let (writes, others): (Vec<Sent>, Vec<Sent>) = sent.into_iter().partition(|sent| sent.request.is_change());
+        syncs.extend(
+            others
+                .into_iter()
+                .filter(|sent| matches!(sent.request, Request::Sync { .. })),
+        );
+        if writes.is_empty() {
+            break;
+        }
+        assert!(
+            writes.len() <= 9,
+            "8 MiB without an answer, and the one that goes past that"
+        );
+        for write in writes {
+            written += 1;
+            connections.insert(write.connection);
+            rig.answer(&write, changed(10 + written, 0));
+        }
     }
-    assert!(!rig.all_sent().iter().any(|sent| sent.request.is_change()));
-    rig.answer(sync, Ok((Answer::Synced { durable: 1_000 }, Bytes::new())));
+    assert_eq!(written, 63, "64 MiB and what each takes besides");
+    assert_eq!(connections.len(), 1, "the queue has one connection");
+    assert_eq!(syncs.len(), 1, "asked for at the half");
+    rig.answer(&syncs[0], Ok((Answer::Synced { durable: 1_000 }, Bytes::new())));
     assert!(rig.all_sent().iter().any(|sent| sent.request.is_change()));
+}
+
+#[test]
+fn a_queued_change_is_taken_in_its_order_and_before_it_is_answered() {
+    let mut rig = rig();
+    rig.ask(1, write(1), Order::Queued);
+    let is_taken = |action: &Action| matches!(action, Action::Taken(_));
+    assert!(!rig.actions.iter().any(is_taken), "there is no session to keep it");
+    rig.start();
+    rig.ask(2, write(2), Order::Queued);
+    rig.ask(3, write(3), Order::Free);
+    let actions = std::mem::take(&mut rig.actions);
+    let taken = actions.iter().filter_map(|action| match action {
+        Action::Taken(call) => Some(*call),
+        _ => None,
+    });
+    assert_eq!(taken.collect::<Vec<_>>(), [1, 2]);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Done { .. })));
+}
+
+#[test]
+fn what_is_queued_gathers_while_something_of_it_is_under_way() {
+    let mut rig = rig();
+    rig.ask(1, write(1), Order::Queued);
+    rig.start();
+    let changes = |rig: &mut Rig| -> Vec<Sent> {
+        let sent = rig.all_sent().into_iter();
+        sent.filter(|sent| sent.request.is_change()).collect()
+    };
+    let first = changes(&mut rig);
+    assert_eq!(first.len(), 1, "nothing is under way");
+    (2..=4).for_each(|call| rig.ask(call, write(call), Order::Queued));
+    assert!(changes(&mut rig).is_empty());
+    rig.ask(5, unlink("a"), Order::Free);
+    assert_eq!(changes(&mut rig).len(), 1, "what is not queued does not wait");
+    rig.answer(&first[0], changed(10, 0));
+    let together: Vec<u32> = changes(&mut rig).iter().map(|sent| sent.sequence).collect();
+    assert_eq!(together, [2, 3, 4]);
+    (6..=7).for_each(|call| rig.ask(call, write(call), Order::Queued));
+    assert!(changes(&mut rig).is_empty());
+    rig.step(Event::Pressed);
+    assert_eq!(changes(&mut rig).len(), 2, "somebody waits for them");
+}
+
+#[test]
+fn what_others_under_way_may_wait_for_does_not_gather() {
+    let mut rig = rig();
+    (1..=2).for_each(|call| rig.ask(call, write(call), Order::Queued));
+    rig.start();
+    rig.step(Event::Pressed);
+    let writes: Vec<Sent> = rig.all_sent();
+    let writes: Vec<&Sent> = writes.iter().filter(|sent| sent.request.is_change()).collect();
+    assert_eq!(writes.len(), 2);
+    // The server was not ready for the first, and then was: it keeps the second until the first is there.
+    rig.answer(writes[0], refused(Kind::Grace));
+    rig.now += AGAIN_MICROS;
+    rig.step(Event::Tick);
+    let again = rig.sent();
+    assert_eq!((again.sequence, &again.request), (1, &write(1)));
+}
+
+#[test]
+fn a_queued_change_that_never_came_to_the_server_holds_nobody_up() {
+    let mut rig = rig();
+    (1..=3).for_each(|call| rig.ask(call, write(call), Order::Queued));
+    rig.start();
+    rig.step(Event::Pressed);
+    let writes: Vec<Sent> = rig.all_sent();
+    let writes: Vec<&Sent> = writes.iter().filter(|sent| sent.request.is_change()).collect();
+    assert_eq!(writes.len(), 3);
+    rig.answer(writes[1], refused(Kind::Denied)); // its caller could not log in
+    assert_eq!(rig.told().0, 2);
+    assert!(rig.all_sent().is_empty(), "the first is not answered");
+    rig.answer(writes[0], changed(10, 0));
+    let told = rig.sent();
+    assert_eq!((&told.request, told.seen), (&Request::Renew, 2));
+    rig.answer(writes[2], changed(11, 0));
+    assert!(rig.all_sent().is_empty(), "nothing waits for that");
 }
 
 #[test]

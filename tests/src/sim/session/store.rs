@@ -142,7 +142,7 @@ impl Server {
         if is_refused(change) {
             return Done::Refused;
         }
-        let is_refused = change.number % 17 == 7;
+        let is_refused = is_refused_for_good(change);
         self.log.push(Entry {
             session,
             name,
@@ -194,6 +194,16 @@ impl Server {
 /// Changes that are refused without leaving anything.
 pub fn is_refused(change: Change) -> bool {
     change.number % 13 == 5
+}
+
+/// Those of them whose caller cannot log in: they never come to a server.
+pub fn is_refused_at_the_door(change: Change) -> bool {
+    change.number % 26 == 5
+}
+
+/// Changes that are refused, and whose refusal has a place.
+pub fn is_refused_for_good(change: Change) -> bool {
+    change.number % 17 == 7
 }
 
 /// The changes in `log` that had an effect.

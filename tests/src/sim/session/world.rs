@@ -18,7 +18,7 @@ use faults::{FAULTS_UNTIL, Fault};
 use network::{Connection, Told};
 
 use super::mount::{Mount, Purpose, Wish, change_of};
-use super::store::{Disk, Server, effects, is_refused};
+use super::store::{Disk, Server, effects, is_refused, is_refused_for_good};
 use crate::invariants::i04_within_lifetime::WithinLifetime;
 use crate::invariants::i05_nothing_lost::NothingLost;
 use crate::invariants::i06_once_in_order::{Change, OnceInOrder};
@@ -273,6 +273,14 @@ impl World {
             Action::Reclaim(fileset) => {
                 let (opens, locks) = (Vec::new(), Vec::new());
                 return self.step(client, Event::Holds { fileset, opens, locks });
+            }
+            Action::Taken(call) => {
+                if let Some(Purpose::Change(change)) = self.mounts[client].open.get(&call)
+                    && !is_refused(*change)
+                    && !is_refused_for_good(*change)
+                {
+                    self.lost.taken(*change);
+                }
             }
             Action::Lost(_) => {
                 self.lost.lost(client);

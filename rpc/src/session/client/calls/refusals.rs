@@ -12,7 +12,7 @@ impl Client {
         now: Time,
         id: u64,
         connection: ConnectionId,
-        Refusal { error, .. }: Refusal,
+        Refusal { error, lsn }: Refusal,
         actions: &mut Vec<Action>,
     ) {
         let Some(ongoing) = self.ongoing.get_mut(&id) else {
@@ -43,7 +43,12 @@ impl Client {
             }
             _ => match purpose {
                 // Nothing of it is said again: what is not there needs no place in the next owner's history.
-                Purpose::Mount(_) => self.done(id, Err(shown(error)), actions),
+                Purpose::Mount(_) => {
+                    if lsn == 0 {
+                        self.pass_by(id);
+                    }
+                    self.done(id, Err(shown(error)), actions);
+                }
                 // A connection that cannot be bound, or on which nobody may renew, is of no use.
                 Purpose::Session => {
                     self.ongoing.remove(&id);

@@ -36,6 +36,12 @@ impl World {
             self.refuse(client, &sent, Kind::WrongEpoch);
             return Ok(());
         }
+        let session = (sent.session, self.servers[number].epoch);
+        if self.habit != Habit::NoOrder
+            && let Some(call) = self.servers[number].changes.seen(session, sent.seen)
+        {
+            self.run_change(number, session, call);
+        }
         let server = &mut self.servers[number];
         let is_returning = server.awaited.contains(&client);
         let is_open = server.is_open() || self.habit == Habit::NoGrace;
@@ -96,7 +102,7 @@ impl World {
             self.execute(number, vec![waiter], call);
             return;
         }
-        match server.changes.arrived(session, name, sent.seen, waiter, call) {
+        match server.changes.arrived(session, name, waiter, call) {
             Arrived::Run(call) => self.run_change(number, session, call),
             Arrived::Waits => {}
             Arrived::Refused(_, error) => self.answer(client, sent, Err(error.into())),

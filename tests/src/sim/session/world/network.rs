@@ -5,6 +5,8 @@ use baton_types::call::{Push, Role};
 use baton_types::{Epoch, Error, Kind, Time};
 
 use super::{Item, World};
+use crate::sim::session::mount::change_of;
+use crate::sim::session::store::is_refused_at_the_door;
 
 /// Frames that arrive twice, in a thousand.
 const DOUBLED_PERMILLE: u64 = 20;
@@ -78,6 +80,10 @@ impl World {
     }
 
     pub(super) fn send(&mut self, client: usize, sent: Sent) {
+        if change_of(client, &sent.request).is_some_and(is_refused_at_the_door) {
+            self.refuse(client, &sent, Kind::Denied);
+            return;
+        }
         let copies = 1 + u64::from(self.seed.chance(DOUBLED_PERMILLE));
         for _ in 0..copies {
             let (now, delay) = (self.agenda.now(), self.delay());
