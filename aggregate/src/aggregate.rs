@@ -9,6 +9,7 @@
 
 #[cfg(any(test, feature = "testing"))]
 mod census;
+mod difference;
 mod fileset;
 mod filesets;
 mod hand_over;
@@ -37,6 +38,7 @@ use crate::nodes::Nodes;
 use crate::recover::{Chain, Replayed, recover};
 #[cfg(any(test, feature = "testing"))]
 pub use census::Census;
+pub use difference::Touched;
 pub(crate) use fileset::FilesetCell;
 pub use fileset::{Done, Fileset, Need, Standing};
 pub use reclaim::Reclaimed;

@@ -71,7 +71,9 @@ fn run(claims: &Claims, export: &Export, wish: &Wish) -> Result<RestoreReport> {
         Carry::Nothing => String::new(),
         Carry::Out => snapshot_of_now(claims, export, wish)?,
     };
-    let mut walk = Walk::new(&inside, wish.carry);
+    let fileset = export.aggregate().fileset(wish.fileset)?;
+    let touched = fileset.touched(&fileset.at(from.id)?)?;
+    let mut walk = Walk::new(&inside, wish.carry, touched);
     let walked = match target {
         Target::All(then, now) => walk.directory(b"", then, now),
         Target::Place(place, pair) => walk.place(&wish.path, place, pair),

@@ -93,6 +93,8 @@ impl Core for State {
         }
         match event {
             Event::Call(client, ticket, call) => self.call(now, client, ticket, call),
+            // Somebody may yet say that he holds it: the sweep at the end of grace finds it.
+            Event::Orphaned(fid) if self.grace.covers(fid.fileset) => {}
             Event::Orphaned(fid) => {
                 let removed = self.opens.orphaned(fid);
                 self.actions.extend(removed.map(Action::Remove));
@@ -208,7 +210,7 @@ impl State {
     }
 
     /// Whether `fid`, which is about to lose its last name, must stay without one. If `client` keeps it, that counts as
-    /// an open, to be closed by it.
+    /// an open, to be closed by it. In grace it stays: who holds it open may not have said so again yet.
     ///
     /// # Errors
     /// `Limit` if the client holds too many files open.
@@ -216,7 +218,7 @@ impl State {
         if keep == Keep::Open {
             self.opens.open(client, fid)?;
         }
-        Ok(if self.opens.is_open(fid) {
+        Ok(if self.opens.is_open(fid) || self.grace.covers(fid.fileset) {
             Keep::Open
         } else {
             Keep::Closed

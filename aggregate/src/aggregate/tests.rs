@@ -1,6 +1,7 @@
 //! The engine on the double's disk: one owner after the other, on the smallest aggregate there may be.
 
 mod between;
+mod difference;
 mod generations;
 mod quota;
 mod records;

@@ -7,7 +7,7 @@ use baton_types::{Error, Fid, FilesetId, Kind, Vnode};
 
 use super::acls::intern;
 use super::attributes::{open_directory, read, save};
-use super::names::{Names, Place, Slot, counts_as_directory, fid};
+use super::names::{Names, Place, Slot, fid};
 use super::object::Object;
 use super::pieces;
 use crate::format::{Attributes, FileKind, Key, MODE_TYPE, MountPoint, NameEntry};
@@ -171,7 +171,7 @@ fn make(
         return Err(invalid("its vnode is in use").into());
     }
     let mut attributes = new_attributes(transaction, names, kind, birth)?;
-    attributes.parent = counts_as_directory(kind).then_some(place.directory.vnode);
+    attributes.parent = Some(place.directory.vnode);
     save(transaction, vnode, &attributes);
     let entry = NameEntry {
         vnode,

@@ -77,10 +77,10 @@ fn arrive(
     place: Place<'_>,
     entry: NameEntry,
 ) -> Result<Object, Stop> {
-    let (vnode, kind) = (entry.vnode, entry.kind);
+    let vnode = entry.vnode;
     let mut object = named(transaction, place, &entry)?;
     object.attributes.changed = transaction.time();
-    object.attributes.parent = counts_as_directory(kind).then_some(place.directory.vnode);
+    object.attributes.parent = Some(place.directory.vnode);
     save(transaction, vnode, &object.attributes);
     change(transaction, names, place, Some(entry))?;
     Ok(object)

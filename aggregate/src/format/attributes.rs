@@ -33,7 +33,8 @@ pub struct Attributes {
     pub changed: Timestamp,
     /// When it was made.
     pub created: Timestamp,
-    /// Of a directory the one it is in; of the root, and of what has no directory of its own, `None`.
+    /// The directory it is in; of a file with several names one of theirs, or `None` where none is known any more. The
+    /// root and what has no name are in none.
     pub parent: Option<Vnode>,
     /// Of a device node its number.
     pub device: u64,

@@ -7,10 +7,13 @@
 //! | anything | something else, or nothing | that goes with all that is in it; it is made anew |
 //! | nothing | anything | it goes |
 //!
+//! What the store knows to be the same in both is not looked into, however large it is.
+//!
 //! A directory gets its date when all that is in it is done. Names of one file are names of one file again.
 
 use std::collections::{BTreeMap, HashMap};
 
+use baton_aggregate::aggregate::Touched;
 use baton_types::call::{Answer, At, Keep, Request};
 use baton_types::control::{Carry, Fate, Restored};
 use baton_types::file::{Attributes, FileKind, Object, Place, SetAttributes, SetTime};
@@ -26,6 +29,8 @@ const COPY_BYTES: u64 = 1 << 20;
 pub struct Walk<'a> {
     inside: &'a Inside<'a>,
     carry: Carry,
+    /// What may differ: nothing else is looked into.
+    touched: Touched,
     /// What is still to be done, the last first: a path may be deeper than a stack.
     stack: Vec<Task>,
     /// Files with several names, by their vnodes of then.
@@ -49,10 +54,11 @@ enum Task {
 
 impl<'a> Walk<'a> {
     /// Nothing is compared yet.
-    pub fn new(inside: &'a Inside<'a>, carry: Carry) -> Walk<'a> {
+    pub fn new(inside: &'a Inside<'a>, carry: Carry, touched: Touched) -> Walk<'a> {
         Walk {
             inside,
             carry,
+            touched,
             stack: Vec::new(),
             made: HashMap::new(),
             steps: Vec::new(),
@@ -142,6 +148,10 @@ impl<'a> Walk<'a> {
     fn pair(&mut self, path: &[u8], (then, now): (Object, Object)) -> Result<()> {
         if then.attributes.links > 1 && then.attributes.kind != FileKind::Directory {
             self.made.insert(then.fid.vnode, now.fid);
+        }
+        // Another directory in its place is another one, whatever became of either.
+        if then.fid.vnode == now.fid.vnode && !self.touched.may_differ(now.fid.vnode) {
+            return Ok(());
         }
         let has_bytes = then.attributes.kind == FileKind::Regular;
         let bytes_differ = has_bytes && then.attributes.data_version != now.attributes.data_version;

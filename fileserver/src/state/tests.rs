@@ -186,6 +186,42 @@ fn shown(action: &Action) -> String {
 }
 
 #[test]
+fn file_that_loses_its_name_in_grace_stays_for_who_comes_back_later_and_has_it_open() {
+    let mut stage = Stage::start("f1=ab").unwrap().0;
+    let (a, b, file) = (client("a").unwrap(), client("b").unwrap(), fid("f1.7").unwrap());
+    for line in [
+        "a bind kept",
+        "b bind kept",
+        "recorded all",
+        "b join f1 back",
+        "recorded all",
+    ] {
+        stage.line(line).unwrap();
+    }
+    assert_eq!(stage.state.keeps(b, file, Keep::Closed), Ok(Keep::Open));
+    assert_eq!(stage.state.step(stage.now, Event::Orphaned(file)), []);
+    for line in ["a join f1 back", "recorded all", "a open f1.7", "b reclaimed f1"] {
+        stage.line(line).unwrap();
+    }
+    let over = stage.line("a reclaimed f1").unwrap();
+    assert!(over.contains(&"sweep f1".to_owned()), "{over:?}");
+    assert_eq!(
+        stage.state.step(stage.now, Event::Orphaned(file)),
+        [],
+        "a holds it open"
+    );
+    let closed = stage
+        .state
+        .step(stage.now, Event::Call(a, Ticket(9), Call::Close(file)));
+    assert!(closed.contains(&Action::Remove(file)), "{closed:?}");
+    assert_eq!(
+        stage.state.keeps(b, file, Keep::Closed),
+        Ok(Keep::Closed),
+        "grace is over"
+    );
+}
+
+#[test]
 fn changes_of_a_fileset_in_grace_are_accepted_ones_and_those_elsewhere_yield_to_them() {
     let mut stage = Stage::start("f1=a f2=").unwrap().0;
     let standings = |stage: &Stage| ["f1", "f2"].map(|name| stage.state.standing(fileset(name).unwrap()));

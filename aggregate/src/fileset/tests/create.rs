@@ -19,7 +19,7 @@ fn new_file_has_what_its_operation_and_its_birth_say() {
     let a = made.attributes;
     assert_eq!((a.mode, a.uid, a.gid, a.links, a.size), (0o100_755, 11, 12, 1, 0));
     assert_eq!([a.accessed, a.modified, a.changed, a.created], [time; 4]);
-    assert_eq!((a.parent, a.data_version, a.acl), (None, 1, 0));
+    assert_eq!((a.parent, a.data_version, a.acl), (Some(s.root.vnode), 1, 0));
     let root = s.getattr(s.root).unwrap().attributes;
     assert_eq!((root.size, root.links, root.data_version), (1, 2, 2));
     assert_eq!((root.modified, root.changed, root.created), (time, time, Timestamp(1)));

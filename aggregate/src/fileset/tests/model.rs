@@ -147,7 +147,7 @@ impl Model {
         let has = |kind: FileKind| new.kind == kind;
         let inode = Inode {
             mode: new.mode & 0o7777,
-            parent: is_directory(new.kind).then_some(at.0.0),
+            parent: Some(at.0.0),
             device: if has(FileKind::Character) || has(FileKind::BlockDevice) {
                 new.device
             } else {
@@ -344,7 +344,7 @@ impl Model {
         for (vnode, at) in places {
             let inode = self.inode(vnode);
             inode.changed = now;
-            inode.parent = is_directory(inode.kind).then_some(at.0.0);
+            inode.parent = Some(at.0.0);
         }
         self.of(moved)
     }

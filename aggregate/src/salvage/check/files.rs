@@ -1,7 +1,7 @@
 //! One fileset: its names lead to its files, each once for every link, and its numbers are what is there.
 //!
 //! What always holds: `links` of a file are its names; of a directory 2 and its directories and mount points; 0 of
-//! what has no name. `size` of a directory is its names, `parent` where its own name is. What has no name is an
+//! what has no name. `size` of a directory is its names, `parent` where its own name is, or one of them. What has no name is an
 //! orphan, and nothing else is. Usage: files are attributes, bytes what extents take and the values of inline, xattr
 //! and ACL items.
 
@@ -49,6 +49,8 @@ struct File {
     /// Names that lead to it, and where one of them is.
     names: u32,
     directory: u64,
+    /// One of these is where its attributes say.
+    is_in_parent: bool,
     /// As a directory: its names, and those of directories and mount points.
     entries: u64,
     directories: u32,
@@ -148,6 +150,7 @@ impl<'a, 'b> Files<'a, 'b> {
             blocks: 0,
             names: 0,
             directory: 0,
+            is_in_parent: false,
             entries: 0,
             directories: 0,
         };
@@ -297,6 +300,7 @@ impl<'a, 'b> Files<'a, 'b> {
                 Some(file) => {
                     file.names += 1;
                     file.directory = directory;
+                    file.is_in_parent |= file.attributes.parent.map(baton_types::Vnode::number) == Some(directory);
                     let is_it = file.attributes.unique == entry.unique && file.kind == Some(entry.kind);
                     (!is_it).then(|| format!("'{name}' leads to vnode {vnode}, which is another file"))
                 }
@@ -353,14 +357,14 @@ impl<'a, 'b> Files<'a, 'b> {
             self.fault(Fault::Directory, vnode, "it has names, and is no directory");
         }
         let has_parent = is_directory || file.kind == Some(FileKind::MountPoint);
-        if has_parent && file.names > 0 {
-            if file.names > 1 || vnode == ROOT {
-                self.fault(Fault::Directory, vnode, "a name too many leads to it");
-            }
-            if parent.map(baton_types::Vnode::number) != Some(file.directory) {
-                let reason = format!("it is in vnode {}, and says otherwise", file.directory);
-                self.fault(Fault::Directory, vnode, reason);
-            }
+        if has_parent && (file.names > 1 || file.names > 0 && vnode == ROOT) {
+            self.fault(Fault::Directory, vnode, "a name too many leads to it");
+        }
+        // Who took a name of several away does not know where the others are.
+        let must_be = has_parent || parent.is_some();
+        if must_be && file.names > 0 && !file.is_in_parent && vnode != ROOT {
+            let reason = format!("it is in vnode {}, and says otherwise", file.directory);
+            self.fault(Fault::Directory, vnode, reason);
         }
     }
 
