@@ -1,18 +1,20 @@
-//! Changes and proposals between their typed form and the wire.
+//! Changes between their typed form and the wire.
 //!
 //! | file | is |
 //! |---|---|
 //! | `change/owners.rs` | changes of owners: what the arbiter, owners and administrators say of them |
+//! | `change/proposal.rs` | who proposes a change, and under which name it is done once |
 
 mod owners;
+mod proposal;
 
-use baton_types::change::{AddressEdit, AggregateRef, Change, ChangeSession, FilesetRef, OwnerEdit, Takeover};
+use baton_types::change::{AddressEdit, AggregateRef, Change, FilesetRef, OwnerEdit, Takeover};
 pub use baton_types::change::{Proposal, Who};
 use baton_types::limits::{ADDRESSES_MAX, GROUPS_OF_PRINCIPAL_MAX};
 use baton_types::record::VersionState;
 use baton_types::{
     Address, AggregateId, AggregateName, EntryName, Epoch, Error, FilesetId, FilesetName, GroupName, Incarnation,
-    PrincipalName, Result, ServerId, Timestamp,
+    PrincipalName, Result, ServerId,
 };
 use v1::change::Change as Wire;
 
@@ -430,78 +432,6 @@ fn edit_principal(c: v1::EditPrincipal) -> Result<Change> {
         may_assert_users: c.users_edit.map(|wire::UsersEdit::MayAssertUsers(on)| on),
         may_assert_root: c.root_edit.map(|wire::RootEdit::MayAssertRoot(on)| on),
     })
-}
-
-const MECH_HOST: &str = "host";
-const MECH_DATABASE: &str = "database";
-
-impl From<Who> for v1::Who {
-    fn from(who: Who) -> v1::Who {
-        match who {
-            Who::Nobody => v1::Who::default(),
-            Who::Principal { name, mech } => v1::Who {
-                principal: bytes(name),
-                mech,
-                server: Vec::new(),
-            },
-            Who::Host { name, server } => v1::Who {
-                principal: bytes(name),
-                mech: MECH_HOST.to_owned(),
-                server: server.map(|id| id.0.as_bytes().to_vec()).unwrap_or_default(),
-            },
-            Who::Database => v1::Who {
-                mech: MECH_DATABASE.to_owned(),
-                ..v1::Who::default()
-            },
-        }
-    }
-}
-
-impl TryFrom<v1::Who> for Who {
-    type Error = Error;
-
-    fn try_from(who: v1::Who) -> Result<Who> {
-        Ok(match (PrincipalName::optional(&who.principal)?, who.mech.as_str()) {
-            (None, MECH_DATABASE) => Who::Database,
-            (None, _) => Who::Nobody,
-            (Some(name), MECH_HOST) => Who::Host {
-                name,
-                server: ServerId::optional(&who.server)?,
-            },
-            (Some(name), _) => Who::Principal {
-                name,
-                mech: free_text(who.mech, "mechanism")?,
-            },
-        })
-    }
-}
-
-impl From<Proposal> for v1::Proposal {
-    fn from(p: Proposal) -> v1::Proposal {
-        v1::Proposal {
-            session: p.session.0.to_vec(),
-            sequence: p.sequence,
-            born: p.born,
-            date: p.date.0,
-            who: Some(p.who.into()),
-            change: Some(p.change.into()),
-        }
-    }
-}
-
-impl TryFrom<v1::Proposal> for Proposal {
-    type Error = Error;
-
-    fn try_from(p: v1::Proposal) -> Result<Proposal> {
-        Ok(Proposal {
-            session: ChangeSession(FromWire::from_wire(&p.session)?),
-            sequence: p.sequence,
-            born: p.born,
-            date: Timestamp(p.date),
-            who: p.who.ok_or_else(|| missing("caller"))?.try_into()?,
-            change: p.change.ok_or_else(|| missing("change"))?.try_into()?,
-        })
-    }
 }
 
 /// Kept together so that an id printed by one command is read back by the next.

@@ -3,6 +3,7 @@
 //! Options stand in DFS's order, which is also the order that bare words are taken in. What DFS did not
 //! have is marked with [`ADDED`].
 
+mod quota;
 mod snapshots;
 
 use baton_rpc::fldb::Owner;
@@ -14,6 +15,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use super::values::{aggregate, fileset, owner, server, size};
 use super::{Parsed, Standard};
 use crate::dfs_args::ADDED;
+pub use quota::{LsQuota, SetQuota};
 pub use snapshots::{CloneSys, RestoreHome, Snapshots};
 
 /// Administers filesets and the location database of a cell
@@ -308,35 +310,6 @@ pub struct Rename {
     /// Its new name
     #[arg(long, value_name = "NAME")]
     pub newname: FilesetName,
-}
-
-/// `fts setquota`.
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-#[group(id = "limits", required = true, multiple = true, args = ["size", "files"])]
-pub struct SetQuota {
-    /// The fileset this file or directory is in
-    #[arg(long, required_unless_present = "fileset", conflicts_with = "fileset")]
-    pub path: Option<std::path::PathBuf>,
-    /// Its name or id
-    #[arg(long, value_parser = fileset)]
-    pub fileset: Option<FilesetRef>,
-    /// Most it may hold, for example 20GiB; 0 is no limit
-    #[arg(long, value_parser = size)]
-    pub size: Option<u64>,
-    /// Most files, directories and links it may hold; 0 is no limit
-    #[arg(long, value_name = "COUNT", help_heading = ADDED)]
-    pub files: Option<u64>,
-}
-
-/// `fts lsquota`.
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct LsQuota {
-    /// The filesets these are in; none: the one you are in
-    #[arg(long, num_args = 1..)]
-    pub path: Vec<std::path::PathBuf>,
-    /// These: names or ids
-    #[arg(long, num_args = 1.., value_parser = fileset, conflicts_with = "path")]
-    pub fileset: Vec<FilesetRef>,
 }
 
 /// `fts crmount`.
