@@ -9,7 +9,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use baton_types::{Clock, Result, Time};
+use baton_types::{Clock, Error, Result, Time};
 use parking_lot::{Condvar, Mutex};
 
 /// How an answer goes to the kernel: what it asked for, or an errno.
@@ -53,6 +53,15 @@ enum Stop {
     Asked,
 }
 
+/// What a program is told. Of an input/output error the journal has the reason: nobody else can say it.
+fn errno(thread: u32, error: &Error) -> i32 {
+    let errno = error.kind.errno();
+    if errno == libc::EIO {
+        tracing::warn!(%error, thread, "a program is told of an input/output error");
+    }
+    errno
+}
+
 impl<T> Clone for Ask<T> {
     fn clone(&self) -> Ask<T> {
         Ask(self.0.clone())
@@ -91,7 +100,7 @@ impl<T: Send + 'static> Ask<T> {
     /// Answers it, unless it was answered. `make` runs only then, so that it may count what the kernel is told.
     pub fn answer_with(&self, make: impl FnOnce() -> Result<T>) {
         if let Some(reply) = self.take() {
-            reply(make().map_err(|error| error.kind.errno()));
+            reply(make().map_err(|error| errno(self.thread(), &error)));
         }
     }
 
