@@ -170,9 +170,22 @@ impl Opens {
         waiting.into_iter().for_each(|again| again());
     }
 
-    /// The server keeps `fid` for us, though nobody has it open: says whether it is to be told of the close.
-    pub fn is_kept_for_nobody(&self, fid: Fid) -> bool {
-        !self.files.lock().contains_key(&fid)
+    /// The server keeps `fid`, which lost its last name, as open for us. If nobody has it open, it is to be told so; and
+    /// who opens it from now on waits for that word: a close that overtook his open would take the file from him.
+    pub fn kept_for_us(&self, fid: Fid) -> Next {
+        let mut files = self.files.lock();
+        let file = files.entry(fid).or_default();
+        match (file.server, file.count) {
+            (Server::Busy | Server::Told, _) => Next::Done,
+            (Server::Unaware, 0) => {
+                file.server = Server::Busy;
+                Next::Tell
+            }
+            (Server::Unaware, _) => {
+                file.server = Server::Told;
+                Next::Done
+            }
+        }
     }
 
     /// The open files of a fileset: its server is to be told of each, again of those it was told of, too. It may have
@@ -316,7 +329,23 @@ mod tests {
         );
         opens.kept(FILE, Keep::Closed);
         assert!(hear.try_recv().is_ok());
-        assert!(opens.is_kept_for_nobody(FILE));
+        assert!(!opens.any(FILE.fileset));
+    }
+
+    #[test]
+    fn a_close_of_what_nobody_has_open_is_not_overtaken_by_an_open() {
+        let opens = Opens::default();
+        let (tell, hear) = mpsc::channel();
+        assert_eq!(opens.kept_for_us(FILE), Next::Tell);
+        let again = move || tell.send(()).unwrap();
+        assert_eq!(opens.open(FILE, Tell::AtOnce, again), Next::Later);
+        assert!(hear.try_recv().is_err());
+        assert_eq!(opens.told(FILE, Outcome::Unknown), Next::Done);
+        assert!(hear.try_recv().is_ok(), "it asks now, and hears that the file is gone");
+        // Who had it open before closes it himself.
+        assert_eq!(opens.open(FILE, Tell::IfAsked, never), Next::Done);
+        assert_eq!(opens.kept_for_us(FILE), Next::Done);
+        assert_eq!(opens.close(FILE), Next::Tell);
     }
 
     #[test]

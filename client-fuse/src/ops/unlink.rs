@@ -11,6 +11,7 @@ use super::lookup::no_names;
 use super::place;
 use crate::inodes::Inode;
 use crate::mount::{Change, Mount};
+use crate::opens::Next;
 use crate::waiting::Ask;
 
 impl Mount {
@@ -46,7 +47,7 @@ impl Mount {
                 if let Ok(object) = &object {
                     mount.inodes.unname(directory.number, &name);
                     let is_kept = keep == Keep::Open && object.attributes.links == 0;
-                    if is_kept && mount.opens.is_kept_for_nobody(object.fid) {
+                    if is_kept && mount.opens.kept_for_us(object.fid) == Next::Tell {
                         mount.close_at_server(object.fid);
                     }
                 }
