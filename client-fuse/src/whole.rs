@@ -80,7 +80,7 @@ impl Birth {
             modified: time,
             changed: time,
             created: time,
-            parent: None,
+            parent: Some(place.directory.vnode),
             device: 0,
             acl: 0,
         };
