@@ -171,7 +171,7 @@ impl Opens {
     }
 
     /// The server keeps `fid`, which lost its last name, as open for us. If nobody has it open, it is to be told so; and
-    /// who opens it from now on waits for that word: a close that overtook his open would take the file from him.
+    /// who opens it from now on waits for that word: a close that came after his open would take the file from him.
     pub fn kept_for_us(&self, fid: Fid) -> Next {
         let mut files = self.files.lock();
         let file = files.entry(fid).or_default();

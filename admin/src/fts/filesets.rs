@@ -201,7 +201,7 @@ pub(super) async fn changed(client: &FldbClient, change: Change) -> Result<Files
 }
 
 /// What it was before the change: the change alone would say only what it is after.
-pub(super) async fn before(client: &FldbClient, fileset: &FilesetRef) -> Result<Fileset> {
+async fn before(client: &FldbClient, fileset: &FilesetRef) -> Result<Fileset> {
     let query = Query {
         fileset: Some(fileset.clone()),
         ..Query::tables(&[Table::Fileset], Freshness::Linearizable)

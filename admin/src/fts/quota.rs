@@ -9,7 +9,7 @@ use baton_types::units::format_bytes;
 use baton_types::{Error, FilesetId, Kind, Result};
 use serde_json::{Value, json};
 
-use super::filesets::{before, changed};
+use super::filesets::changed;
 use super::snapshots::served;
 use crate::cm;
 use crate::exit::Exit;
@@ -28,10 +28,12 @@ pub async fn set(session: &Session, words: SetQuota) -> Result<Output> {
         Some(fileset) => fileset,
         None => of_path(session, words.path.as_deref().unwrap_or(Path::new(".")))?,
     };
-    let client = session.client()?;
-    let fileset = FilesetRef::Id(before(&client, &meant).await?.id);
-    let (bytes, files) = (words.size, words.files);
-    let fileset = changed(&client, Change::SetQuota { fileset, bytes, files }).await?;
+    let change = Change::SetQuota {
+        fileset: meant,
+        bytes: words.size,
+        files: words.files,
+    };
+    let fileset = changed(&session.client()?, change).await?;
     // One that was not made yet takes its quota from its entry.
     if fileset.rw == VersionState::Valid
         && let Err(error) = on_disk(session, &fileset).await

@@ -98,7 +98,7 @@ impl Need {
     };
 
     /// What it does to the space, among those who say again what was accepted.
-    fn standing(&self, standing: Standing) -> Purpose {
+    fn purpose_of(&self, standing: Standing) -> Purpose {
         match (self.purpose, standing) {
             (Purpose::Growth, Standing::Yielding) => Purpose::Yielding,
             (purpose, _) => purpose,
@@ -256,7 +256,7 @@ impl Fileset {
             .may_make(&self.engine, self.cell.id, self.patience)
             .and_then(|()| {
                 self.engine
-                    .admit(need.standing(self.standing), need.blocks, self.patience)
+                    .admit(need.purpose_of(self.standing), need.blocks, self.patience)
             })
             .and_then(|()| self.engine.attempt(self.patience, |pinned| attempt(&turn, pinned)));
         match changed {

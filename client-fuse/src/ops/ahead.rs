@@ -90,7 +90,10 @@ impl Mount {
             (None, Ok(object)) => mount.tell_late(pass, Made { object, ..made }, ask),
             (None, Err(error)) => ask.answer(Err(error)),
             (Some(_), Ok(object)) if object.attributes == made.object.attributes => {}
-            (Some(inode), Ok(_)) => mount.forget_told(inode),
+            (Some(inode), Ok(object)) => {
+                tracing::warn!(foretold = ?made.object.attributes, is = ?object.attributes, "a file is not as foretold");
+                mount.forget_told(inode);
+            }
             (Some(inode), Err(error)) => {
                 tracing::warn!(%error, name = %made.name, "a file that a program made is lost");
                 made.directory.fail(error.clone());

@@ -203,6 +203,21 @@ async fn a_program_that_waits_can_be_killed_while_its_mount_ends() -> Result<()>
     stage.cell.down()
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_told_of_a_file_before_it_is_made_is_so() -> Result<()> {
+    let mut cell = Cell::builder().flservers(1).servers(1).aggregates(1).start().await?;
+    let made = cell.add_client("client1", Trust::UsersAndRoot).await?.join("made");
+    cell.wait("the root is there", async || fs::create_dir(&made).ok())
+        .await?;
+    for number in 0..20 {
+        fs::write(made.join(format!("file-{number}")), b"bytes")?;
+    }
+    File::open(&made)?.sync_all()?;
+    let log = fs::read_to_string(cell.places().log("client1"))?;
+    ensure!(!log.contains("not as foretold"), "{log}");
+    cell.down()
+}
+
 /// A write is under way after this.
 const WRITE_ARRIVES: Duration = Duration::from_millis(300);
 /// Whatever does not wait for a server has ended long before.

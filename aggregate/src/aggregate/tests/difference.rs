@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use baton_types::{Fid, FileName, FilesetId, FilesetName, Timestamp, Vnode};
+use baton_types::{Fid, FileName, FilesetId, Timestamp, Vnode};
 use proptest::prelude::*;
 
-use super::rig::{Rig, op};
+use super::rig::{Rig, header, op};
 use crate::aggregate::{Fileset, Namesake, Need, Touched};
 use crate::fileset::{
     Birth, Holders, Names, Object, Onto, Place, SetAttributes, create, link, lookup, mkdir, rename, rmdir, setattr,
     unlink,
 };
-use crate::format::{FileKind, FilesetHeader, FilesetKind, HashKey, Key, KeyKind, Lsn, NameEntry};
+use crate::format::{FileKind, Key, KeyKind, Lsn, NameEntry};
 use crate::transaction::{Operation, Transaction};
 use crate::tree::Stop;
 
@@ -67,20 +67,8 @@ struct Home {
 impl Home {
     fn new() -> Home {
         let rig = Rig::with_segments(300, 80);
-        let header = FilesetHeader {
-            kind: FilesetKind::ReadWrite,
-            name: FilesetName::parse("user.ito").unwrap(),
-            hash_key: HashKey([9; 16]),
-            created: Timestamp(0),
-            quota_bytes: 0,
-            quota_files: 0,
-            newest_snapshot: Lsn(0),
-            origin: 0,
-            snapshots_taken: 0,
-            version: 0,
-        };
         let operation = Operation { unique: 77, ..op(0, 0) };
-        let root = rig.aggregate.create_fileset(ID, &header, &operation, BIRTH);
+        let root = rig.aggregate.create_fileset(ID, &header(), &operation, BIRTH);
         let root = root.unwrap().answer.unwrap();
         Home {
             fileset: rig.aggregate.fileset(ID).unwrap(),

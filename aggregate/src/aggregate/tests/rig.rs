@@ -40,6 +40,22 @@ pub fn op(session: u64, sequence: u32) -> Operation {
     }
 }
 
+/// Of a fileset without limits.
+pub fn header() -> FilesetHeader {
+    FilesetHeader {
+        kind: FilesetKind::ReadWrite,
+        name: FilesetName::parse("home").unwrap(),
+        hash_key: HashKey([7; 16]),
+        created: Timestamp(1),
+        quota_bytes: 0,
+        quota_files: 0,
+        newest_snapshot: Lsn(0),
+        origin: 0,
+        snapshots_taken: 0,
+        version: 0,
+    }
+}
+
 /// The key of the item with this number.
 pub fn name(number: u64) -> Key {
     Key::new(number / 10 + 1, KeyKind::Name, number % 10)
@@ -155,18 +171,7 @@ impl Rig {
     }
 
     pub fn make_fileset(&self, id: u64) -> Fileset {
-        let header = FilesetHeader {
-            kind: FilesetKind::ReadWrite,
-            name: FilesetName::parse("home").unwrap(),
-            hash_key: HashKey([7; 16]),
-            created: Timestamp(1),
-            quota_bytes: 0,
-            quota_files: 0,
-            newest_snapshot: Lsn(0),
-            origin: 0,
-            snapshots_taken: 0,
-            version: 0,
-        };
+        let header = header();
         let made = self
             .aggregate
             .change_system(RecordKind::Fileset, &op(0, 0), |transaction| {
