@@ -64,6 +64,8 @@ pub struct Fileset {
     lsn: AtomicU64,
     changes: Mutex<u32>,
     changes_over: Condvar,
+    /// Changes of ours that were begun.
+    begun: AtomicU64,
     /// Reasons besides belief to think that the kernel holds something: runs of making it forget that are under way.
     holding: AtomicU64,
     /// Until when its server gives nothing of it away behind our back.
@@ -170,6 +172,7 @@ impl Fileset {
             lsn: AtomicU64::new(0),
             changes: Mutex::new(0),
             changes_over: Condvar::new(),
+            begun: AtomicU64::new(0),
             holding: AtomicU64::new(0),
             until: AtomicU64::new(0),
             usage: Mutex::default(),
@@ -362,6 +365,11 @@ impl Fileset {
         self.lsn.fetch_max(lsn, Ordering::SeqCst);
     }
 
+    /// How many changes of ours were begun.
+    pub fn begun(&self) -> u64 {
+        self.begun.load(Ordering::SeqCst)
+    }
+
     /// The place in history of the last change of ours.
     pub fn lsn(&self) -> u64 {
         self.lsn.load(Ordering::SeqCst)
@@ -384,6 +392,7 @@ impl Fileset {
 impl Pass {
     /// A change begins under this pass.
     pub fn change(&self) -> Changing {
+        self.fileset.begun.fetch_add(1, Ordering::SeqCst);
         if !matches!(self.share, Share::Alone(_)) {
             return Changing(None);
         }

@@ -12,7 +12,7 @@ use baton_types::{Error, Fid, Kind, Result};
 use parking_lot::{Mutex, RwLock};
 
 use crate::inodes::{Inode, Look};
-use crate::ops::Keeps;
+use crate::ops::{Keeps, With};
 use crate::writers::Writers;
 
 /// All of one mount.
@@ -48,8 +48,12 @@ pub struct Page {
     pub names: Vec<Listed>,
     /// There are none after these.
     pub is_end: bool,
+    /// Whether their attributes are with them.
+    pub with: With,
     /// What the directory was like.
     pub look: Look,
+    /// Changes of ours in the fileset that had begun.
+    pub begun: u64,
     /// The stay alone that they were listed in.
     pub stay: Option<u64>,
 }

@@ -72,6 +72,8 @@ struct State {
     /// Counts the beginnings and ends of changes.
     moments: u64,
     believed: Option<Believed>,
+    /// What the kernel was last told when it looked it up.
+    told: Option<Attributes>,
     /// Programs' opens.
     open: u32,
     held: Held,
@@ -170,11 +172,34 @@ impl Inodes {
                 inode
             }
         };
-        inode.state.lock().lookups += 1;
+        {
+            let mut state = inode.state.lock();
+            state.lookups += 1;
+            state.told = Some(object.attributes);
+        }
         if let Some((directory, name)) = name {
             table.name(&inode, directory, name);
         }
         Ok(inode)
+    }
+
+    /// The directory that the kernel was told a name leads to, if it knows that still: it is about to be told of it once
+    /// more, as it was then.
+    pub fn tell_again(&self, directory: u64, name: &FileName) -> Option<(Arc<Inode>, Attributes)> {
+        let table = self.table.write();
+        let key = (directory, name.clone());
+        let fid = table.names.get(&key)?;
+        let numbers = table.instances.keys().map(|instance| instance.node(fid.vnode));
+        let mut inodes = numbers.filter_map(|number| table.inodes.get(&number));
+        let inode = inodes.find(|inode| inode.fid == *fid && inode.state.lock().names.contains(&key))?;
+        if inode.kind != FileKind::Directory {
+            return None; // the kernel would believe the size, for a moment
+        }
+        let mut state = inode.state.lock();
+        let attributes = state.told?;
+        state.lookups += 1;
+        drop(state);
+        Some((inode.clone(), attributes))
     }
 
     /// The kernel gives `count` back. Says whether it knows nothing of the instance any more.

@@ -41,6 +41,19 @@ struct Inner<T> {
     stop: Mutex<Stop>,
 }
 
+impl<T> Drop for Inner<T> {
+    /// Nobody is left who could answer: a fault of ours, and its program must not wait forever.
+    fn drop(&mut self) {
+        if let Some(reply) = self.reply.get_mut().take() {
+            tracing::error!(
+                thread = self.thread,
+                "a request was dropped unanswered: its program is told of an input/output error"
+            );
+            reply(Err(libc::EIO));
+        }
+    }
+}
+
 /// How a wait is given up where somebody else must agree.
 #[derive(Default)]
 enum Stop {
@@ -339,6 +352,14 @@ mod tests {
         ask.answer_with(|| unreachable!("nobody waits"));
         assert_eq!(hear.try_iter().collect::<Vec<_>>(), [Ok(7)]);
         assert!(ask.is_over());
+    }
+
+    #[test]
+    fn a_request_that_nobody_can_answer_any_more_is_an_error() {
+        let (tell, hear) = mpsc::channel();
+        let reply = Box::new(move |r: Result<u32, i32>| tell.send(r).unwrap());
+        drop(Ask::new(0, GivesUp::WhenKilled, reply));
+        assert_eq!(hear.try_iter().collect::<Vec<_>>(), [Err(libc::EIO)]);
     }
 
     #[test]

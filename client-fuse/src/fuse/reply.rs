@@ -305,8 +305,8 @@ enum Room {
     None,
 }
 
-/// A mount point is told by its kind alone, and not to be kept: what is behind it has another number, which a lookup
-/// tells. The kernel gives such a number back, and nobody counted it.
+/// What the kernel knows nothing of is told by its kind alone, and not to be kept. It gives such a number back, and
+/// nobody counted it.
 fn add(reply: &mut ReplyDirectoryPlus, listing: &Listing, row: &Row) -> Room {
     let found = listing.tell(row);
     let name = OsStr::from_bytes(&row.name);
@@ -319,14 +319,11 @@ fn add(reply: &mut ReplyDirectoryPlus, listing: &Listing, row: &Row) -> Room {
             &attr(found.number, &found.attributes),
             generation(found),
         ),
-        None => reply.add(
-            INodeNo(row.number),
-            row.cookie,
-            name,
-            &Duration::ZERO,
-            &bare(row.number, row.kind),
-            Generation(0),
-        ),
+        None => {
+            let number = row.unknown();
+            let bare = bare(number, row.kind);
+            reply.add(INodeNo(number), row.cookie, name, &Duration::ZERO, &bare, Generation(0))
+        }
     };
     if !is_full {
         return Room::Left;

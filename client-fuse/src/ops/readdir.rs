@@ -2,18 +2,26 @@
 //!
 //! The server lists more than one answer to the kernel holds; the rest is kept with the handle, for as long as it is
 //! true. What the kernel was told once it does not ask again while it may keep it.
+//!
+//! Attributes are asked for when all that programs were told is done is done. A change that begins after that ends after
+//! the kernel asked, and then it takes no attributes from this answer.
+//!
+//! With attributes the kernel learns what each name leads to, wanted or not. If that is another inode than it knows,
+//! the path of whoever is in it is lost until the name is looked up again; if it is the same number with another
+//! generation, that inode gives nothing but errors ever after.
 
 use std::sync::Arc;
 
 use baton_types::call::{Answer, Request};
 use baton_types::file::{FileKind, Listed, Object};
-use baton_types::{Kind, Result, Vnode};
+use baton_types::{FileName, Kind, Result, Vnode};
 use bytes::Bytes;
 
 use super::{Found, Keeps};
 use crate::filesets::{Belief, Pass};
 use crate::handles::{Handle, Page};
 use crate::mount::{Mount, unexpected};
+use crate::queued::Which;
 use crate::waiting::Ask;
 
 /// What a server is asked for at once: as much as fits beside a frame's header, in round numbers.
@@ -53,16 +61,8 @@ pub struct Listing {
     mount: Arc<Mount>,
     handle: Arc<Handle>,
     belief: Belief,
-    /// Whether this is what the server just said.
-    freshness: Freshness,
     /// In order.
     pub rows: Vec<Row>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Freshness {
-    Fresh,
-    Kept,
 }
 
 /// One request for names.
@@ -70,6 +70,17 @@ struct Reading {
     handle: Arc<Handle>,
     pass: Pass,
     ask: Ask<Listing>,
+}
+
+impl Row {
+    /// A number that no inode has that the kernel knows, or will know.
+    pub fn unknown(&self) -> u64 {
+        match &self.object {
+            // It has this number for another file still.
+            Some(object) if !leads_elsewhere(object) => UNKNOWN,
+            _ => self.number,
+        }
+    }
 }
 
 impl Mount {
@@ -91,10 +102,18 @@ impl Mount {
         // A listing of the server begins at 0; ours has two names before that.
         let from = if cookie <= AFTER_PARENT { 0 } else { cookie };
         if let Some(page) = reading.handle.kept(&reading.pass, from, with) {
-            return self.tell_listing(&reading, (from, dots), &page, Freshness::Kept);
+            return self.tell_listing(&reading, (from, dots), &page);
         }
-        let look = reading.handle.inode.look();
-        let changing = reading.pass.fileset.queued.files();
+        let (mount, fileset) = (self.this(), reading.pass.fileset.clone());
+        let ask = move || mount.ask_names(reading, (from, dots), with);
+        match with {
+            With::Names => ask(),
+            With::Attributes => self.after(&fileset, Which::All, ask),
+        }
+    }
+
+    fn ask_names(&self, reading: Reading, (from, dots): (u64, Vec<Row>), with: With) {
+        let (look, begun) = (reading.handle.inode.look(), reading.pass.fileset.begun());
         let request = Request::Readdir {
             fid: reading.handle.inode.fid,
             cookie: from,
@@ -103,31 +122,26 @@ impl Mount {
         };
         let mount = self.this();
         self.call(&reading.handle.who.clone(), request, Bytes::new(), move |answer| {
-            let (mut names, is_end) = match listing(answer) {
+            let (names, is_end) = match listing(answer) {
                 Ok(listing) => listing,
                 Err(error) => return reading.ask.answer(Err(error)),
             };
-            let queued = &reading.pass.fileset.queued;
-            for listed in &mut names {
-                // It may have been seen as it was before a change that a program was told of.
-                if changing.contains(&listed.fid) || queued.touches(&[listed.fid]) {
-                    listed.attributes = None;
-                }
-            }
             let page = Arc::new(Page {
                 names,
                 is_end,
+                with,
                 look,
+                begun,
                 stay: reading
                     .pass
                     .believe(|belief| belief.of(reading.handle.inode.fid).stay()),
             });
             *reading.handle.listed.lock() = Some(page.clone());
-            mount.tell_listing(&reading, (from, dots), &page, Freshness::Fresh);
+            mount.tell_listing(&reading, (from, dots), &page);
         });
     }
 
-    fn tell_listing(&self, reading: &Reading, (from, mut rows): (u64, Vec<Row>), page: &Page, freshness: Freshness) {
+    fn tell_listing(&self, reading: &Reading, (from, mut rows): (u64, Vec<Row>), page: &Page) {
         let Reading { handle, pass, ask } = reading;
         let instance = handle.inode.instance;
         let after = page
@@ -152,7 +166,6 @@ impl Mount {
                 mount: self.this(),
                 handle: handle.clone(),
                 belief: belief.of(handle.inode.fid),
-                freshness,
                 rows,
             })
         });
@@ -178,6 +191,11 @@ impl Mount {
     }
 }
 
+/// What is behind a mount point has another number, which a lookup tells.
+fn leads_elsewhere(object: &Object) -> bool {
+    object.attributes.kind == FileKind::MountPoint
+}
+
 fn listing(answer: Result<(Answer, Bytes)>) -> Result<(Vec<Listed>, bool)> {
     match answer {
         Ok((Answer::Listing { names, is_end }, _)) => Ok((names, is_end)),
@@ -194,7 +212,10 @@ impl Handle {
         let page = self.listed.lock().clone()?;
         let stay = pass.believe(Belief::stay)?;
         let is_true = page.stay == Some(stay) && self.inode.is_as_at(page.look);
-        let has_what = with == With::Names || page.names.iter().all(|listed| listed.attributes.is_some());
+        let has_what = match with {
+            With::Names => true,
+            With::Attributes => page.with == with && page.begun == pass.fileset.begun(),
+        };
         let is_there = from != 0 && page.names.iter().any(|listed| listed.cookie == from);
         let is_left = page.is_end || page.names.last().is_some_and(|last| last.cookie != from);
         (is_true && has_what && is_there && is_left).then_some(page)
@@ -202,21 +223,24 @@ impl Handle {
 }
 
 impl Listing {
-    /// The kernel is about to be told of a row, with what it leads to. `None`: with its name alone.
+    /// The kernel is about to be told of a row, with what it leads to. `None`: it knows nothing of that, and is told the
+    /// number and the kind alone.
     pub fn tell(&self, row: &Row) -> Option<Found> {
-        let object = row.object.as_ref()?;
-        let name = baton_types::FileName::parse(&row.name).ok()?;
-        if object.attributes.kind == FileKind::MountPoint {
-            return None;
+        let (inodes, directory) = (&self.mount.inodes, &self.handle.inode);
+        let name = FileName::parse(&row.name).ok()?;
+        match row.object.as_ref().filter(|object| !leads_elsewhere(object)) {
+            Some(object) => self.mount.found(self.belief, directory, Some(&name), object).ok(),
+            None => {
+                let (inode, attributes) = inodes.tell_again(directory.number, &name)?;
+                Some(Found {
+                    number: inode.number,
+                    generation: inode.fid.unique,
+                    attributes,
+                    name: Keeps::Not,
+                    keeps: Keeps::Not,
+                })
+            }
         }
-        let mut found = self
-            .mount
-            .found(self.belief, &self.handle.inode, Some(&name), object)
-            .ok()?;
-        if self.freshness == Freshness::Kept {
-            found.keeps = Keeps::Not; // it may have changed since it was listed
-        }
-        Some(found)
     }
 
     /// There was no room for it. Its instance stays known by the directory that it is in.

@@ -24,6 +24,8 @@ pub trait Object {
 /// One call of one thread, by a clock that all threads share.
 #[derive(Clone, Debug)]
 pub struct Timed<C> {
+    /// Through which mount, from 1 on.
+    pub mount: usize,
     /// When it began.
     pub begun: u64,
     /// When it had returned.
@@ -121,8 +123,13 @@ fn violation<C: Debug>(calls: &[Timed<C>], events: &[(u64, bool, usize)]) -> Vio
     }
     shown.reverse();
     let line = |call: &usize| {
-        let Timed { begun, ended, call } = &calls[*call];
-        format!("{begun:>12} to {ended:>12}: {call:?}")
+        let Timed {
+            mount,
+            begun,
+            ended,
+            call,
+        } = &calls[*call];
+        format!("{begun:>12} to {ended:>12} by mount {mount}: {call:?}")
     };
     Violation {
         lines: shown.iter().map(line).collect(),

@@ -6,10 +6,11 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -81,6 +82,8 @@ struct Seen {
 
 /// What a thread works with.
 struct Worker {
+    /// Which mount, from 1 on.
+    mount: usize,
     directory: PathBuf,
     rng: StdRng,
     clock: Instant,
@@ -102,17 +105,21 @@ fn one_round(plan: &Plan, round: u64, operations: u64) -> Result<usize> {
         .write(true)
         .open(first.join("blocks"))?
         .set_len(BLOCKS * BLOCK_BYTES)?;
-    let (clock, values) = (Instant::now(), Arc::new(AtomicU64::new(1)));
+    // Beside the logs of the cell it says where in them a call was.
+    let (clock, began) = (Instant::now(), Timestamp::now());
+    let values = Arc::new(AtomicU64::new(1));
     let count = (plan.directories.len() * plan.threads) as u64;
     let mut workers = Vec::new();
     for index in 0..count {
-        let directory = plan.directories[index as usize % plan.directories.len()].join(&name);
+        let mount = index as usize % plan.directories.len();
+        let directory = plan.directories[mount].join(&name);
         let open = |file: &str, append| {
             let path = directory.join(file);
             let opened = OpenOptions::new().read(true).write(true).append(append).open(&path);
             opened.with_context(|| path.display().to_string())
         };
         let worker = Worker {
+            mount: mount + 1,
             blocks: open("blocks", false)?,
             tail: open("tail", true)?,
             rng: StdRng::seed_from_u64(plan.seed ^ round << 16 ^ index << 48),
@@ -124,16 +131,25 @@ fn one_round(plan: &Plan, round: u64, operations: u64) -> Result<usize> {
         let share = operations / count + u64::from(index < operations % count);
         workers.push(thread::spawn(move || worker.work(share)));
     }
-    let mut seen = Vec::new();
+    let objects = judge(all(workers)?).with_context(|| format!("counted from {began}"))?;
+    fs::remove_dir_all(&first).with_context(|| first.display().to_string())?;
+    Ok(objects)
+}
+
+/// What all of them saw; else what each of them failed with, since one failure may be the cause of another.
+fn all(workers: Vec<JoinHandle<Result<Seen>>>) -> Result<Vec<Seen>> {
+    let (mut seen, mut failures) = (Vec::new(), Vec::new());
     for worker in workers {
         match worker.join() {
-            Ok(result) => seen.push(result?),
+            Ok(Ok(result)) => seen.push(result),
+            Ok(Err(failure)) => failures.push(format!("{failure:#}")),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
-    let objects = judge(seen)?;
-    fs::remove_dir_all(&first).with_context(|| first.display().to_string())?;
-    Ok(objects)
+    match failures[..] {
+        [] => Ok(seen),
+        _ => bail!("{}", failures.join("\n")),
+    }
 }
 
 fn judge(seen: Vec<Seen>) -> Result<usize> {
@@ -213,7 +229,15 @@ impl Worker {
                 .context("write of a block")
         })?;
         let call = BlockCall::Write(value);
-        self.seen.blocks.push((at, Timed { begun, ended, call }));
+        self.seen.blocks.push((
+            at,
+            Timed {
+                mount: self.mount,
+                begun,
+                ended,
+                call,
+            },
+        ));
         Ok(())
     }
 
@@ -223,7 +247,15 @@ impl Worker {
         let mut read = |me: &mut Worker| me.blocks.read_exact_at(&mut bytes, at * BLOCK_BYTES);
         let ((), begun, ended) = self.timed(|me| read(me).context("read of a block"))?;
         let call = BlockCall::Read(u64::from_le_bytes(bytes));
-        self.seen.blocks.push((at, Timed { begun, ended, call }));
+        self.seen.blocks.push((
+            at,
+            Timed {
+                mount: self.mount,
+                begun,
+                ended,
+                call,
+            },
+        ));
         Ok(())
     }
 
@@ -247,7 +279,15 @@ impl Worker {
             self.timed(|_| unless(fs::hard_link(&own, &name), ErrorKind::AlreadyExists, "link"))?;
         fs::remove_file(&own).context("unlink of one's own file")?;
         let call = NameCall::Link(value, done);
-        self.seen.names.push((at, Timed { begun, ended, call }));
+        self.seen.names.push((
+            at,
+            Timed {
+                mount: self.mount,
+                begun,
+                ended,
+                call,
+            },
+        ));
         Ok(())
     }
 
@@ -256,7 +296,15 @@ impl Worker {
         let (at, name) = self.name();
         let ((), begun, ended) = self.timed(|_| fs::rename(&own, &name).context("rename"))?;
         let call = NameCall::Rename(value);
-        self.seen.names.push((at, Timed { begun, ended, call }));
+        self.seen.names.push((
+            at,
+            Timed {
+                mount: self.mount,
+                begun,
+                ended,
+                call,
+            },
+        ));
         Ok(())
     }
 
@@ -264,7 +312,15 @@ impl Worker {
         let (at, name) = self.name();
         let (done, begun, ended) = self.timed(|_| unless(fs::remove_file(&name), ErrorKind::NotFound, "unlink"))?;
         let call = NameCall::Unlink(done);
-        self.seen.names.push((at, Timed { begun, ended, call }));
+        self.seen.names.push((
+            at,
+            Timed {
+                mount: self.mount,
+                begun,
+                ended,
+                call,
+            },
+        ));
         Ok(())
     }
 
@@ -281,7 +337,15 @@ impl Worker {
             Err(e) => Err(e).context("open of a name"),
         })?;
         let call = NameCall::Read(found);
-        self.seen.names.push((at, Timed { begun, ended, call }));
+        self.seen.names.push((
+            at,
+            Timed {
+                mount: self.mount,
+                begun,
+                ended,
+                call,
+            },
+        ));
         Ok(())
     }
 
@@ -291,7 +355,15 @@ impl Worker {
         for at in 0..NAMES {
             let is_there = listed.iter().any(|name| *name == format!("name-{at}"));
             let call = NameCall::Listed(is_there);
-            self.seen.names.push((at, Timed { begun, ended, call }));
+            self.seen.names.push((
+                at,
+                Timed {
+                    mount: self.mount,
+                    begun,
+                    ended,
+                    call,
+                },
+            ));
         }
         Ok(())
     }
@@ -300,7 +372,12 @@ impl Worker {
         let value = self.value();
         let ((), begun, ended) = self.timed(|me| me.tail.write_all(&value.to_le_bytes()).context("append"))?;
         let call = TailCall::Append(value);
-        self.seen.tail.push(Timed { begun, ended, call });
+        self.seen.tail.push(Timed {
+            mount: self.mount,
+            begun,
+            ended,
+            call,
+        });
         Ok(())
     }
 
@@ -309,7 +386,12 @@ impl Worker {
         ensure!(bytes.len() % RECORD_BYTES == 0, "{} bytes are no records", bytes.len());
         let records = bytes.as_chunks::<RECORD_BYTES>().0;
         let call = TailCall::Read(records.iter().map(|record| u64::from_le_bytes(*record)).collect());
-        self.seen.tail.push(Timed { begun, ended, call });
+        self.seen.tail.push(Timed {
+            mount: self.mount,
+            begun,
+            ended,
+            call,
+        });
         Ok(())
     }
 
@@ -323,7 +405,12 @@ impl Worker {
             file.set_len(size).context("truncate")
         })?;
         let call = SizeCall::Truncate(size);
-        self.seen.size.push(Timed { begun, ended, call });
+        self.seen.size.push(Timed {
+            mount: self.mount,
+            begun,
+            ended,
+            call,
+        });
         Ok(())
     }
 
@@ -331,7 +418,12 @@ impl Worker {
         let path = self.directory.join("size");
         let (size, begun, ended) = self.timed(|_| Ok(fs::metadata(&path).context("stat")?.size()))?;
         let call = SizeCall::Stat(size);
-        self.seen.size.push(Timed { begun, ended, call });
+        self.seen.size.push(Timed {
+            mount: self.mount,
+            begun,
+            ended,
+            call,
+        });
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ mod guard;
 mod harness_program;
 mod identities;
 mod leader;
+mod listings;
 mod locks;
 mod lost_member;
 mod network;

@@ -46,7 +46,7 @@ fn tree(root: &Path) -> Result<BTreeMap<String, String>> {
     Ok(found)
 }
 
-fn take(cell: &Cell, fileset: &str, name: &str) -> Result<()> {
+pub(super) fn take(cell: &Cell, fileset: &str, name: &str) -> Result<()> {
     let said = cell.fts(&["snapshot", "create", fileset, name])?.done()?;
     ensure!(
         said == format!("Snapshot {name} of fileset {fileset} taken\n"),

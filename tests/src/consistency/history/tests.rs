@@ -31,6 +31,7 @@ fn is_sound(calls: &[(u64, u64, Call)]) -> bool {
     let timed: Vec<_> = calls
         .iter()
         .map(|(begun, ended, call)| Timed {
+            mount: 1,
             begun: *begun,
             ended: *ended,
             call: *call,
