@@ -79,6 +79,8 @@ struct State {
     held: Held,
     /// What it will be when all that was asked for is done, as far as that is certain.
     draft: Option<Draft>,
+    /// Changes of its names that are asked for just now, and have no place yet.
+    asking: u32,
     /// How often a change failed that a program was told is done, and how the last time.
     failures: (u64, Option<Error>),
 }
@@ -102,6 +104,21 @@ enum Held {
     Unsure,
     /// Of this version or a later one; nothing of ours was written since.
     Since(u64),
+}
+
+impl State {
+    fn believed(&self, stay: u64) -> Option<Attributes> {
+        let believed = self
+            .believed
+            .filter(|believed| believed.stay == stay && self.changing == 0);
+        believed.map(|believed| believed.attributes)
+    }
+
+    /// What it is like, or will be.
+    fn known(&self, stay: u64) -> Option<Attributes> {
+        let draft = self.draft.as_ref().filter(|draft| draft.stay == stay);
+        draft.map(|draft| draft.attributes).or_else(|| self.believed(stay))
+    }
 }
 
 impl Held {
@@ -433,16 +450,12 @@ impl Inode {
     pub fn outdate(&self) {
         let mut state = self.state.lock();
         state.moments += 1;
-        state.believed = None;
+        (state.believed, state.draft) = (None, None);
     }
 
     /// Its attributes, as far as they are known during `stay` and nothing of ours is changing them.
     pub fn believed(&self, stay: u64) -> Option<Attributes> {
-        let state = self.state.lock();
-        let believed = state
-            .believed
-            .filter(|believed| believed.stay == stay && state.changing == 0);
-        believed.map(|believed| believed.attributes)
+        self.state.lock().believed(stay)
     }
 
     /// A program opened it: the kernel may hold pages of it from now on.

@@ -31,7 +31,7 @@ use crate::told::Told;
 use crate::waiting::{Ask, Waiting};
 use crate::who::Threads;
 use crate::whole::Whole;
-pub(crate) use changes::{Change, read_only};
+pub(crate) use changes::{Change, Heard, read_only};
 
 /// Where a cell begins.
 const FIRST_FILESET: &str = "root.cell";

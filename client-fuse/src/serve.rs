@@ -66,6 +66,7 @@ impl Mount {
 
     /// Asks for a change and has the kernel forget what it makes untrue.
     fn change_mount_point(&self, who: &Arc<Who>, inode: &Arc<Inode>, request: Request) -> Result<()> {
+        inode.outdate();
         inode.begin();
         self.whole.changing(&request);
         let answer = self.sessions().ask(who, request, Bytes::new());

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use baton_rpc::sessions::Who;
 use baton_types::Error;
 use baton_types::call::{At, Request};
-use baton_types::file::{Attributes, SetAttributes, SetTime};
+use baton_types::file::{Attributes, FileKind, SetAttributes, SetTime};
 
 use super::Inode;
+use crate::mount::Heard;
+use crate::ops::Keeps;
 use crate::whole::SET_IDS;
 
-/// A file that was made, and changed since, by a client that is alone.
+/// A file that was made, and changed since, by a client that is alone; or a directory in which it makes files.
 #[derive(Clone, Debug)]
 pub(super) struct Draft {
-    stay: u64,
-    maker: Arc<Who>,
-    attributes: Attributes,
+    pub(super) stay: u64,
+    /// Of a file.
+    maker: Option<Arc<Who>>,
+    pub(super) attributes: Attributes,
 }
 
 /// Whether it is certain what a file is like after a change.
@@ -68,21 +71,64 @@ impl Inode {
     pub fn begin_draft(&self, stay: u64, maker: Arc<Who>, attributes: Attributes) {
         self.state.lock().draft = Some(Draft {
             stay,
+            maker: Some(maker),
+            attributes,
+        });
+    }
+
+    /// It is a directory that was made during `stay`, and is so.
+    pub fn begin_names(&self, stay: u64, attributes: Attributes) {
+        let maker = None;
+        self.state.lock().draft = Some(Draft {
+            stay,
             maker,
             attributes,
         });
     }
 
     /// A change of it is asked for: what it will be after that.
-    pub fn foresee(&self, request: &Request, payload: u64) {
+    pub(crate) fn foresee(&self, request: &Request, payload: u64, heard: Heard) {
         let mut state = self.state.lock();
-        let after = state
-            .draft
-            .as_mut()
-            .map(|draft| draft.attributes.foresee(request, payload));
-        if after == Some(Foreseen::No) {
+        let Some(draft) = &mut state.draft else { return };
+        let after = match (heard, request) {
+            _ if self.kind == FileKind::Directory => Foreseen::No,
+            (Heard::Ahead, _) | (Heard::Late, Request::Rename { .. }) => draft.attributes.foresee(request, payload),
+            (Heard::Late, _) => Foreseen::No, // it may be refused
+        };
+        if after == Foreseen::No {
             state.draft = None;
         }
+    }
+
+    /// A change of a name in it is asked for: what the directory will be after that. To be followed by
+    /// [`Inode::asked`] when the change is in its place among all others.
+    pub(crate) fn foresee_name(&self, request: &Request, heard: Heard, stay: Option<u64>) {
+        if self.kind != FileKind::Directory {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.asking += 1;
+        let known = stay.and_then(|stay| state.known(stay).map(|attributes| (stay, attributes)));
+        state.draft = match (heard, request, known) {
+            // Of two at once nobody knows yet which comes last, and dates the directory.
+            (Heard::Ahead, Request::Create { time, .. }, Some((stay, mut attributes))) if state.asking == 1 => {
+                attributes.size += 1;
+                attributes.data_version = attributes.data_version.wrapping_add(1);
+                (attributes.modified, attributes.changed) = (*time, *time);
+                Some(Draft {
+                    stay,
+                    maker: None,
+                    attributes,
+                })
+            }
+            _ => None,
+        };
+    }
+
+    /// A change of a name in it has its place.
+    pub fn asked(&self) {
+        let mut state = self.state.lock();
+        state.asking = state.asking.saturating_sub(1);
     }
 
     /// Whether it is certain that `who` may set this, and what the file will be like.
@@ -91,13 +137,26 @@ impl Inode {
         let Some(draft) = state.draft.as_ref().filter(|draft| draft.stay == stay) else {
             return false;
         };
-        let is_maker = (draft.maker.uid, draft.maker.gid, &draft.maker.groups) == (who.uid, who.gid, &who.groups);
+        let is_maker = |maker: &Arc<Who>| (maker.uid, maker.gid, &maker.groups) == (who.uid, who.gid, &who.groups);
         let is_same = |set: Option<u32>, now| set.is_none_or(|set| set == now);
-        is_maker
+        draft.maker.as_ref().is_some_and(is_maker)
             && set.size.is_none()
             && set.mode.is_none_or(|mode| mode & SET_IDS == 0)
             && is_same(set.uid, draft.attributes.uid)
             && is_same(set.gid, draft.attributes.gid)
+    }
+
+    /// What a directory will be when all that was asked for is done, if that is certain in `stay`; and whether the kernel
+    /// may keep it, because all of it is done.
+    pub fn foreseen_directory(&self, stay: u64) -> Option<(Attributes, Keeps)> {
+        let state = self.state.lock();
+        let is_it = |draft: &&Draft| draft.stay == stay && self.kind == FileKind::Directory;
+        let draft = state.draft.as_ref().filter(is_it)?;
+        let keeps = match state.changing {
+            0 => Keeps::On,
+            _ => Keeps::Not,
+        };
+        Some((draft.attributes, keeps))
     }
 
     /// What it will be, if that is certain.

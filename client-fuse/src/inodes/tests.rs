@@ -6,6 +6,8 @@ use baton_types::file::SetAttributes;
 use baton_types::{Timestamp, Vnode};
 
 use super::*;
+use crate::mount::Heard;
+use crate::ops::Keeps;
 
 fn object(vnode: u64, kind: FileKind) -> Object {
     Object {
@@ -195,12 +197,12 @@ fn what_a_file_will_be_is_certain_until_something_else_than_its_maker_comes() {
     let inode = drafted();
     let fid = inode.fid;
     let (at, time) = (At::Offset(4_096), Timestamp(9));
-    inode.foresee(&Request::Write { fid, at, time }, 4_096);
+    inode.foresee(&Request::Write { fid, at, time }, 4_096, Heard::Ahead);
     let at = At::End;
-    inode.foresee(&Request::Write { fid, at, time }, 8);
+    inode.foresee(&Request::Write { fid, at, time }, 8, Heard::Ahead);
     let set = set(Some(0o600), Some(1));
     assert!(inode.may_surely_set(3, &maker(1), &set));
-    inode.foresee(&Request::Setattr { fid, set, time }, 0);
+    inode.foresee(&Request::Setattr { fid, set, time }, 0, Heard::Ahead);
     let foreseen = inode.foreseen().unwrap();
     assert_eq!((foreseen.size, foreseen.mode, foreseen.modified), (8_200, 0o600, time));
     let (offset, len, how) = (0, 1 << 20, baton_types::call::Allocate::Extend);
@@ -213,6 +215,7 @@ fn what_a_file_will_be_is_certain_until_something_else_than_its_maker_comes() {
             time,
         },
         0,
+        Heard::Ahead,
     );
     assert_eq!(inode.foreseen(), None);
 }
@@ -231,17 +234,67 @@ fn what_the_server_has_to_judge_is_not_certain() {
 }
 
 #[test]
+fn directory_is_foreseen_while_files_are_made_in_it_one_after_the_other_and_nothing_else_happens() {
+    let inode = inodes()
+        .tell(Instance::ROOT, &object(6, FileKind::Directory), None)
+        .unwrap();
+    let made = attributes(FileKind::Directory, 1);
+    inode.begin_names(3, made);
+    let ask = |time| {
+        let place = baton_types::file::Place {
+            directory: inode.fid,
+            name: FileName::parse(b"name").unwrap(),
+        };
+        let newborn = baton_types::call::Newborn {
+            vnode: Vnode::new(9).unwrap(),
+            unique: 1,
+            mode: 0o644,
+        };
+        let create = Request::Create { place, newborn, time };
+        inode.foresee_name(&create, Heard::Ahead, Some(3));
+        inode.begin();
+    };
+    let foreseen = || {
+        inode
+            .foreseen_directory(3)
+            .map(|(is, keeps)| (is.size, is.modified, keeps))
+    };
+    ask(Timestamp(20));
+    inode.asked();
+    assert_eq!(foreseen(), Some((made.size + 1, Timestamp(20), Keeps::Not)));
+    ask(Timestamp(30));
+    inode.asked();
+    inode.end(None, None);
+    inode.end(None, None);
+    assert_eq!(
+        foreseen(),
+        Some((made.size + 2, Timestamp(30), Keeps::On)),
+        "all of it is done"
+    );
+    assert_eq!(inode.foreseen_directory(4), None, "another stay");
+    ask(Timestamp(40));
+    ask(Timestamp(50));
+    assert_eq!(foreseen(), None, "of two at once nobody knows which is the last");
+    inode.asked();
+    inode.asked();
+    inode.begin_names(3, made);
+    let other = Request::Getattr { fid: inode.fid };
+    inode.foresee_name(&other, Heard::Late, Some(3));
+    assert_eq!(foreseen(), None, "something that may be refused");
+}
+
+#[test]
 fn everybody_who_has_a_file_open_hears_once_of_what_failed_since() {
     let inode = drafted();
     let handles = crate::handles::Handles::default();
     let [first, second] = [(); 2].map(|()| {
-        let number = handles.insert(inode.clone(), maker(1), crate::ops::Keeps::On);
+        let number = handles.insert(inode.clone(), maker(1), Keeps::On);
         handles.get(number).unwrap()
     });
     assert!(first.failed().is_ok());
     inode.fail(Error::new(Kind::NoSpace, "file"));
     let later = handles
-        .get(handles.insert(inode.clone(), maker(1), crate::ops::Keeps::On))
+        .get(handles.insert(inode.clone(), maker(1), Keeps::On))
         .unwrap();
     for handle in [first, second] {
         assert_eq!(handle.failed().unwrap_err().kind, Kind::NoSpace);

@@ -25,6 +25,24 @@ pub(crate) struct Change {
     pub payload: Bytes,
 }
 
+/// When a program is told that a change is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// As soon as it is queued: it is certain what comes of it.
+    Ahead,
+    /// When its server has answered.
+    Late,
+}
+
+/// A change that is in the books, and is to be asked for.
+struct Begun {
+    who: Arc<Who>,
+    others: Vec<Arc<Inode>>,
+    request: Request,
+    payload: Bytes,
+    done: Done,
+}
+
 impl Change {
     fn inodes(&self) -> impl Iterator<Item = &Arc<Inode>> {
         self.about.iter().chain(&self.others)
@@ -57,8 +75,10 @@ impl Mount {
             true => Order::Queued,
             false => Order::Free,
         };
-        let (who, request, payload, done) = self.begin_change(change, done);
-        self.sessions().call(&who, order, request, payload, done);
+        let begun = self.begin_change(change, Heard::Late, done);
+        self.sessions()
+            .call(&begun.who, order, begun.request, begun.payload, begun.done);
+        begun.others.iter().for_each(|inode| inode.asked());
     }
 
     /// The same, and others of these files wait for it. `taken` is done as soon as nothing that comes later can come
@@ -79,15 +99,18 @@ impl Mount {
             done(mount, pass, object);
             fileset.queued.end(number);
         };
-        let (who, request, payload, done) = self.begin_change(change, done);
-        self.sessions().queue(&who, request, payload, Box::new(taken), done);
+        let begun = self.begin_change(change, Heard::Ahead, done);
+        self.sessions()
+            .queue(&begun.who, begun.request, begun.payload, Box::new(taken), begun.done);
+        begun.others.iter().for_each(|inode| inode.asked());
     }
 
     fn begin_change(
         &self,
         change: Change,
+        heard: Heard,
         done: impl FnOnce(&Arc<Mount>, Pass, Result<Object>) + Send + 'static,
-    ) -> (Arc<Who>, Request, Bytes, Done) {
+    ) -> Begun {
         let Change {
             who,
             pass,
@@ -98,11 +121,17 @@ impl Mount {
         } = change;
         let mount = self.this();
         let changing: Changing = pass.change();
+        let stay = pass.believe(|belief| belief.stay());
+        // Before they begin: what is believed of a directory is what its next name is counted from.
+        others
+            .iter()
+            .for_each(|inode| inode.foresee_name(&request, heard, stay));
         about.iter().chain(&others).for_each(|inode| inode.begin());
         self.whole.changing(&request);
         if let Some(inode) = &about {
-            inode.foresee(&request, payload.len() as u64);
+            inode.foresee(&request, payload.len() as u64, heard);
         }
+        let begun = others.clone();
         let answered = move |answer: Result<(Answer, Bytes)>| {
             let outcome = answer.and_then(|(answer, _)| match answer {
                 Answer::Changed { object, lsn, .. } => Ok((object, lsn)),
@@ -122,7 +151,13 @@ impl Mount {
             done(&mount, pass, outcome.map(|(object, _)| object));
             drop(changing);
         };
-        (who, request, payload, Box::new(answered))
+        Begun {
+            who,
+            others: begun,
+            request,
+            payload,
+            done: Box::new(answered),
+        }
     }
 }
 

@@ -92,14 +92,14 @@ impl Mount {
             (Some(_), Ok(object)) if object.attributes == made.object.attributes => {}
             (Some(inode), Ok(object)) => {
                 tracing::warn!(foretold = ?made.object.attributes, is = ?object.attributes, "a file is not as foretold");
-                mount.forget_told(inode);
+                mount.forget_told(&[inode]);
             }
             (Some(inode), Err(error)) => {
                 tracing::warn!(%error, name = %made.name, "a file that a program made is lost");
                 made.directory.fail(error.clone());
                 inode.fail(error);
                 mount.inodes.unname(made.directory.number, &made.name);
-                mount.forget_told(inode);
+                mount.forget_told(&[inode, &made.directory]);
             }
         });
     }
@@ -156,14 +156,15 @@ impl Mount {
         }
     }
 
-    /// What the kernel was told of a file is not so: it asks again. On a thread of its own, which may wait.
-    fn forget_told(&self, inode: &Arc<Inode>) {
-        let (mount, number) = (self.this(), inode.number);
+    /// What the kernel was told of files is not so: it asks again. On a thread of its own, which may wait.
+    fn forget_told(&self, inodes: &[&Arc<Inode>]) {
+        let numbers: Vec<u64> = inodes.iter().map(|inode| inode.number).collect();
+        let mount = self.this();
         let thread = std::thread::Builder::new().name("forget".to_owned()).spawn(move || {
             let Some(kernel) = mount.kernel() else { return };
-            let forgotten = kernel.forget_names().and_then(|()| kernel.forget_inode(number));
-            if let Err(error) = forgotten {
-                tracing::error!(%error, number, "the kernel does not forget a file");
+            let forget = |number: &u64| kernel.forget_inode(*number).map(|_| ());
+            if let Err(error) = kernel.forget_names().and_then(|()| numbers.iter().try_for_each(forget)) {
+                tracing::error!(%error, ?numbers, "the kernel does not forget files");
             }
         });
         if let Err(error) = thread {

@@ -63,14 +63,17 @@ impl Mount {
 /// Answers from memory, if it can.
 fn remembered(inode: &Inode, pass: &Pass, ask: &Ask<Stat>) -> bool {
     pass.believe(|belief| {
-        let attributes = belief.stay().and_then(|stay| inode.believed(stay));
-        if let Some(attributes) = attributes {
-            ask.answer(Ok(Stat {
-                number: inode.number,
-                attributes,
-                keeps: Keeps::On,
-            }));
-        }
-        attributes.is_some()
+        let Some(stay) = belief.stay() else { return false };
+        let believed = inode.believed(stay).map(|attributes| (attributes, Keeps::On));
+        // With each name that is made the kernel forgets what the directory is like, and asks before the next.
+        let Some((attributes, keeps)) = believed.or_else(|| inode.foreseen_directory(stay)) else {
+            return false;
+        };
+        ask.answer(Ok(Stat {
+            number: inode.number,
+            attributes,
+            keeps,
+        }));
+        true
     })
 }

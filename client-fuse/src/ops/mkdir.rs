@@ -17,10 +17,11 @@ impl Mount {
         self.make(who, new, ask, request, move |mount, pass, directory, name, object| {
             pass.answer(&asked, |belief| {
                 let object = object?;
+                let found = mount.found(belief, &directory, Some(&name), &object)?;
                 if let Some(stay) = belief.stay() {
                     mount.whole.made(object.fid, stay, &maker, object.attributes);
+                    mount.inodes.get(found.number)?.begin_names(stay, object.attributes);
                 }
-                let found = mount.found(belief, &directory, Some(&name), &object)?;
                 Ok(Entry::Found(found))
             });
         });

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -205,17 +205,32 @@ async fn a_program_that_waits_can_be_killed_while_its_mount_ends() -> Result<()>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_told_of_a_file_before_it_is_made_is_so() -> Result<()> {
-    let mut cell = Cell::builder().flservers(1).servers(1).aggregates(1).start().await?;
-    let made = cell.add_client("client1", Trust::UsersAndRoot).await?.join("made");
-    cell.wait("the root is there", async || fs::create_dir(&made).ok())
-        .await?;
+    let stage = Stage::set(Builder::default(), 2, Trust::UsersAndRoot).await?;
+    let (made, seen) = (stage.first().join("made"), stage.last().join("made"));
+    fs::create_dir(&made)?;
     for number in 0..20 {
         fs::write(made.join(format!("file-{number}")), b"bytes")?;
+        // Asked for while the file is on its way to the server.
+        ensure!(fs::metadata(&made)?.len() == number + 1);
     }
+    let foretold = shown(&made)?;
     File::open(&made)?.sync_all()?;
-    let log = fs::read_to_string(cell.places().log("client1"))?;
+    let log = fs::read_to_string(stage.cell.places().log("client1"))?;
     ensure!(!log.contains("not as foretold"), "{log}");
-    cell.down()
+    // The other mount asks the server.
+    ensure!(foretold == shown(&seen)?, "{foretold}, and it is {}", shown(&seen)?);
+    stage.cell.down()
+}
+
+/// What a program sees of a directory, but for when it was last read.
+fn shown(directory: &Path) -> Result<String> {
+    let meta = fs::metadata(directory)?;
+    let dates = (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
+    let (mode, uid, gid, links) = (meta.mode(), meta.uid(), meta.gid(), meta.nlink());
+    Ok(format!(
+        "{} bytes, {links} links, {mode:o} {uid}:{gid}, {dates:?}",
+        meta.len()
+    ))
 }
 
 /// A write is under way after this.
