@@ -10,8 +10,9 @@
 //! Lock order: the table before an inode. An inode's lock is never held over a call or an answer to the kernel.
 
 mod draft;
+mod forgotten;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use baton_types::file::{Attributes, FileKind, Object};
@@ -21,9 +22,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::proof::{Proof, Seat};
 use crate::resolve::Instance;
 use draft::Draft;
-
-/// Inodes remembered after the kernel forgot them: as many handles a backup program or an NFS server may have in use.
-const FORGOTTEN_MAX: usize = 65_536;
+use forgotten::Forgotten;
 
 /// All inodes of one mount.
 pub struct Inodes {
@@ -39,12 +38,6 @@ struct Table {
     names: HashMap<(u64, FileName), Fid>,
     /// How many inodes of an instance the kernel knows, and who keeps it known.
     instances: HashMap<Instance, usize>,
-}
-
-#[derive(Default)]
-struct Forgotten {
-    by_number: HashMap<u64, (Fid, FileKind)>,
-    order: VecDeque<u64>,
 }
 
 /// One file, as seen in one instance.
@@ -166,7 +159,7 @@ impl Inodes {
             return Ok((inode.fid, inode.instance));
         }
         let (instance, _) = Instance::of_node(number)?;
-        let fid = self.forgotten.lock().by_number.get(&number).map(|(fid, _)| *fid);
+        let fid = self.forgotten.lock().get(number);
         let stale = || Error::new(Kind::Stale, format!("inode {number}")).because("it was forgotten long ago");
         Ok((fid.ok_or_else(stale)?, instance))
     }
@@ -235,7 +228,7 @@ impl Inodes {
         for key in names {
             table.names.remove(&key);
         }
-        self.forgotten.lock().keep(&inode);
+        self.forgotten.lock().keep(number, inode.fid);
         if let Some(seat) = seat {
             self.proof.forget(seat);
         }
@@ -361,19 +354,6 @@ impl Table {
         if let Some(inode) = self.beside(fid, key.0) {
             inode.state.lock().names.push(key.clone());
             self.names.insert(key, fid);
-        }
-    }
-}
-
-impl Forgotten {
-    fn keep(&mut self, inode: &Inode) {
-        if self.by_number.insert(inode.number, (inode.fid, inode.kind)).is_none() {
-            self.order.push_back(inode.number);
-        }
-        while self.order.len() > FORGOTTEN_MAX {
-            if let Some(oldest) = self.order.pop_front() {
-                self.by_number.remove(&oldest);
-            }
         }
     }
 }

@@ -293,9 +293,7 @@ fn everybody_who_has_a_file_open_hears_once_of_what_failed_since() {
     });
     assert!(first.failed().is_ok());
     inode.fail(Error::new(Kind::NoSpace, "file"));
-    let later = handles
-        .get(handles.insert(inode.clone(), maker(1), Keeps::On))
-        .unwrap();
+    let later = handles.get(handles.insert(inode.clone(), maker(1), Keeps::On)).unwrap();
     for handle in [first, second] {
         assert_eq!(handle.failed().unwrap_err().kind, Kind::NoSpace);
         assert!(handle.failed().is_ok());
