@@ -1,9 +1,10 @@
 //! Files in a mounted cell, alone in their fileset, beside local ext4 with its journal, in one run.
 //!
 //! Each measurement is done by both in turn, each time the other one first. What is read cold is read after the
-//! kernel was told to drop all that it caches; the store of the file server has a cache of its own, which stays. Both
-//! disks are loop devices over images in one directory; the cell's is seen by one file server.
+//! kernel was told to drop all that it caches; the store of the file server has a cache of its own, which stays. What
+//! the kernel's way to a daemon costs by itself is shown beside, by a file system that does nothing. Both disks are loop devices over images in one directory; the cell's is seen by one file server.
 
+mod bare;
 mod work;
 
 use std::fs;
@@ -114,11 +115,21 @@ pub async fn measure(plan: &Plan, progress: impl Fn(&str)) -> Result<Report> {
                 one(work, place, &archive, &pids, &mut table).with_context(|| format!("{}: {}", place.name, work.0))?;
             }
         }
+        alone(&mut table)?;
         ours.remove()?;
         theirs.remove()?;
     }
     stage.cell.down()?;
     table.report("baton.bench.files/1", rounds)
+}
+
+/// What the kernel and the way to a daemon cost alone, where that decides.
+fn alone(table: &mut Table) -> Result<()> {
+    let bare = bare::Mounted::new()?;
+    let (what, unit, ..) = WORKS[0];
+    let figure = Place::new("bare", bare.path().join("round"))?.create()?;
+    table.row(what, unit, None).side("bare").add(figure);
+    Ok(())
 }
 
 fn one(work: &Work, place: &mut Place, archive: &Archive, pids: &Pids, table: &mut Table) -> Result<()> {
