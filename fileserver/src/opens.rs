@@ -2,7 +2,8 @@
 //!
 //! Clients count their own programs and say the first open and the last close of each file; while a client is alone
 //! in a fileset it says neither, only that it holds what loses its name (`Keep`). A file without a name is taken apart
-//! when nobody holds it any more, and never while a client in grace may still say that it does.
+//! when nobody holds it any more, and never while a client in grace may still say that it does. From the moment that it
+//! is to be taken apart nobody gets it: whoever found it by its name before that comes too late.
 
 #[cfg(test)]
 mod tests;
@@ -10,7 +11,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use baton_types::limits::OPENS_PER_CLIENT_MAX;
-use baton_types::{ClientId, Fid, FilesetId, Result, Vnode};
+use baton_types::{ClientId, Error, Fid, FilesetId, Kind, Result, Vnode};
 
 use crate::tokens::too_many;
 
@@ -24,15 +25,32 @@ pub struct Opens {
 #[derive(Debug, Default)]
 struct File {
     holders: BTreeSet<ClientId>,
-    is_orphan: bool,
+    fate: Fate,
+}
+
+/// What becomes of a file when nobody holds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Fate {
+    /// It stays: it has a name.
+    #[default]
+    Stays,
+    /// It goes.
+    Goes,
+    /// It is just being taken apart.
+    Going,
 }
 
 impl Opens {
     /// `client` holds `fid` open; once or twice is the same.
     ///
     /// # Errors
-    /// `Limit` if it holds too many.
+    /// `Limit` if it holds too many; `Stale` if the file is being taken apart.
     pub fn open(&mut self, client: ClientId, fid: Fid) -> Result<()> {
+        if self.files.get(&fid).is_some_and(|file| file.fate == Fate::Going) {
+            return Err(
+                Error::new(Kind::Stale, format!("file {fid}")).because("it lost its last name and its last holder")
+            );
+        }
         let files = self.clients.entry(client).or_default();
         if !files.contains(&fid) && files.len() >= OPENS_PER_CLIENT_MAX {
             return Err(too_many("files that one client holds open"));
@@ -57,8 +75,18 @@ impl Opens {
 
     /// `fid` has no name any more. Names it if it is to be taken apart now.
     pub fn orphaned(&mut self, fid: Fid) -> Option<Fid> {
-        self.files.entry(fid).or_default().is_orphan = true;
+        let file = self.files.entry(fid).or_default();
+        if file.fate == Fate::Stays {
+            file.fate = Fate::Goes;
+        }
         self.settle(fid)
+    }
+
+    /// `fid` was taken apart, or could not be.
+    pub fn removed(&mut self, fid: Fid) {
+        if self.files.get(&fid).is_some_and(|file| file.fate == Fate::Going) {
+            self.files.remove(&fid);
+        }
     }
 
     /// `client` holds nothing open in `fileset` any more. Names the files that are to be taken apart now.
@@ -91,13 +119,18 @@ impl Opens {
 
     /// Nobody holds it: forgotten, and if it has no name it goes.
     fn settle(&mut self, fid: Fid) -> Option<Fid> {
-        let file = self.files.get(&fid)?;
-        if !file.holders.is_empty() {
-            return None;
+        let file = self.files.get_mut(&fid)?;
+        match (file.holders.is_empty(), file.fate) {
+            (false, _) | (true, Fate::Going) => None,
+            (true, Fate::Stays) => {
+                self.files.remove(&fid);
+                None
+            }
+            (true, Fate::Goes) => {
+                file.fate = Fate::Going;
+                Some(fid)
+            }
         }
-        let is_orphan = file.is_orphan;
-        self.files.remove(&fid);
-        is_orphan.then_some(fid)
     }
 }
 

@@ -24,7 +24,7 @@
 //! - **Opens.** [`Call::Open`] first, then see in the store that the file is still there; if not, [`Call::Close`].
 //!   Whatever may take a file's last name asks [`State::keeps`] inside its transaction, after all that may refuse it,
 //!   and reports [`Event::Orphaned`] when it is done and the file stayed. [`Action::Remove`]: take the file apart, step
-//!   by step. [`Action::Sweep`]: report every orphan of that fileset as `Orphaned`.
+//!   by step, then [`Event::Removed`]. [`Action::Sweep`]: report every orphan of that fileset as `Orphaned`.
 //! - **Time.** [`Event::Wake`] at [`State::wake_at`], asked again after each step.
 //!
 //! What clients must do for this to hold: a client relies on a hold, a lock, an answer while its lifetime runs *under
@@ -99,6 +99,7 @@ impl Core for State {
                 let removed = self.opens.orphaned(fid);
                 self.actions.extend(removed.map(Action::Remove));
             }
+            Event::Removed(fid) => self.opens.removed(fid),
             Event::Cancel(client, fid, lock) => {
                 // More than once, if it was asked for again on another connection.
                 while let Some(ticket) = self.locks.cancel(client, fid, lock) {

@@ -215,19 +215,15 @@ impl Driver {
         Ok((changed, Bytes::new()))
     }
 
-    /// A file has lost its last name.
+    /// A file has lost its last name. One that nobody keeps is gone by now, but for a large one, which goes in steps.
     fn lost(self: &Arc<Self>, fid: Fid, keep: Keep) {
-        match keep {
-            Keep::Open => self.step(Event::Orphaned(fid)),
-            // A large one goes in steps.
-            Keep::Closed => {
-                let is_left = self
-                    .fileset(fid.fileset, Patience::None)
-                    .and_then(|fileset| fileset.read(|view| store::is_orphan(view, fid.vnode)));
-                if is_left.unwrap_or(true) {
-                    self.later(move |driver| driver.remove(fid));
-                }
-            }
+        let is_left = || {
+            self.fileset(fid.fileset, Patience::None)
+                .and_then(|fileset| fileset.read(|view| store::is_orphan(view, fid.vnode)))
+                .unwrap_or(true)
+        };
+        if keep == Keep::Open || is_left() {
+            self.step(Event::Orphaned(fid));
         }
     }
 

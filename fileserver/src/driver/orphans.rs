@@ -14,8 +14,13 @@ use crate::state::Event;
 const PAGE: usize = 256;
 
 impl Driver {
-    /// Takes a file apart, step by step, each a record of its own.
+    /// Takes a file apart, step by step, each a record of its own. Nobody can open it meanwhile.
     pub(super) fn remove(self: &Arc<Self>, fid: Fid) {
+        self.take_apart(fid);
+        self.step(Event::Removed(fid));
+    }
+
+    fn take_apart(&self, fid: Fid) {
         let removed = self.aggregate().fileset(fid.fileset).and_then(|fileset| {
             loop {
                 let _inside = self.door.enter();

@@ -12,6 +12,8 @@ pub enum Event {
     Call(ClientId, Ticket, Call),
     /// A file lost its last name and stayed, or was found so.
     Orphaned(Fid),
+    /// What [`Action::Remove`] asked for is done, or cannot be.
+    Removed(Fid),
     /// A program does not wait for a lock any more: its call, if it still waits, is refused.
     Cancel(ClientId, Fid, Lock),
     /// A record is durable, as all before it, and a look after it passed (I3). Reported in their order.
