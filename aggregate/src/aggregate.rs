@@ -9,6 +9,7 @@
 
 #[cfg(any(test, feature = "testing"))]
 mod census;
+mod comparison;
 mod difference;
 mod fileset;
 mod filesets;
@@ -38,6 +39,7 @@ use crate::nodes::Nodes;
 use crate::recover::{Chain, Replayed, recover};
 #[cfg(any(test, feature = "testing"))]
 pub use census::Census;
+pub use comparison::{Comparison, Differing, Found, Pair, Renames, Step};
 pub use difference::Touched;
 pub(crate) use fileset::FilesetCell;
 pub use fileset::{Done, Fileset, Need, Standing};

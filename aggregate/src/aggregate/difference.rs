@@ -34,9 +34,10 @@ struct Moment {
 }
 
 impl Touched {
-    /// Whether anything may differ in or below this directory, or in this file.
-    pub fn may_differ(&self, vnode: Vnode) -> bool {
-        self.has_strays || self.changed.contains(&vnode) || self.above.contains(&vnode)
+    /// Whether what is in this directory, or below it, may differ. What came into it or went from it besides shows in
+    /// its own version.
+    pub fn may_be_below(&self, directory: Vnode) -> bool {
+        self.has_strays || self.above.contains(&directory)
     }
 }
 
@@ -144,7 +145,8 @@ impl Fileset {
     }
 }
 
-fn attributes_of(view: &View<'_>, vnode: Vnode) -> Result<Option<Attributes>, Stop> {
+/// Of a vnode, whatever it is.
+pub(super) fn attributes_of(view: &View<'_>, vnode: Vnode) -> Result<Option<Attributes>, Stop> {
     let found = view.get(Key::attributes(vnode))?;
     Ok(found.map(|bytes| Attributes::decode(&bytes)).transpose()?)
 }
