@@ -7,6 +7,8 @@
 //!
 //! Whoever is logged in may look; on the socket, anyone.
 
+mod pieces;
+
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -22,7 +24,7 @@ use baton_security::files::make_directory;
 use baton_security::listen::Accepted;
 use baton_security::{Anchor, HostTls};
 use baton_types::change::{Takeover, Who};
-use baton_types::control::{Carry, FilesetReport, Force, Moment, RestoreReport, Restored};
+use baton_types::control::{Carry, FilesetReport, Force, Moment};
 use baton_types::limits::{FLDB_MESSAGE_BYTES_MAX, SNAPSHOTS_PIECE};
 use baton_types::record::groups::{FILESET_ADMIN, FLDB_ADMIN};
 use baton_types::{AggregateName, EntryName, Error, FileName, FilesetId, GroupName, Kind, Result, Timestamp};
@@ -37,15 +39,11 @@ use v1::fileserver_server::{Fileserver, FileserverServer};
 
 use crate::claims::{Claims, blocking};
 use crate::follow::Heard;
-use crate::restore::{self, Wish};
-use crate::{filesets, snapshots};
+use crate::{difference, filesets, restore, snapshots};
+use pieces::in_pieces;
 
 /// Filesets in one piece of a list: some 100 bytes each, well below what a message may have.
 const PIECE: usize = 500;
-/// Restored files in one piece of a list: with paths of 4 KiB still less than that.
-const RESTORED_PIECE: usize = 50;
-/// Pieces of a list on their way to one reader.
-const PIECES: usize = 4;
 
 /// The control of this server.
 pub struct Control {
@@ -409,31 +407,24 @@ impl Fileserver for Control {
     ) -> Result<Response<Self::RestoreFilesetStream>, Status> {
         let restore = async {
             self.may_administrate(&request, request.get_ref().caller)?;
-            let (claims, wish) = (self.claims.clone(), wish(request.into_inner()));
+            let (claims, wish) = (self.claims.clone(), restore_wish(request.into_inner()));
             to_its_end(async move { restore::restore(&claims, wish).await }).await
         };
-        let RestoreReport {
-            from,
-            taken,
-            before,
-            steps,
-        } = restore.await.map_err(|error| into_status(&error))?;
-        // The first piece says what it is of, though nothing differed.
-        let mut first = Some((from, taken.0, before));
-        let mut pieces: Vec<Vec<Restored>> = steps.chunks(RESTORED_PIECE).map(<[Restored]>::to_vec).collect();
-        if pieces.is_empty() {
-            pieces.push(Vec::new());
-        }
-        Ok(in_pieces(pieces, 1, move |piece| {
-            let (from, taken, before) = first.take().unwrap_or_default();
-            let files = piece.into_iter().flatten().map(Into::into).collect();
-            v1::RestoreFilesetReply {
-                from,
-                taken,
-                before,
-                files,
-            }
-        }))
+        let report = restore.await.map_err(|error| into_status(&error))?;
+        Ok(pieces::of_restore(report))
+    }
+
+    type DiffSnapshotsStream = ReceiverStream<Result<v1::DiffSnapshotsReply, Status>>;
+
+    async fn diff_snapshots(
+        &self,
+        request: Request<v1::DiffSnapshotsRequest>,
+    ) -> Result<Response<Self::DiffSnapshotsStream>, Status> {
+        let wish = self
+            .may_administrate(&request, request.get_ref().caller)
+            .and_then(|_| difference_wish(request.into_inner()));
+        let wish = wish.map_err(|error| into_status(&error))?;
+        Ok(pieces::of_difference(self.claims.clone(), wish))
     }
 
     async fn list_work(&self, request: Request<v1::ListWorkRequest>) -> Result<Response<v1::ListWorkReply>, Status> {
@@ -452,25 +443,8 @@ async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + S
     done.unwrap_or_else(|error| Err(Error::new(Kind::Io, "file server").because(error.to_string())))
 }
 
-/// A list, so many of it in a message.
-fn in_pieces<T: Clone + Send + Sync + 'static, R: Send + 'static>(
-    list: Vec<T>,
-    len: usize,
-    mut reply: impl FnMut(Vec<T>) -> R + Send + 'static,
-) -> Response<ReceiverStream<Result<R, Status>>> {
-    let (send, pieces) = mpsc::channel(PIECES);
-    tokio::spawn(async move {
-        for piece in list.chunks(len) {
-            if send.send(Ok(reply(piece.to_vec()))).await.is_err() {
-                return; // the reader is gone
-            }
-        }
-    });
-    Response::new(ReceiverStream::new(pieces))
-}
-
-fn wish(ask: v1::RestoreFilesetRequest) -> Wish {
-    Wish {
+fn restore_wish(ask: v1::RestoreFilesetRequest) -> restore::Wish {
+    restore::Wish {
         fileset: FilesetId(ask.fileset),
         moment: ask.at.map_or(Moment::BeforeLast, |at| Moment::At(Timestamp(at))),
         path: ask.path,
@@ -479,6 +453,16 @@ fn wish(ask: v1::RestoreFilesetRequest) -> Wish {
             false => Carry::Out,
         },
     }
+}
+
+fn difference_wish(ask: v1::DiffSnapshotsRequest) -> Result<difference::Wish> {
+    let to = Some(ask.to).filter(|to| !to.is_empty());
+    Ok(difference::Wish {
+        fileset: FilesetId(ask.fileset),
+        from: FileName::parse(&ask.from)?,
+        to: to.map(|to| FileName::parse(&to)).transpose()?,
+        path: ask.path,
+    })
 }
 
 fn answer<T>(result: Result<T>) -> Result<Response<T>, Status> {

@@ -16,6 +16,8 @@
 //! | `work` | what it is at work on |
 //! | `snapshots` | the server's half of taking and deleting snapshots |
 //! | `restore` | bringing the past of a fileset back |
+//! | `difference` | in what two of its moments differ |
+//! | `inside` | a client of this server's own service, for both |
 //! | `serve` | connections in, calls to the service, answers out |
 //! | `pushes` | what clients are told unasked |
 //! | `service` | every call of every client, to its answer |
@@ -38,6 +40,7 @@ pub mod claims;
 pub mod control;
 pub mod daemon;
 pub mod devices;
+pub mod difference;
 pub mod driver;
 pub mod durable;
 pub mod exports;
@@ -46,6 +49,7 @@ pub mod follow;
 pub mod grace;
 pub mod guard;
 pub mod handed;
+mod inside;
 pub mod locks;
 pub mod opens;
 pub mod ops;

@@ -2,16 +2,15 @@
 //!
 //! 1. This server comes to the fileset as a client of its own: whoever was alone there gives that back.
 //! 2. A snapshot of the present is taken, so that this can be undone.
-//! 3. Then and now are walked side by side, and where they differ, then is made to be (`walk`).
+//! 3. Now and then are compared, and where they differ, then is made to be (`walk`).
 //!
 //! What is cut short is given again: the walk does what is left. A dry run walks and changes nothing.
 
-mod inside;
 mod walk;
 
 use std::sync::Arc;
 
-use baton_aggregate::aggregate::{Namesake, SnapshotInfo};
+use baton_aggregate::aggregate::{Comparison, Namesake, Renames, SnapshotInfo};
 use baton_types::control::{Carry, Moment, RestoreReport};
 use baton_types::file::{FileKind, Object, Place};
 use baton_types::{Error, Fid, FileName, FilesetId, Kind, Result};
@@ -19,8 +18,8 @@ use baton_types::{Error, Fid, FileName, FilesetId, Kind, Result};
 use crate::claims::{Claims, blocking};
 use crate::exports::Export;
 use crate::filesets::booked;
+use crate::inside::Inside;
 use crate::snapshots;
-use inside::Inside;
 use walk::Walk;
 
 /// Names of snapshots that were taken before the past was brought back begin so.
@@ -62,22 +61,20 @@ pub async fn restore(claims: &Arc<Claims>, wish: Wish) -> Result<RestoreReport> 
 fn run(claims: &Claims, export: &Export, wish: &Wish) -> Result<RestoreReport> {
     let from = source(export, wish)?;
     let (inside, now) = Inside::join(&claims.service, &*claims.clock, export, wish.fileset)?;
+    let past = wish.fileset.snapshot(from.number);
     let then = inside.attributes(Fid {
-        fileset: wish.fileset.snapshot(from.number),
+        fileset: past,
         ..now.fid
     })?;
-    let target = find(&inside, (then, now), &wish.path)?;
+    let place = find(&inside, (then, now), &wish.path)?;
     let before = match wish.carry {
         Carry::Nothing => String::new(),
         Carry::Out => snapshot_of_now(claims, export, wish)?,
     };
     let fileset = export.aggregate().fileset(wish.fileset)?;
-    let touched = fileset.touched(&fileset.at(from.id)?)?;
-    let mut walk = Walk::new(&inside, wish.carry, touched);
-    let walked = match target {
-        Target::All(then, now) => walk.directory(b"", then, now),
-        Target::Place(place, pair) => walk.place(&wish.path, place, pair),
-    };
+    let mut comparison = Comparison::new(&fileset, &fileset.at(from.id)?, Renames::Apart)?;
+    let mut walk = Walk::new(&inside, wish.carry, past, place);
+    let walked = comparison.begin(&wish.path).and_then(|()| walk.along(comparison));
     let done = walked.and_then(|()| match wish.carry {
         Carry::Nothing => Ok(()),
         Carry::Out => inside.sync(),
@@ -141,21 +138,11 @@ fn snapshot_of_now(claims: &Claims, export: &Export, wish: &Wish) -> Result<Stri
     Ok(name.to_string())
 }
 
-/// What is brought back.
-enum Target {
-    /// A fileset: its roots, then and now.
-    All(Object, Object),
-    /// What was and what is at a place of now.
-    Place(Place, (Option<Object>, Option<Object>)),
-}
-
-/// Goes to the path, then and now.
-fn find(inside: &Inside<'_>, (mut then, mut now): (Object, Object), path: &[u8]) -> Result<Target> {
+/// Goes to the path, then and now; where it is now, unless it is the root.
+fn find(inside: &Inside<'_>, (mut then, mut now): (Object, Object), path: &[u8]) -> Result<Option<Place>> {
     let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
     let mut names = names.map(FileName::parse).collect::<Result<Vec<_>>>()?;
-    let Some(last) = names.pop() else {
-        return Ok(Target::All(then, now));
-    };
+    let Some(last) = names.pop() else { return Ok(None) };
     let missing = |name: &FileName, why: &str| Error::new(Kind::NotFound, format!("'{name}' of the path")).because(why);
     for name in &names {
         let below = |directory: Fid| {
@@ -172,9 +159,8 @@ fn find(inside: &Inside<'_>, (mut then, mut now): (Object, Object), path: &[u8])
         directory,
         name: last.clone(),
     };
-    let pair = (inside.lookup(at(then.fid))?, inside.lookup(at(now.fid))?);
-    match pair {
+    match (inside.lookup(at(then.fid))?, inside.lookup(at(now.fid))?) {
         (None, None) => Err(missing(&last, "there was no such file, and there is none")),
-        pair => Ok(Target::Place(at(now.fid), pair)),
+        _ => Ok(Some(at(now.fid))),
     }
 }

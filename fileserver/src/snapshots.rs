@@ -11,11 +11,14 @@ use baton_aggregate::format::BLOCK_BYTES;
 use baton_aggregate::transaction::Operation;
 use baton_types::control::{BACKUP, SnapshotReport};
 use baton_types::record::VersionState;
-use baton_types::{Error, FileName, FilesetId, Kind, Result};
+use baton_types::{Error, FileName, FilesetId, FilesetName, Kind, Result};
 
 use crate::claims::{Claims, blocking};
 use crate::exports::Export;
 use crate::filesets::{booked, report};
+
+/// Snapshots that an error names.
+const NAMED_AT_ONCE: usize = 3;
 
 /// Takes a snapshot.
 ///
@@ -105,17 +108,34 @@ pub async fn delete(claims: &Arc<Claims>, id: FilesetId, name: FileName) -> Resu
     let claims = claims.clone();
     blocking(move || {
         let _turn = claims.works.begin("delete snapshot", &export.name)?;
-        let missing = || {
-            Error::new(Kind::NotFound, format!("snapshot '{name}' of fileset {}", fileset.name))
-                .remedy(format!("there are: fts snapshot list {}", fileset.name))
-        };
         let files = export.aggregate().fileset(fileset.id)?;
-        let snapshot = files.snapshot_named(name.as_bytes()).ok_or_else(missing)?;
+        let snapshot = named(&files, &fileset.name, &name)?;
         let done = files.delete_snapshot(&Operation::default(), snapshot.id)?;
         done.answer?;
         export.aggregate().wait(done.lsn)
     })
     .await
+}
+
+/// The snapshot of this name.
+///
+/// # Errors
+/// `NotFound`, with some that there are.
+pub fn named(fileset: &Fileset, of: &FilesetName, name: &FileName) -> Result<SnapshotInfo> {
+    fileset.snapshot_named(name.as_bytes()).ok_or_else(|| {
+        let all = fileset.snapshots();
+        let newest = all.iter().rev().take(NAMED_AT_ONCE);
+        let newest: Vec<String> = newest.map(|snapshot| snapshot.name.to_string()).collect();
+        let missing = Error::new(Kind::NotFound, format!("snapshot '{name}' of fileset {of}"));
+        match all.len() {
+            0 => missing
+                .because("it has no snapshot")
+                .remedy(format!("fts snapshot create {of} NAME takes one")),
+            count => missing
+                .because(format!("of {count} that it has the newest: {}", newest.join(", ")))
+                .remedy(format!("all of them: fts snapshot list {of}")),
+        }
+    })
 }
 
 fn told(fileset: &Fileset, snapshot: SnapshotInfo) -> Result<SnapshotReport> {

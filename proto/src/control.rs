@@ -1,7 +1,8 @@
 //! What a file server tells administrators, to the wire and back.
 
 use baton_types::control::{
-    AggregateExport, AggregateReport, DetachReport, ExportReport, Fate, FilesetReport, Restored, SnapshotReport, Work,
+    AggregateExport, AggregateReport, DetachReport, Difference, ExportReport, Fate, FilesetReport, Restored,
+    SnapshotReport, Work,
 };
 use baton_types::{Epoch, Error, FileName, FilesetId, Kind, Result, Timestamp};
 
@@ -184,6 +185,35 @@ impl TryFrom<v1::RestoredFile> for Restored {
     }
 }
 
+impl From<Difference> for v1::PathDifference {
+    fn from(difference: Difference) -> v1::PathDifference {
+        let (what, path, old) = match difference {
+            Difference::Added(path) => (1, path, Vec::new()),
+            Difference::Removed(path) => (2, path, Vec::new()),
+            Difference::Content(path) => (3, path, Vec::new()),
+            Difference::Attributes(path) => (4, path, Vec::new()),
+            Difference::Renamed { old, new } => (5, new, old),
+        };
+        v1::PathDifference { what, path, old }
+    }
+}
+
+impl TryFrom<v1::PathDifference> for Difference {
+    type Error = Error;
+
+    fn try_from(difference: v1::PathDifference) -> Result<Difference> {
+        let v1::PathDifference { what, path, old } = difference;
+        match what {
+            1 => Ok(Difference::Added(path)),
+            2 => Ok(Difference::Removed(path)),
+            3 => Ok(Difference::Content(path)),
+            4 => Ok(Difference::Attributes(path)),
+            5 => Ok(Difference::Renamed { old, new: path }),
+            other => Err(Error::new(Kind::Invalid, "difference").because(format!("it is of kind {other}"))),
+        }
+    }
+}
+
 impl From<Work> for v1::Work {
     fn from(work: Work) -> v1::Work {
         v1::Work {
@@ -263,6 +293,20 @@ mod tests {
             let wire = v1::RestoredFile::from(restored.clone());
             assert_eq!(Restored::try_from(wire).unwrap(), restored);
         }
+        let path = || b"doc/\xa4".to_vec();
+        for difference in [
+            Difference::Added(path()),
+            Difference::Removed(path()),
+            Difference::Content(path()),
+            Difference::Attributes(path()),
+            Difference::Renamed {
+                old: b"a".to_vec(),
+                new: path(),
+            },
+        ] {
+            let wire = v1::PathDifference::from(difference.clone());
+            assert_eq!(Difference::try_from(wire).unwrap(), difference);
+        }
     }
 
     #[test]
@@ -274,5 +318,7 @@ mod tests {
         assert_eq!(AggregateReport::try_from(wire.clone()).unwrap_err().kind, Kind::Limit);
         wire.id.pop();
         assert!(AggregateReport::try_from(wire).is_err());
+        let wire = v1::PathDifference::default();
+        assert_eq!(Difference::try_from(wire).unwrap_err().kind, Kind::Invalid);
     }
 }

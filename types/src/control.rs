@@ -109,6 +109,27 @@ pub struct Restored {
     pub fate: Fate,
 }
 
+/// One path in which two moments of a fileset differ. Paths are from its root, without a slash before them, each as it is
+/// in its own moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// It is in the later one alone.
+    Added(Vec<u8>),
+    /// It is in the earlier one alone.
+    Removed(Vec<u8>),
+    /// Its bytes differ, or another file of its kind is in its place; the later path.
+    Content(Vec<u8>),
+    /// Its bytes are the same: owner, mode, ACL, extended attributes or date differ; the later path.
+    Attributes(Vec<u8>),
+    /// The same thing has another name.
+    Renamed {
+        /// In the earlier one.
+        old: Vec<u8>,
+        /// In the later one.
+        new: Vec<u8>,
+    },
+}
+
 /// How bringing the past back went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreReport {

@@ -55,6 +55,10 @@ pub const VNODE_END: u64 = 1 << 40;
 pub const SNAPSHOTS_PER_FILESET_MAX: usize = 4_096;
 /// Snapshots in one answer about them: with the longest names still less than a message may have.
 pub const SNAPSHOTS_PIECE: usize = 512;
+/// Differences in one answer about them: full at so many bytes, with room for the last one besides.
+pub const DIFFERENCES_PIECE_BYTES: usize = 64 << 10;
+/// A path in such an answer: 16 times what a program can name at once, and a message has room for two.
+pub const DIFFERENCE_PATH_BYTES_MAX: usize = 64 << 10;
 
 /// A frame's metadata: names and attributes only, never data.
 pub const FRAME_META_BYTES_MAX: u32 = 64 << 10;

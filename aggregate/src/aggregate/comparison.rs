@@ -16,12 +16,12 @@
 use std::collections::BTreeMap;
 use std::vec;
 
-use baton_types::{Error, Fid, Kind, Result, Vnode};
+use baton_types::{Error, Fid, FileName, Kind, Result, Vnode};
 use bytes::Bytes;
 
 use super::difference::{Touched, attributes_of};
 use super::fileset::Fileset;
-use crate::fileset::Object;
+use crate::fileset::{Object, Place, lookup, root};
 use crate::format::{Attributes, FileKind, Key, KeyKind};
 use crate::tree::Stop;
 
@@ -118,13 +118,25 @@ impl Comparison {
         })
     }
 
-    /// Compares what is at `path` in either moment, and all below.
-    pub fn begin(&mut self, path: &[u8], (from, to): (Option<Object>, Option<Object>)) {
+    /// Compares what is at `path` in either moment, and all below; an empty one is the root.
+    ///
+    /// # Errors
+    /// `NotFound` if nothing is there in either; `Invalid` for what is no path; damage.
+    pub fn begin(&mut self, path: &[u8]) -> Result<()> {
+        let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        let names = names.map(FileName::parse).collect::<Result<Vec<_>>>()?;
+        let path = names.iter().fold(Vec::new(), |path, name| join(&path, name.as_bytes()));
+        let two = (at_path(&self.from, &names)?, at_path(&self.to, &names)?);
+        if let (None, None) = two {
+            let error = Error::new(Kind::NotFound, format!("'{}'", path.escape_ascii()));
+            return Err(error.because("there is no such file in either"));
+        }
         let found = |object: Object| Found {
-            path: path.to_vec(),
+            path: path.clone(),
             object,
         };
-        self.waiting.push((from.map(found), to.map(found)));
+        self.waiting.push((two.0.map(found), two.1.map(found)));
+        Ok(())
     }
 
     fn step(&mut self) -> Result<Option<Step>> {
@@ -297,6 +309,24 @@ impl Iterator for Comparison {
             (self.frames, self.waiting, self.parked) = (Vec::new(), Vec::new(), BTreeMap::new());
         }
         step.transpose()
+    }
+}
+
+/// What is at the end of a path, if it leads anywhere.
+fn at_path(moment: &Fileset, path: &[FileName]) -> Result<Option<Object>> {
+    let names = moment.names();
+    let found = moment.read(|view| {
+        let mut at = root(view, moment.id())?;
+        for name in path {
+            let directory = at.fid;
+            at = lookup(view, &names, Place { directory, name })?;
+        }
+        Ok(at)
+    });
+    match found {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if matches!(error.kind, Kind::NotFound | Kind::NotDirectory) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,26 +1,27 @@
-//! The walk: what was and what is, side by side, name by name; and where they differ, what was is made to be.
+//! The walk: the steps from what is to what was, carried out as they come.
 //!
-//! | then | now | what is done |
+//! | now | then | what is done |
 //! |---|---|---|
 //! | a directory | a directory | it stays, and what is in it is compared |
 //! | any file | the same file | its bytes and attributes are put back, where they differ |
-//! | anything | something else, or nothing | that goes with all that is in it; it is made anew |
-//! | nothing | anything | it goes |
+//! | something else, or nothing | anything | that goes with all that is in it; it is made anew |
+//! | anything | nothing | it goes |
 //!
-//! What the store knows to be the same in both is not looked into, however large it is.
+//! What the store knows to be the same in both does not come by, however large it is.
 //!
 //! A directory gets its date when all that is in it is done. Names of one file are names of one file again.
 
 use std::collections::{BTreeMap, HashMap};
 
-use baton_aggregate::aggregate::Touched;
+use baton_aggregate::aggregate::{Comparison, Found, Pair, Step};
 use baton_types::call::{Answer, At, Keep, Request};
 use baton_types::control::{Carry, Fate, Restored};
 use baton_types::file::{Attributes, FileKind, Object, Place, SetAttributes, SetTime};
-use baton_types::{Error, Fid, FileName, Kind, Result, Vnode};
+use baton_types::{Error, Fid, FileName, FilesetId, Kind, Result, Vnode};
 use bytes::Bytes;
 
-use super::inside::{Inside, unexpected};
+use crate::inside::{Inside, unexpected};
+use crate::shape;
 
 /// Bytes copied at once: a frame's payload.
 const COPY_BYTES: u64 = 1 << 20;
@@ -29,198 +30,231 @@ const COPY_BYTES: u64 = 1 << 20;
 pub struct Walk<'a> {
     inside: &'a Inside<'a>,
     carry: Carry,
-    /// What may differ: nothing else is looked into.
-    touched: Touched,
-    /// What is still to be done, the last first: a path may be deeper than a stack.
-    stack: Vec<Task>,
+    /// By which the service knows the moment that is brought back.
+    past: FilesetId,
+    /// Where the walk begins; `None`: at the root.
+    place: Option<Place>,
+    /// The directories that it is in, the outermost first.
+    entered: Vec<Entered>,
     /// Files with several names, by their vnodes of then.
     made: HashMap<Vnode, Fid>,
     /// All that differed.
     pub steps: Vec<Restored>,
 }
 
-enum Task {
-    /// Compares two directories; `None`: there is none now, and it is only said what there was.
-    Compare { path: Vec<u8>, then: Fid, now: Option<Fid> },
-    /// Gives a directory what it had, when all in it is done.
-    Finish { now: Fid, then: Attributes },
-    /// Takes something away, with all that is in it.
-    Remove { path: Vec<u8>, place: Place, now: Object },
-    /// Takes an emptied directory away.
+/// A directory that the walk is in.
+struct Entered {
+    /// `None`: there is none, and it is only said what there was.
+    now: Option<Fid>,
+    end: End,
+}
+
+/// What becomes of a directory when all in it is done.
+enum End {
+    /// It gets what it had.
+    Finish(Attributes),
+    /// It goes.
     Rmdir(Place),
-    /// Puts something at a place where nothing is any more.
-    Make { path: Vec<u8>, place: Place, then: Object },
+    /// Nothing.
+    Nothing,
 }
 
 impl<'a> Walk<'a> {
-    /// Nothing is compared yet.
-    pub fn new(inside: &'a Inside<'a>, carry: Carry, touched: Touched) -> Walk<'a> {
+    /// Nothing is done yet.
+    pub fn new(inside: &'a Inside<'a>, carry: Carry, past: FilesetId, place: Option<Place>) -> Walk<'a> {
         Walk {
             inside,
             carry,
-            touched,
-            stack: Vec::new(),
+            past,
+            place,
+            entered: Vec::new(),
             made: HashMap::new(),
             steps: Vec::new(),
         }
     }
 
-    /// Brings back all of a directory that is there now.
+    /// Carries out what leads from now to then.
     ///
     /// # Errors
     /// What the service says; what was done until then stays done.
-    pub fn directory(&mut self, path: &[u8], then: Object, now: Object) -> Result<()> {
-        self.pair(path, (then, now))?;
-        self.go_on()
-    }
-
-    /// Brings back what was at a place.
-    ///
-    /// # Errors
-    /// As [`Walk::directory`].
-    pub fn place(&mut self, path: &[u8], place: Place, (then, now): (Option<Object>, Option<Object>)) -> Result<()> {
-        self.entry(path.to_vec(), Some(place), (then, now))?;
-        self.go_on()
-    }
-
-    fn go_on(&mut self) -> Result<()> {
-        while let Some(task) = self.stack.pop() {
-            match task {
-                Task::Compare { path, then, now } => self.compare(&path, then, now)?,
-                Task::Finish { now, then } => self.finish(now, &then)?,
-                Task::Remove { path, place, now } => self.remove(path, place, now)?,
-                Task::Rmdir(place) => self.rmdir(place)?,
-                Task::Make { path, place, then } => self.make(path, place, then)?,
+    pub fn along(&mut self, comparison: Comparison) -> Result<()> {
+        for step in comparison {
+            match step? {
+                Step::Enter(pair) => self.enter(&pair)?,
+                Step::Leave => self.leave()?,
+                Step::File(pair) => self.file(&pair)?,
             }
         }
         Ok(())
     }
 
-    fn compare(&mut self, path: &[u8], then: Fid, now: Option<Fid>) -> Result<()> {
-        let mut names: BTreeMap<Vec<u8>, (Option<Object>, Option<Object>)> = BTreeMap::new();
-        for listed in self.inside.list(then)? {
-            let object = self.object(listed.fid, listed.attributes)?;
-            names.entry(listed.name).or_default().0 = Some(object);
-        }
-        if let Some(now) = now {
-            for listed in self.inside.list(now)? {
-                let object = self.object(listed.fid, listed.attributes)?;
-                names.entry(listed.name).or_default().1 = Some(object);
+    fn enter(&mut self, pair: &Pair) -> Result<()> {
+        let (now, then, path) = self.sides(pair)?;
+        let entered = match (now, then) {
+            (Some(now), Some(then)) => {
+                let other = self.other(&then, &now)?;
+                if other.is_any() {
+                    self.step(path, Fate::Changed);
+                }
+                let end = match self.carry {
+                    Carry::Nothing => End::Nothing,
+                    Carry::Out => {
+                        self.put_xattrs(now.fid, other.xattrs)?;
+                        End::Finish(then.attributes)
+                    }
+                };
+                (Some(now.fid), end)
             }
-        }
-        for (name, pair) in names {
-            let below = join(path, &name);
-            let name = FileName::parse(&name)?;
-            let place = now.map(|directory| Place { directory, name });
-            self.entry(below, place, pair)?;
-        }
+            (Some(now), None) => {
+                self.step(path, Fate::Gone);
+                let end = match self.carry {
+                    Carry::Nothing => End::Nothing,
+                    Carry::Out => End::Rmdir(self.place_of(path)?),
+                };
+                (Some(now.fid), end)
+            }
+            (None, Some(then)) => {
+                self.step(path, Fate::Back);
+                match self.carry {
+                    Carry::Nothing => (None, End::Nothing),
+                    Carry::Out => (Some(self.make(path, &then)?), End::Finish(then.attributes)),
+                }
+            }
+            (None, None) => (None, End::Nothing),
+        };
+        let (now, end) = entered;
+        self.entered.push(Entered { now, end });
         Ok(())
     }
 
-    /// One name, then and now. Without a place nothing is carried out.
-    fn entry(
-        &mut self,
-        path: Vec<u8>,
-        place: Option<Place>,
-        (then, now): (Option<Object>, Option<Object>),
-    ) -> Result<()> {
-        let Some(place) = place else {
-            // Where there is no directory now, there is nothing in it.
-            then.iter().for_each(|then| self.only_then(path.clone(), then));
+    fn leave(&mut self) -> Result<()> {
+        let Some(Entered { now, end }) = self.entered.pop() else {
             return Ok(());
         };
-        if let (Some(then), Some(now)) = (then, now)
-            && is_same(&then, &now)
-        {
-            return self.pair(&path, (then, now));
+        match (now, end) {
+            (Some(now), End::Finish(then)) => self.finish(now, &then),
+            (_, End::Rmdir(place)) => self.rmdir(place),
+            (None, End::Finish(_)) | (_, End::Nothing) => Ok(()),
         }
-        if let Some(then) = then {
-            let (path, place) = (path.clone(), place.clone());
-            self.stack.push(Task::Make { path, place, then });
+    }
+
+    fn file(&mut self, pair: &Pair) -> Result<()> {
+        let (now, then, path) = self.sides(pair)?;
+        if let (Some(now), Some(then)) = (now, then)
+            && (now.fid.vnode, now.fid.unique) == (then.fid.vnode, then.fid.unique)
+        {
+            return self.put_back(path, (then, now));
         }
         if let Some(now) = now {
-            self.stack.push(Task::Remove { path, place, now });
+            self.step(path, Fate::Gone);
+            if self.carry == Carry::Out {
+                self.remove(path, &now)?;
+            }
+        }
+        if let Some(then) = then {
+            self.step(path, Fate::Back);
+            if self.carry == Carry::Out {
+                self.make(path, &then)?;
+            }
         }
         Ok(())
     }
 
-    /// What is there now and was there then, as the same.
-    fn pair(&mut self, path: &[u8], (then, now): (Object, Object)) -> Result<()> {
-        if then.attributes.links > 1 && then.attributes.kind != FileKind::Directory {
+    /// What is now, what was then, and where.
+    fn sides<'b>(&self, pair: &'b Pair) -> Result<(Option<Object>, Option<Object>, &'b [u8])> {
+        let object = |found: &Found| shape::object(&found.object);
+        let now = pair.from.as_ref().map(object).transpose()?;
+        let then = pair.to.as_ref().map(object).transpose()?;
+        let then = then.map(|then| Object {
+            fid: Fid {
+                fileset: self.past,
+                ..then.fid
+            },
+            ..then
+        });
+        let found = pair.from.as_ref().or(pair.to.as_ref());
+        Ok((now, then, found.map_or(b"", |found| &found.path)))
+    }
+
+    /// Where a path is now, in the directory that the walk is in.
+    fn place_of(&self, path: &[u8]) -> Result<Place> {
+        let begin = || self.place.clone();
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let place = match self.entered.last() {
+            None => begin(),
+            Some(Entered { now: None, .. }) => None,
+            Some(Entered { now: Some(directory), .. }) => Some(Place {
+                directory: *directory,
+                name: FileName::parse(name)?,
+            }),
+        };
+        let nowhere = || Error::new(Kind::Invalid, format!("'{}'", path.escape_ascii()));
+        place.ok_or_else(|| nowhere().because("there is no directory for it"))
+    }
+
+    /// The same file, as it was.
+    fn put_back(&mut self, path: &[u8], (then, now): (Object, Object)) -> Result<()> {
+        if then.attributes.links > 1 {
             self.made.insert(then.fid.vnode, now.fid);
         }
-        // Another directory in its place is another one, whatever became of either.
-        if then.fid.vnode == now.fid.vnode && !self.touched.may_differ(now.fid.vnode) {
-            return Ok(());
+        let other = self.other(&then, &now)?;
+        if other.is_any() {
+            self.step(path, Fate::Changed);
         }
+        match self.carry {
+            Carry::Nothing => Ok(()),
+            Carry::Out => self.undo(other, (then, now.fid)),
+        }
+    }
+
+    /// What is other now in a file than then.
+    fn other(&self, then: &Object, now: &Object) -> Result<Other> {
         let has_bytes = then.attributes.kind == FileKind::Regular;
-        let bytes_differ = has_bytes && then.attributes.data_version != now.attributes.data_version;
-        let xattrs = self.xattrs(&then, &now)?;
-        if bytes_differ || !xattrs.is_empty() || differs(&then.attributes, &now.attributes) {
-            self.step(path.to_vec(), Fate::Changed);
+        Ok(Other {
+            bytes: has_bytes && then.attributes.data_version != now.attributes.data_version,
+            attributes: differs(&then.attributes, &now.attributes),
+            xattrs: self.xattrs(then, now)?,
+        })
+    }
+
+    fn undo(&self, other: Other, (then, now): (Object, Fid)) -> Result<()> {
+        let is_set = other.bytes || other.attributes;
+        if other.bytes {
+            self.copy(then, now)?;
         }
-        if then.attributes.kind == FileKind::Directory {
-            if self.carry == Carry::Out {
-                self.put_xattrs(now.fid, xattrs)?;
-                let finish = Task::Finish {
-                    now: now.fid,
-                    then: then.attributes,
-                };
-                self.stack.push(finish);
-            }
-            self.stack.push(Task::Compare {
-                path: path.to_vec(),
-                then: then.fid,
-                now: Some(now.fid),
-            });
-            return Ok(());
-        }
-        if self.carry == Carry::Nothing {
-            return Ok(());
-        }
-        if bytes_differ {
-            self.copy(then, now.fid)?;
-        }
-        self.put_xattrs(now.fid, xattrs)?;
-        match bytes_differ || differs(&then.attributes, &now.attributes) {
-            true => self.set(now.fid, &then.attributes),
+        self.put_xattrs(now, other.xattrs)?;
+        match is_set {
+            true => self.set(now, &then.attributes),
             false => Ok(()),
         }
     }
 
-    /// Something that is not there now, and is not made either.
-    fn only_then(&mut self, path: Vec<u8>, then: &Object) {
-        self.step(path.clone(), Fate::Back);
-        if then.attributes.kind == FileKind::Directory {
-            let (then, now) = (then.fid, None);
-            self.stack.push(Task::Compare { path, then, now });
+    /// A file that had several names and has one still, or again: its bytes are those of then.
+    fn named_elsewhere(&mut self, then: &Object) -> Result<Option<Fid>> {
+        if then.attributes.kind == FileKind::Directory || then.attributes.links < 2 {
+            return Ok(None);
         }
+        if let Some(fid) = self.made.get(&then.fid.vnode) {
+            return Ok(Some(*fid));
+        }
+        let fileset = self.past.live();
+        let now = match self.inside.attributes(Fid { fileset, ..then.fid }) {
+            Ok(now) if now.attributes.links > 0 => now,
+            Ok(_) => return Ok(None),
+            Err(error) if matches!(error.kind, Kind::Stale | Kind::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let other = self.other(then, &now)?;
+        self.undo(other, (*then, now.fid))?;
+        self.made.insert(then.fid.vnode, now.fid);
+        Ok(Some(now.fid))
     }
 
-    fn remove(&mut self, path: Vec<u8>, place: Place, now: Object) -> Result<()> {
-        let (keep, time) = (Keep::Closed, self.inside.date());
-        let is_dry = self.carry == Carry::Nothing;
+    fn remove(&self, path: &[u8], now: &Object) -> Result<()> {
+        let (place, keep, time) = (self.place_of(path)?, Keep::Closed, self.inside.date());
         let request = match now.attributes.kind {
-            FileKind::Directory => {
-                if !is_dry {
-                    self.stack.push(Task::Rmdir(place));
-                }
-                for listed in self.inside.list(now.fid)? {
-                    let object = self.object(listed.fid, listed.attributes)?;
-                    let below = Place {
-                        directory: now.fid,
-                        name: FileName::parse(&listed.name)?,
-                    };
-                    self.stack.push(Task::Remove {
-                        path: join(&path, &listed.name),
-                        place: below,
-                        now: object,
-                    });
-                }
-                self.step(path, Fate::Gone);
-                return Ok(());
-            }
             FileKind::MountPoint => Request::RemoveMountPoint { place, time },
+            FileKind::Directory => Request::Rmdir { place, keep, time },
             FileKind::Regular
             | FileKind::Symlink
             | FileKind::Fifo
@@ -228,55 +262,40 @@ impl<'a> Walk<'a> {
             | FileKind::Character
             | FileKind::BlockDevice => Request::Unlink { place, keep, time },
         };
-        self.step(path, Fate::Gone);
-        match is_dry {
-            true => Ok(()),
-            false => self.inside.change(request, Bytes::new()).map(drop),
-        }
+        self.inside.change(request, Bytes::new()).map(drop)
     }
 
-    fn rmdir(&mut self, place: Place) -> Result<()> {
+    fn rmdir(&self, place: Place) -> Result<()> {
         let (keep, time) = (Keep::Closed, self.inside.date());
         let request = Request::Rmdir { place, keep, time };
         self.inside.change(request, Bytes::new()).map(drop)
     }
 
-    fn make(&mut self, path: Vec<u8>, place: Place, then: Object) -> Result<()> {
-        if self.carry == Carry::Nothing {
-            self.only_then(path, &then);
-            return Ok(());
-        }
-        self.step(path.clone(), Fate::Back);
-        if let Some(fid) = self.made.get(&then.fid.vnode).copied() {
+    /// Makes something where nothing is any more; a directory is empty, and not finished.
+    fn make(&mut self, path: &[u8], then: &Object) -> Result<Fid> {
+        let place = self.place_of(path)?;
+        if let Some(fid) = self.named_elsewhere(then)? {
             let time = self.inside.date();
             let link = Request::Link { fid, place, time };
-            return self.inside.change(link, Bytes::new()).map(drop);
+            return self.inside.change(link, Bytes::new()).map(|_| fid);
         }
         let now = self
             .inside
-            .change(self.request_to_make(place, &then)?, Bytes::new())?
+            .change(self.request_to_make(place, then)?, Bytes::new())?
             .fid;
         let xattrs = self.all_xattrs(then.fid)?.into_iter();
         self.put_xattrs(now, xattrs.map(|(name, value)| (name, Some(value))).collect())?;
         if then.attributes.kind == FileKind::Directory {
-            self.stack.push(Task::Finish {
-                now,
-                then: then.attributes,
-            });
-            self.stack.push(Task::Compare {
-                path,
-                then: then.fid,
-                now: Some(now),
-            });
-            return Ok(());
+            return Ok(now);
         }
         if then.attributes.links > 1 {
             self.made.insert(then.fid.vnode, now);
         }
         if then.attributes.kind == FileKind::Regular {
-            self.copy(then, now)?;
+            self.copy(*then, now)?;
         }
-        self.set(now, &then.attributes)
+        self.set(now, &then.attributes)?;
+        Ok(now)
     }
 
     fn request_to_make(&self, place: Place, then: &Object) -> Result<Request> {
@@ -423,27 +442,27 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn object(&self, fid: Fid, attributes: Option<Attributes>) -> Result<Object> {
-        match attributes {
-            Some(attributes) => Ok(Object { fid, attributes }),
-            None => self.inside.attributes(fid),
-        }
-    }
-
-    fn step(&mut self, path: Vec<u8>, fate: Fate) {
+    fn step(&mut self, path: &[u8], fate: Fate) {
+        let path = path.to_vec();
         self.steps.push(Restored { path, fate });
+    }
+}
+
+/// What is other in a file.
+struct Other {
+    bytes: bool,
+    attributes: bool,
+    xattrs: Xattrs,
+}
+
+impl Other {
+    fn is_any(&self) -> bool {
+        self.bytes || self.attributes || !self.xattrs.is_empty()
     }
 }
 
 /// Extended attributes, each with its value or without.
 type Xattrs = BTreeMap<Vec<u8>, Option<Bytes>>;
-
-/// Whether both are one file for ever, or both directories: then what is there is changed, and not replaced.
-fn is_same(then: &Object, now: &Object) -> bool {
-    let is_directory = |object: &Object| object.attributes.kind == FileKind::Directory;
-    let is_file = (then.fid.vnode, then.fid.unique) == (now.fid.vnode, now.fid.unique);
-    is_file || is_directory(then) && is_directory(now)
-}
 
 /// Whether what `set` would put back differs.
 fn differs(then: &Attributes, now: &Attributes) -> bool {
@@ -453,11 +472,4 @@ fn differs(then: &Attributes, now: &Attributes) -> bool {
         (attributes.mode, attributes.uid, attributes.gid, modified)
     };
     of(then) != of(now)
-}
-
-fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
-    match path {
-        [] => name.to_vec(),
-        _ => [path, b"/", name].concat(),
-    }
 }

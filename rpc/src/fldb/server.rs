@@ -6,8 +6,8 @@ use baton_proto::v1;
 use baton_proto::v1::fileserver_client::FileserverClient;
 use baton_types::change::Takeover;
 use baton_types::control::{
-    AggregateReport, Carry, DetachReport, ExportReport, FilesetReport, Force, Moment, RestoreReport, Restored,
-    SnapshotReport, Work,
+    AggregateReport, Carry, DetachReport, Difference, ExportReport, FilesetReport, Force, Moment, RestoreReport,
+    Restored, SnapshotReport, Work,
 };
 use baton_types::limits::FLDB_MESSAGE_BYTES_MAX;
 use baton_types::record::Server;
@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Response, Status};
+use tonic::{Response, Status, Streaming};
 
 use super::FldbClient;
 use crate::config::PORT_FILES_CONTROL;
@@ -299,6 +299,27 @@ impl ControlClient {
         Ok(report)
     }
 
+    /// In what a fileset differs between a snapshot and another one, or now; below `path` alone, unless it is empty.
+    ///
+    /// # Errors
+    /// What the server says, here or later.
+    pub async fn diff_snapshots(
+        &self,
+        fileset: FilesetId,
+        (from, to): (&FileName, Option<&FileName>),
+        path: &[u8],
+    ) -> Result<Differences> {
+        let request = v1::DiffSnapshotsRequest {
+            caller: self.caller,
+            fileset: fileset.0,
+            from: from.as_bytes().to_vec(),
+            to: to.map(|to| to.as_bytes().to_vec()).unwrap_or_default(),
+            path: path.to_vec(),
+        };
+        let pieces = answer(self.client.clone().diff_snapshots(request).await)?;
+        Ok(Differences { pieces })
+    }
+
     /// What the server is at work on for administrators.
     ///
     /// # Errors
@@ -307,6 +328,23 @@ impl ControlClient {
         let request = v1::ListWorkRequest { caller: self.caller };
         let reply = answer(self.client.clone().list_work(request).await)?;
         reply.work.into_iter().map(Work::try_from).collect()
+    }
+}
+
+/// Differences as the server finds them: it waits for who does not take them.
+pub struct Differences {
+    pieces: Streaming<v1::DiffSnapshotsReply>,
+}
+
+impl Differences {
+    /// Some more; `None` after all of them.
+    ///
+    /// # Errors
+    /// What the server says: then there are more, which nobody knows.
+    pub async fn next(&mut self) -> Result<Option<Vec<Difference>>> {
+        let piece = self.pieces.message().await.map_err(|status| failed(&status))?;
+        let differences = piece.map(|piece| piece.differences.into_iter().map(Difference::try_from).collect());
+        differences.transpose()
     }
 }
 

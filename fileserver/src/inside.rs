@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use baton_types::call::{Answer, Coming, Newborn, Request};
-use baton_types::file::{Listed, Object, Place};
+use baton_types::file::{Object, Place};
 use baton_types::limits::CLIENT_RENEW_MICROS;
 use baton_types::{ClientId, Clock, Error, Fid, FilesetId, Kind, Result, Time, Timestamp, Vnode};
 use bytes::Bytes;
@@ -19,8 +19,6 @@ use crate::who::{Cred, Root};
 
 /// Between two signs of life.
 const RENEW_EVERY: Duration = Duration::from_micros(CLIENT_RENEW_MICROS);
-/// What a directory is asked for at once.
-const LIST_BYTES: u32 = 40 << 10;
 /// The stream that all its changes are in, one after the other.
 const STREAM: u16 = 1;
 
@@ -129,32 +127,6 @@ impl<'a> Inside<'a> {
         match self.ask(Request::Getattr { fid })? {
             (Answer::Object(object), _) => Ok(object),
             (other, _) => Err(unexpected(&other)),
-        }
-    }
-
-    /// All names of a directory, with attributes.
-    ///
-    /// # Errors
-    /// What the service says.
-    pub fn list(&self, fid: Fid) -> Result<Vec<Listed>> {
-        let (mut all, mut cookie) = (Vec::new(), 0);
-        loop {
-            let request = Request::Readdir {
-                fid,
-                cookie,
-                bytes: LIST_BYTES,
-                plus: true,
-            };
-            let (names, is_end) = match self.ask(request)? {
-                (Answer::Listing { names, is_end }, _) => (names, is_end),
-                (other, _) => return Err(unexpected(&other)),
-            };
-            cookie = names.last().map_or(cookie, |last| last.cookie);
-            let is_over = is_end || names.is_empty();
-            all.extend(names);
-            if is_over {
-                return Ok(all);
-            }
         }
     }
 
