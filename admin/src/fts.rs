@@ -3,6 +3,7 @@
 mod aggregates;
 mod cell;
 mod check;
+mod diff;
 mod entries;
 mod entry;
 mod events;
@@ -44,6 +45,7 @@ pub async fn run(session: &Session, command: Fts) -> Result<Output> {
         Fts::Snapshot(Snapshots::Create { fileset, name }) => snapshots::create(session, fileset, name).await,
         Fts::Snapshot(Snapshots::List { fileset }) => snapshots::list(session, fileset).await,
         Fts::Snapshot(Snapshots::Delete { fileset, name }) => snapshots::delete(session, fileset, name).await,
+        Fts::Snapshot(Snapshots::Diff(words)) => diff::diff(session, words).await,
         Fts::RestoreHome(words) => restore::restorehome(session, words).await,
         Fts::CrMount(words) => mounts::create(session, words),
         Fts::DelMount(words) => mounts::delete(session, &words),

@@ -1,11 +1,13 @@
 //! What a command has to say: text for people, JSON for programs.
 
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write, stdout};
 
-use baton_types::Timestamp;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use baton_types::{Error, Result, Timestamp};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::exit::Exit;
 
@@ -77,6 +79,39 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
+/// A path of a fileset: bytes, without what could play with a terminal; the root is a dot.
+pub fn path_text(path: &[u8]) -> String {
+    let chunk = |chunk: std::str::Utf8Chunk<'_>| {
+        let invalid = chunk.invalid().escape_ascii().to_string();
+        printable(chunk.valid()) + &invalid
+    };
+    match path {
+        [] => ".".to_owned(),
+        path => path.utf8_chunks().map(chunk).collect(),
+    }
+}
+
+/// The same for programs: those that are no text are told as such.
+pub fn path_json(path: &[u8]) -> Value {
+    match std::str::from_utf8(path) {
+        Ok(text) => json!(text),
+        Err(_) => json!({ "b64": STANDARD.encode(path) }),
+    }
+}
+
+/// Prints at once, for a command whose end is far. False when nobody reads any more.
+///
+/// # Errors
+/// `Io`, when it cannot be written.
+pub fn print_now(bytes: &[u8]) -> Result<bool> {
+    let mut stdout = stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::io("standard output", error)),
+    }
+}
+
 /// Columns with a header and no lines; as wide as what is in them.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
@@ -117,7 +152,7 @@ impl Colour {
     /// On a terminal, unless `NO_COLOR` says otherwise.
     pub fn of_stdout() -> Colour {
         let is_wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        match is_wanted && std::io::stdout().is_terminal() {
+        match is_wanted && stdout().is_terminal() {
             true => Colour::On,
             false => Colour::Off,
         }
@@ -144,7 +179,6 @@ impl Colour {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn json_is_one_line_with_its_schema() {
@@ -164,6 +198,17 @@ mod tests {
     fn text_cannot_play_with_the_terminal() {
         assert_eq!(printable("é 'x' \u{1b}[2J"), "é 'x' \\u{1b}[2J");
         assert_eq!(printable("a\nb\u{202e}c"), "a\\u{a}b\\u{202e}c");
+    }
+
+    #[test]
+    fn paths_are_shown_whatever_bytes_they_are_of() {
+        assert_eq!(path_text(b"doc/a\nb"), "doc/a\\u{a}b");
+        assert_eq!(path_text(b"\xa4\xa2/\xc3\xa9"), "\\xa4\\xa2/\u{e9}");
+        assert_eq!(path_text(b""), ".");
+        assert_eq!(
+            (path_json(b"a\nb"), path_json(b"\xa4\xa2")),
+            (json!("a\nb"), json!({ "b64": "pKI=" }))
+        );
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! one's turn. What only the store can do (verify, recover, make checkpoints) is measured after that.
 
 mod alone;
+mod deletion;
+mod difference;
 pub(crate) mod disk;
 mod mounted;
 mod ours;
@@ -82,11 +84,11 @@ trait Subject {
     fn settle(&mut self) -> Result<()>;
 }
 
-/// Measures all of it.
+/// Measures all of it; the largest fileset has so many `files`.
 ///
 /// # Errors
 /// What this machine lacks; what a disk says.
-pub fn measure(plan: &Plan, progress: impl Fn(&str)) -> Result<Report> {
+pub fn measure(plan: &Plan, files: usize, progress: impl Fn(&str)) -> Result<Report> {
     ensure!(plan.rounds > 0, "nothing is measured in no rounds");
     let directory = match &plan.directory {
         Some(directory) => directory.clone(),
@@ -99,8 +101,11 @@ pub fn measure(plan: &Plan, progress: impl Fn(&str)) -> Result<Report> {
     let mut table = Table::default();
     side_by_side_with_others(&directory, plan.rounds, &mut table, &progress)?;
     alone::measure(&directory, plan.rounds, &mut table, &progress)?;
-    recovery::measure(&directory, plan.rounds, &mut table, &progress)?;
-    snapshot::measure(&directory, plan.rounds, &mut table, &progress)?;
+    recovery::measure(&directory, (files, plan.rounds), &mut table, &progress)?;
+    snapshot::measure(&directory, (files, plan.rounds), &mut table, &progress)?;
+    difference::measure(&directory, (files, plan.rounds), &mut table, &progress)?;
+    let deleted = files.min(deletion::FILES);
+    deletion::measure(&directory, (deleted, plan.rounds), &mut table, &progress)?;
     table.report("baton.bench.store/1", plan.rounds)
 }
 

@@ -74,14 +74,21 @@ fn run(
         let Some(gone) = both.find(|snapshot| !is_kept(snapshot)) else {
             return error;
         };
-        Error::new(Kind::NotFound, format!("snapshot '{}' of fileset {}", gone.name, fileset.name))
-            .because("it was deleted while it was compared")
-            .remedy(format!("those that are kept: fts snapshot list {}", fileset.name))
+        Error::new(
+            Kind::NotFound,
+            format!("snapshot '{}' of fileset {}", gone.name, fileset.name),
+        )
+        .because("it was deleted while it was compared")
+        .remedy(format!("those that are kept: fts snapshot list {}", fileset.name))
     })
 }
 
 /// `None` where nothing can differ.
-fn begin(live: &Fileset, (from, to): (&SnapshotInfo, Option<&SnapshotInfo>), path: &[u8]) -> Result<Option<Comparison>> {
+fn begin(
+    live: &Fileset,
+    (from, to): (&SnapshotInfo, Option<&SnapshotInfo>),
+    path: &[u8],
+) -> Result<Option<Comparison>> {
     let target = match to {
         Some(to) if to.id == from.id => return Ok(None),
         Some(to) => live.at(to.id)?,
@@ -204,7 +211,10 @@ mod tests {
         };
         of(both(differing), &mut piece);
         let (old, new) = (b"a".to_vec(), b"b".to_vec());
-        assert_eq!(piece, [Difference::Renamed { old, new: new.clone() }, Difference::Content(new)]);
+        assert_eq!(
+            piece,
+            [Difference::Renamed { old, new: new.clone() }, Difference::Content(new)]
+        );
     }
 
     #[test]

@@ -1,15 +1,13 @@
 //! `fts events`: what happened in the cell, and what happens.
 
-use std::io::{ErrorKind, Write, stdout};
-
 use baton_rpc::fldb::{Freshness, Query};
 use baton_rpc::{FldbClient, News};
 use baton_types::record::{Event, Record, Table};
-use baton_types::{Error, Kind, Result};
+use baton_types::{Kind, Result};
 use serde_json::{Value, json};
 
 use crate::grammar::fts::Events;
-use crate::output::{Output, date, json_line, printable};
+use crate::output::{Output, date, json_line, print_now, printable};
 use crate::session::Session;
 
 /// One line of JSON each.
@@ -70,12 +68,7 @@ fn print(session: &Session, events: &[Event]) -> Result<bool> {
             false => line(event),
         })
         .collect();
-    let mut stdout = stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(e) => Err(Error::io("standard output", e)),
-    }
+    print_now(text.as_bytes())
 }
 
 fn events_of(records: Vec<Record>) -> Vec<Event> {

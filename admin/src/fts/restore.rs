@@ -2,8 +2,6 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use baton_types::control::{Carry, Fate, RestoreReport};
 use baton_types::record::Fileset;
 use baton_types::{Error, Kind, Result};
@@ -11,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::snapshots::served;
 use crate::grammar::fts::RestoreHome;
-use crate::output::{Output, count, date, printable};
+use crate::output::{Output, count, date, path_json, path_text, printable};
 use crate::session::Session;
 
 /// Brings it back, or shows what that would do.
@@ -35,11 +33,7 @@ fn output(fileset: &Fileset, carry: Carry, report: &RestoreReport) -> Output {
     let taken = date(report.taken);
     let mut text = format!("{what} fileset {name} from its snapshot {from}, taken {taken}\n");
     for step in &report.steps {
-        let path = match step.path.as_slice() {
-            [] => ".".to_owned(),
-            path => printable(&String::from_utf8_lossy(path)),
-        };
-        text += &format!("  {:<8} {path}\n", fate(step.fate));
+        text += &format!("  {:<8} {}\n", fate(step.fate), path_text(&step.path));
     }
     let number = |wanted: Fate| report.steps.iter().filter(|step| step.fate == wanted).count();
     let [back, changed, gone] = [Fate::Back, Fate::Changed, Fate::Gone].map(number);
@@ -80,14 +74,6 @@ fn fate(fate: Fate) -> &'static str {
     }
 }
 
-/// Names are bytes: those that are no text are told as such.
-fn path_json(path: &[u8]) -> Value {
-    match std::str::from_utf8(path) {
-        Ok(text) => json!(text),
-        Err(_) => json!({ "b64": STANDARD.encode(path) }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use baton_types::Timestamp;
@@ -116,7 +102,7 @@ mod tests {
         assert_eq!(
             told.text,
             "Restored fileset user.ito from its snapshot monday, taken 2027-01-15T08:00:00Z\n  \
-             back     doc/a\n  changed  b\n  gone     \u{fffd}\u{fffd}\n\
+             back     doc/a\n  changed  b\n  gone     \\xa4\\xa2\n\
              3 differences: 1 back, 1 changed, 1 gone\n\
              What was there before is in the snapshot before-restore.1; \
              to bring that back: fts restorehome -fileset user.ito -undo\n"

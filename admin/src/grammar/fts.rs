@@ -16,7 +16,7 @@ use super::values::{aggregate, fileset, owner, server, size};
 use super::{Parsed, Standard};
 use crate::dfs_args::ADDED;
 pub use quota::{LsQuota, SetQuota};
-pub use snapshots::{CloneSys, RestoreHome, Snapshots};
+pub use snapshots::{CloneSys, RestoreHome, SnapshotDiff, Snapshots};
 
 /// Administers filesets and the location database of a cell
 #[derive(Debug, Parser)]
@@ -149,7 +149,7 @@ pub enum Fts {
     /// Unlocks a fileset's entry
     #[command(after_help = "Example:\n  fts unlock user.ito")]
     Unlock(FilesetOnly),
-    /// Takes, lists and deletes snapshots of a fileset
+    /// Takes, lists, compares and deletes snapshots of a fileset
     #[command(next_help_heading = ADDED, subcommand, arg_required_else_help = true)]
     Snapshot(Snapshots),
     /// Brings back what a home directory, or any fileset, held at a snapshot

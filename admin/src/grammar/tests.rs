@@ -123,6 +123,11 @@ fn lines_about_snapshots_become_typed_commands() {
         wrong("fts snapshot create user.ito a/b").0,
         "snapshot create: invalid value 'a/b' for '<NAME>': file name 'a/b': it has a '/'"
     );
+    let Fts::Snapshot(Snapshots::Diff(words)) = fts("fts snapshot diff -fileset user.ito -f monday -p doc -0").0 else {
+        panic!()
+    };
+    assert_eq!((&words.fileset, words.from.as_bytes()), (&user_ito, &b"monday"[..]));
+    assert_eq!((words.to, words.path, words.nul), (None, Some("doc".into()), true));
     let restore = |text: &str| match fts(text).0 {
         Fts::RestoreHome(words) => words,
         other => panic!("{text}: {other:?}"),
@@ -141,6 +146,8 @@ fn lines_about_snapshots_become_typed_commands() {
         "fts restorehome ito -undo -at 2026-11-20",
         "fts restorehome ito -at yesterday",
         "fts clonesys -aggregate lfs03",
+        "fts snapshot diff -fileset user.ito",
+        "fts snapshot diff -fileset user.ito -from monday -0 -json",
     ] {
         wrong(bad);
     }

@@ -255,7 +255,13 @@ impl Comparison {
         let kind = kind_of(to)?;
         let of = |attributes: &Attributes| {
             let modified = (kind != FileKind::Directory).then_some(attributes.modified);
-            (attributes.mode, attributes.uid, attributes.gid, attributes.acl, modified)
+            (
+                attributes.mode,
+                attributes.uid,
+                attributes.gid,
+                attributes.acl,
+                modified,
+            )
         };
         // Whatever changes them dates the file.
         let may_have_others = !is_same || one.changed != other.changed;
@@ -358,7 +364,9 @@ fn xattrs(moment: &Fileset, found: &Found) -> Result<Vec<(u64, Bytes)>> {
     let vnode = found.object.fid.vnode.number();
     let [first, last] = [0, u64::MAX].map(|sub| Key::new(vnode, KeyKind::Xattr, sub));
     moment.read(|view| {
-        let items = view.scan(first, last).map(|item| item.map(|(key, value)| (key.sub, value)));
+        let items = view
+            .scan(first, last)
+            .map(|item| item.map(|(key, value)| (key.sub, value)));
         items.collect::<Result<_, Stop>>()
     })
 }

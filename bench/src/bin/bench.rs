@@ -21,11 +21,11 @@ struct Arguments {
 enum What {
     /// The location database: lookups, changes, commits beside the disk's own sync, failover.
     Flserver(Flserver),
-    /// The store beside ext4 and btrfs, on disks of its own making: creates, long files, random reads, recovery. Only
-    /// root can.
+    /// The store beside ext4 and btrfs, on disks of its own making: creates, long files, random reads, recovery,
+    /// snapshots, differences, deletions. Only root can.
     Store(Store),
     /// Files in a mounted cell beside local ext4: small files, a tree, mail, long files. Only root can.
-    Files(Store),
+    Files(Files),
     /// What programs feel of a failover of 15 aggregates with 800 filesets: planned, killed, frozen. Only root can.
     Failover(Failover),
 }
@@ -45,6 +45,15 @@ struct Failover {
 
 #[derive(Args)]
 struct Store {
+    /// Files of the largest fileset.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    files: u32,
+    #[command(flatten)]
+    common: Files,
+}
+
+#[derive(Args)]
+struct Files {
     /// How often each is measured.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=50))]
     rounds: u8,
@@ -90,11 +99,12 @@ fn main() -> ExitCode {
 
 fn measure_store(arguments: Store) -> Result<()> {
     let plan = store::Plan {
-        directory: arguments.dir,
-        rounds: arguments.rounds.into(),
+        directory: arguments.common.dir,
+        rounds: arguments.common.rounds.into(),
     };
-    let measured = store::measure(&plan, |what| eprintln!("measuring: {what}"))?;
-    if arguments.json {
+    let files = usize::try_from(arguments.files)?;
+    let measured = store::measure(&plan, files, |what| eprintln!("measuring: {what}"))?;
+    if arguments.common.json {
         println!("{}", serde_json::to_string(&measured)?);
     } else {
         print!("{}", store::print("the store", &measured));
@@ -103,7 +113,7 @@ fn measure_store(arguments: Store) -> Result<()> {
 }
 
 #[tokio::main]
-async fn measure_files(arguments: Store) -> Result<()> {
+async fn measure_files(arguments: Files) -> Result<()> {
     let plan = store::Plan {
         directory: arguments.dir,
         rounds: arguments.rounds.into(),

@@ -20,15 +20,20 @@ use super::table::{OWN, Table, Target, Unit};
 /// Files before the log is filled.
 const FILES: [usize; 2] = [10_000, 1_000_000];
 /// Files in a directory.
-const FILES_PER_FOLDER: usize = 1_000;
+pub(super) const FILES_PER_FOLDER: usize = 1_000;
 /// Of what fits: not all records are equally long.
 const FULL_PERCENT: usize = 98;
 /// From the label to service.
 const MILLIS_MAX: f64 = 200.0;
 
-/// Measures it.
-pub(super) fn measure(directory: &Path, rounds: usize, table: &mut Table, progress: &impl Fn(&str)) -> Result<()> {
-    for count in FILES {
+/// Measures it, with no more files than `files`.
+pub(super) fn measure(
+    directory: &Path,
+    (files, rounds): (usize, usize),
+    table: &mut Table,
+    progress: &impl Fn(&str),
+) -> Result<()> {
+    for count in FILES.into_iter().filter(|count| *count <= files) {
         progress(&format!("recovery over {count} files"));
         let ours = Ours::new(directory)?;
         let files = fill(&ours, count)?;

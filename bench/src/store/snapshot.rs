@@ -23,9 +23,14 @@ const SNAPSHOTS: usize = 50;
 /// Each of them.
 const MILLIS_MAX: f64 = 1.0;
 
-/// Measures it.
-pub(super) fn measure(directory: &Path, rounds: usize, table: &mut Table, progress: &impl Fn(&str)) -> Result<()> {
-    for count in FILES {
+/// Measures it, with no more files than `files`.
+pub(super) fn measure(
+    directory: &Path,
+    (files, rounds): (usize, usize),
+    table: &mut Table,
+    progress: &impl Fn(&str),
+) -> Result<()> {
+    for count in FILES.into_iter().filter(|count| *count <= files) {
         progress(&format!("snapshots of {count} files"));
         let mut ours = Ours::new(directory)?;
         let (_, folder) = fill(&ours, count)?;
@@ -51,7 +56,7 @@ pub(super) fn measure(directory: &Path, rounds: usize, table: &mut Table, progre
 }
 
 /// Takes one; how long until it was there, and until it was durable.
-fn take(ours: &Ours, name: &str) -> Result<[Duration; 2]> {
+pub(super) fn take(ours: &Ours, name: &str) -> Result<[Duration; 2]> {
     let operation = Operation {
         time: BootClock.date(),
         ..Operation::default()

@@ -183,7 +183,9 @@ impl<'a> Walk<'a> {
         let place = match self.entered.last() {
             None => begin(),
             Some(Entered { now: None, .. }) => None,
-            Some(Entered { now: Some(directory), .. }) => Some(Place {
+            Some(Entered {
+                now: Some(directory), ..
+            }) => Some(Place {
                 directory: *directory,
                 name: FileName::parse(name)?,
             }),

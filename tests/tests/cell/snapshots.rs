@@ -1,9 +1,11 @@
-//! Snapshots in sight: a user gets an old file back by `cp`, an administrator a whole home, and a takeover changes
-//! nothing of what was.
+//! Snapshots in sight: a user gets an old file back by `cp`, an administrator a whole home, or what differs, and
+//! a takeover changes nothing of what was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -292,6 +294,73 @@ fn restore_to(cell: &Cell, name: &str) -> Result<()> {
         .done()?;
     ensure!(again.contains("from its snapshot before-restore."), "{again}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_are_compared_by_paths_and_with_now() -> Result<()> {
+    let stage = Stage::set(Builder::default(), 1, Trust::UsersAndRoot).await?;
+    let one = stage.first().clone();
+    let diff = |more: &[&str]| {
+        let words = ["snapshot", "diff", "-fileset", "stage", "-from", "monday"];
+        stage.cell.fts(&[&words, more].concat())
+    };
+    fs::create_dir_all(one.join("doc/deep"))?;
+    for name in ["doc/letter", "doc/deep/name", "keep", "away"] {
+        fs::write(one.join(name), name)?;
+    }
+    diff(&[])?.refused(
+        1,
+        &[
+            "snapshot 'monday' of fileset stage",
+            "it has no snapshot",
+            "fts snapshot create",
+        ],
+    )?;
+    take(&stage.cell, "stage", "monday")?;
+    for same in [diff(&[])?, diff(&["-to", "monday"])?] {
+        ensure!(same.done()? == "Nothing differs\n");
+    }
+
+    fs::write(one.join("doc/letter"), "another")?;
+    fs::rename(one.join("doc/deep"), one.join("deep"))?;
+    fs::rename(one.join("deep/name"), one.join("deep/new\nname"))?;
+    fs::set_permissions(one.join("keep"), Permissions::from_mode(0o600))?;
+    fs::remove_file(one.join("away"))?;
+    fs::write(one.join(OsStr::from_bytes(b"\xa4\xa2")), "an old name")?;
+    let now = diff(&[])?.done()?;
+    take(&stage.cell, "stage", "tuesday")?;
+    fs::remove_dir_all(one.join("deep"))?;
+    let told = diff(&["-to", "tuesday"])?.done()?;
+    ensure!(now == told, "{now}{told}");
+    let lines: BTreeSet<&str> = told.lines().collect();
+    let wanted = [
+        "M doc/letter",
+        "R doc/deep -> deep",
+        "R doc/deep/name -> deep/new\\u{a}name",
+        "A keep",
+        "- away",
+        "+ \\xa4\\xa2",
+        "6 differences: 1 added, 1 removed, 1 modified, 1 in attributes only, 2 renamed",
+    ];
+    ensure!(lines == BTreeSet::from(wanted), "{told}");
+
+    let told = diff(&["-to", "tuesday", "-path", "doc", "-0"])?.done()?;
+    let records: BTreeSet<&str> = told.split_terminator('\0').collect();
+    // What went out of the directory is gone from it.
+    ensure!(
+        records == BTreeSet::from(["M doc/letter", "- doc/deep", "- doc/deep/name"]),
+        "{told:?}"
+    );
+    let told = diff(&["-to", "tuesday", "-json"])?.done()?;
+    ensure!(told.contains("\"path\":{\"b64\":\"pKI=\"}"), "{told}");
+    ensure!(told.contains("\"old\":\"doc/deep/name\""), "{told}");
+    let last = told.lines().last().context("the end of the list")?;
+    ensure!(last.contains("baton.fts.snapshot.diff.end/1"), "{told}");
+
+    let missing = ["'friday'", "the newest: tuesday, monday", "fts snapshot list stage"];
+    diff(&["-to", "friday"])?.refused(1, &missing)?;
+    diff(&["-path", "no/where"])?.refused(1, &["'no/where'", "no such file in either"])?;
+    stage.cell.down()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
 //! The words of `clonesys`, `snapshot` and `restorehome`.
 
+use std::path::PathBuf;
+
 use baton_types::change::{AggregateRef, FilesetRef};
 use baton_types::control::{Carry, Moment};
 use baton_types::{Address, FileName, Timestamp};
@@ -52,6 +54,32 @@ pub enum Snapshots {
         #[arg(value_parser = file_name)]
         name: FileName,
     },
+    /// Prints in what a fileset differs between a snapshot and another one, or now
+    #[command(
+        after_help = "Example:\n  fts snapshot diff -fileset user.ito -from monday -to tuesday\n  \
+                            fts snapshot diff -fileset user.ito -from monday -0 | sed -zn 's/^[+M>] //p'"
+    )]
+    Diff(SnapshotDiff),
+}
+
+/// `fts snapshot diff`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotDiff {
+    /// Of which fileset: its name or id
+    #[arg(long, value_parser = fileset)]
+    pub fileset: FilesetRef,
+    /// From which snapshot
+    #[arg(long, value_name = "SNAPSHOT", value_parser = file_name)]
+    pub from: FileName,
+    /// To which one; without it, to now
+    #[arg(long, value_name = "SNAPSHOT", value_parser = file_name)]
+    pub to: Option<FileName>,
+    /// Only this file or directory, from the fileset's root
+    #[arg(long)]
+    pub path: Option<PathBuf>,
+    /// End each path with a NUL, and print its bytes as they are
+    #[arg(long = "0", conflicts_with = "json")]
+    pub nul: bool,
 }
 
 /// `fts restorehome`.
@@ -68,7 +96,7 @@ pub struct RestoreHome {
     at: Option<Timestamp>,
     /// Only this file or directory, from the fileset's root
     #[arg(long)]
-    pub path: Option<std::path::PathBuf>,
+    pub path: Option<PathBuf>,
     /// Only show what would be done
     #[arg(long = "dry-run")]
     dry_run: bool,

@@ -97,7 +97,10 @@ pub(super) fn of_each(from: Option<Names<'_>>, to: Option<Names<'_>>, touched: &
         while let Some(Listed { name, fid, .. }) = to.as_mut().and_then(|names| names.take(cookie)) {
             let known = group.iter().position(|listed| listed.name == name);
             let known = known.map(|index| group.swap_remove(index));
-            if known.as_ref().is_none_or(|known| known.fid != fid || may_differ(known, touched)) {
+            if known
+                .as_ref()
+                .is_none_or(|known| known.fid != fid || may_differ(known, touched))
+            {
                 let (from, to) = (known.map(|known| known.fid), Some(fid));
                 entries.push(Entry { name, from, to });
             }

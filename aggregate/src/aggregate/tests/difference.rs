@@ -275,12 +275,19 @@ fn differing(one: (&Seen, Vnode), other: (&Seen, Vnode)) -> Differing {
     let is_directory = one.0.kind(one.1) == FileKind::Directory;
     let of = |attributes: &Attributes| {
         let modified = (!is_directory).then_some(attributes.modified);
-        (attributes.mode, attributes.uid, attributes.gid, attributes.acl, modified)
+        (
+            attributes.mode,
+            attributes.uid,
+            attributes.gid,
+            attributes.acl,
+            modified,
+        )
     };
     let data = |(seen, vnode): (&Seen, Vnode)| {
         let items = seen.items[&vnode].iter();
         let data = items.filter(|(key, _)| matches!(key.kind, KeyKind::Inline | KeyKind::Extent));
-        data.map(|(key, value)| (key.kind, key.sub, value.clone())).collect::<Vec<_>>()
+        data.map(|(key, value)| (key.kind, key.sub, value.clone()))
+            .collect::<Vec<_>>()
     };
     let xattrs = |(seen, vnode): (&Seen, Vnode)| {
         let xattrs = seen.xattrs(vnode).into_iter();
@@ -479,15 +486,26 @@ fn what_was_renamed_is_told_as_one_wherever_it_came_from() {
     let renamed = BTreeMap::from([(path("a/c"), path("b/a")), (path("a/d"), path("a/a"))]);
     assert_eq!((&told.renamed, told.gone.len(), told.come.len()), (&renamed, 0, 0));
     let content = told.differing.iter().filter(|(_, differing)| differing.is_content);
-    assert!(content.map(|(path, _)| path.clone()).eq([path("a/a/e"), path("f")]), "{told:?}");
+    assert!(
+        content.map(|(path, _)| path.clone()).eq([path("a/a/e"), path("f")]),
+        "{told:?}"
+    );
     let apart = Told::of(&then, &home.fileset, Renames::Apart);
-    assert!(apart.gone.contains(&path("a/d/e")) && apart.come.contains(&path("a/a/e")), "{apart:?}");
+    assert!(
+        apart.gone.contains(&path("a/d/e")) && apart.come.contains(&path("a/a/e")),
+        "{apart:?}"
+    );
 }
 
 #[test]
 fn comparison_ends_with_an_error_when_its_snapshot_is_deleted() {
     let mut home = Home::new();
-    for step in [Step::Mkdir(0, 0), Step::Create(1, 0), Step::Snapshot, Step::Create(1, 1)] {
+    for step in [
+        Step::Mkdir(0, 0),
+        Step::Create(1, 0),
+        Step::Snapshot,
+        Step::Create(1, 1),
+    ] {
         home.step(&step);
     }
     let then = home.fileset.at(home.snapshots[0]).unwrap();
