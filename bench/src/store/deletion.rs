@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use baton_aggregate::aggregate::{Aggregate, Reclaimed};
 use baton_aggregate::fileset::catalog;
 use baton_aggregate::format::Lsn;
@@ -87,14 +87,15 @@ fn delete(aggregate: &Aggregate, what: &str, table: &mut Table, delete: impl FnO
     let lsn = delete()?;
     aggregate.wait(lsn)?;
     add(format!("deletion of a {what}"), begun);
-    let begun = Instant::now();
+    let (begun, mut given) = (Instant::now(), 0);
     loop {
         match aggregate.reclaim()? {
-            Reclaimed::Blocks(_) => {}
+            Reclaimed::Blocks(blocks) => given += blocks,
             Reclaimed::Later => aggregate.checkpoint()?,
             Reclaimed::Nothing => break,
         }
     }
+    ensure!(given > 0, "no space was given back by {what}");
     add(format!("deletion of a {what}: until its space is given back"), begun);
     Ok(())
 }

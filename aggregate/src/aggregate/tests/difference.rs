@@ -96,6 +96,15 @@ impl Home {
         done.answer.ok()
     }
 
+    fn write(&mut self, place: Place<'_>) {
+        let names = self.fileset.names();
+        if let Ok(there) = self.fileset.read(|view| lookup(view, &names, place)) {
+            self.next += 1;
+            let written = file::write(&self.fileset, &op(0, 0), there.fid, 0, &self.next.to_le_bytes());
+            drop(written.unwrap().answer); // refused by what is no file
+        }
+    }
+
     fn step(&mut self, step: &Step) {
         let names: Vec<FileName> = (0..NAMES)
             .map(|name| FileName::parse(&[b'a' + name as u8]).unwrap())
@@ -141,15 +150,7 @@ impl Home {
                     setattr(t, file.fid, &set)
                 });
             }
-            Step::Write(directory, name) => {
-                let names = self.fileset.names();
-                let there = self.fileset.read(|view| lookup(view, &names, place((directory, name))));
-                if let Ok(there) = there {
-                    self.next += 1;
-                    let written = file::write(&self.fileset, &op(0, 0), there.fid, 0, &self.next.to_le_bytes());
-                    drop(written.unwrap().answer); // refused by what is no file
-                }
-            }
+            Step::Write(directory, name) => self.write(place((directory, name))),
             Step::Hang(directory, name) => {
                 let value = self.next.to_le_bytes();
                 self.act(|t, n| {
