@@ -3,9 +3,8 @@
 //! Who compares with now comes to the fileset for a moment as a client of its own: whoever was alone there gives that
 //! back first, so that the server knows what was done. Snapshots need nobody, for nothing in them changes.
 //!
-//! A reader who is slow makes the comparison wait; one who is gone ends it.
+//! A reader who is slow makes the comparison wait; one who is gone ends it, and so does the aggregate's next owner.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use baton_aggregate::aggregate::{Comparison, Fileset, Pair, Renames, SnapshotInfo, Step};
@@ -39,11 +38,12 @@ pub struct Wish {
 ///
 /// # Errors
 /// `NotFound` without such a snapshot, without the path in either, or if a snapshot is deleted meanwhile; `Moved` if the
-/// fileset is booked elsewhere; `Limit` for a path that no message has room for; damage.
+/// fileset is booked elsewhere; `Detached` if it goes there meanwhile; `Limit` for a path that no message has room for;
+/// what `tell` says; damage.
 pub async fn difference(
     claims: &Arc<Claims>,
     wish: Wish,
-    tell: impl FnMut(Vec<Difference>) -> ControlFlow<()> + Send + 'static,
+    tell: impl FnMut(Vec<Difference>) -> Result<()> + Send + 'static,
 ) -> Result<()> {
     let (fileset, export) = booked(claims, wish.fileset).await?;
     let claims = claims.clone();
@@ -54,7 +54,7 @@ fn run(
     claims: &Claims,
     export: &Export,
     (fileset, wish): (&record::Fileset, &Wish),
-    tell: impl FnMut(Vec<Difference>) -> ControlFlow<()>,
+    tell: impl FnMut(Vec<Difference>) -> Result<()>,
 ) -> Result<()> {
     let live = export.aggregate().fileset(fileset.id)?;
     let snapshot = |name: &FileName| named(&live, &fileset.name, name);
@@ -66,7 +66,7 @@ fn run(
     };
     let compared = begin(&live, (&from, to.as_ref()), &wish.path).and_then(|comparison| {
         drop(present);
-        comparison.map_or(Ok(()), |comparison| told(comparison, tell))
+        comparison.map_or(Ok(()), |comparison| told(export, comparison, tell))
     });
     let is_kept = |snapshot: &&SnapshotInfo| live.snapshots().iter().any(|kept| kept.id == snapshot.id);
     compared.map_err(|error| {
@@ -99,7 +99,7 @@ fn begin(
     Ok(Some(comparison))
 }
 
-fn told(comparison: Comparison, mut tell: impl FnMut(Vec<Difference>) -> ControlFlow<()>) -> Result<()> {
+fn told(export: &Export, comparison: Comparison, mut tell: impl FnMut(Vec<Difference>) -> Result<()>) -> Result<()> {
     let (mut piece, mut bytes) = (Vec::new(), 0);
     for step in comparison {
         let pair = match step? {
@@ -113,15 +113,19 @@ fn told(comparison: Comparison, mut tell: impl FnMut(Vec<Difference>) -> Control
         of(pair, &mut piece);
         if bytes >= DIFFERENCES_PIECE_BYTES {
             bytes = 0;
-            if tell(std::mem::take(&mut piece)).is_break() {
-                return Ok(());
-            }
+            tell(std::mem::take(&mut piece))?;
+        }
+        if !export.accepting() {
+            let error = Error::new(Kind::Detached, format!("aggregate {}", export.name));
+            return Err(error
+                .because("another server takes it")
+                .remedy("give the command again"));
         }
     }
-    if !piece.is_empty() {
-        let _ = tell(piece); // it was the last one
+    match piece.is_empty() {
+        true => Ok(()),
+        false => tell(piece),
     }
-    Ok(())
 }
 
 fn check(path: &[u8]) -> Result<()> {

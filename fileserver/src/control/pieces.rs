@@ -1,10 +1,12 @@
 //! Long answers, in messages of a bounded size: few of them are on their way to one reader at once.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use baton_proto::{into_status, v1};
 use baton_types::control::{Difference, RestoreReport, Restored};
+use baton_types::{Error, Kind};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
@@ -16,6 +18,8 @@ use crate::difference::{self, Wish};
 const RESTORED_PIECE: usize = 50;
 /// Pieces of a list on their way to one reader.
 const PIECES: usize = 4;
+/// How long a thread waits for a reader of what it finds: somebody may look at it page by page.
+const READER_PATIENCE: Duration = Duration::from_secs(300);
 
 /// A list, so many of it in a message.
 pub(super) fn in_pieces<T: Clone + Send + Sync + 'static, R: Send + 'static>(
@@ -67,13 +71,14 @@ pub(super) fn of_difference(
 ) -> Response<ReceiverStream<Result<v1::DiffSnapshotsReply, Status>>> {
     let (send, pieces) = mpsc::channel(PIECES);
     tokio::spawn(async move {
-        let to_reader = send.clone();
+        let (to_reader, runtime) = (send.clone(), Handle::current());
         let tell = move |piece: Vec<Difference>| {
             let differences = piece.into_iter().map(Into::into).collect();
-            match to_reader.blocking_send(Ok(v1::DiffSnapshotsReply { differences })) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()), // the reader is gone
-            }
+            let sent = to_reader.send_timeout(Ok(v1::DiffSnapshotsReply { differences }), READER_PATIENCE);
+            runtime.block_on(sent).map_err(|_| {
+                let error = Error::new(Kind::TimedOut, "differences").because("nobody takes them");
+                error.remedy("have them written to a file, and read that")
+            })
         };
         if let Err(error) = difference::difference(&claims, wish, tell).await {
             tracing::info!(%error, "snapshots not compared");
