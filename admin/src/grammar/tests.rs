@@ -123,7 +123,8 @@ fn lines_about_snapshots_become_typed_commands() {
         wrong("fts snapshot create user.ito a/b").0,
         "snapshot create: invalid value 'a/b' for '<NAME>': file name 'a/b': it has a '/'"
     );
-    let Fts::Snapshot(Snapshots::Diff(words)) = fts("fts snapshot diff -fileset user.ito -fr monday -p doc -0").0 else {
+    let Fts::Snapshot(Snapshots::Diff(words)) = fts("fts snapshot diff -fileset user.ito -fr monday -p doc -0").0
+    else {
         panic!()
     };
     assert_eq!((&words.fileset, words.from.as_bytes()), (&user_ito, &b"monday"[..]));
