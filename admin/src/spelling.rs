@@ -25,13 +25,13 @@ pub fn shown(program: Program, text: &str) -> String {
     lines.collect()
 }
 
-/// Puts `one` for each `two` that stands before a letter.
+/// Puts `one` for each `two` that stands before a letter, or before 0: the one option that is a number.
 pub fn one_dash(text: &str, two: &str, one: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(two) {
         let (before, after) = (&rest[..at], &rest[at + two.len()..]);
-        let is_option = !before.ends_with('-') && after.starts_with(|c: char| c.is_ascii_lowercase());
+        let is_option = !before.ends_with('-') && after.starts_with(|c: char| c.is_ascii_lowercase() || c == '0');
         shown += before;
         shown += if is_option { one } else { two };
         rest = after;
@@ -91,6 +91,7 @@ mod tests {
             ("'--cell <CELL>'|--x", "'-cell <CELL>'|-x"),
             ("a -- b --- c --", "a -- b --- c --"),
             ("---three --9", "---three --9"),
+            ("  --0  Yes", "   -0  Yes"),
             ("  --all  Yes\n  -- no", "   -all  Yes\n  -- no"),
         ];
         for (text, cut) in cases {

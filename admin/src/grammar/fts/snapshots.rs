@@ -57,7 +57,7 @@ pub enum Snapshots {
     /// Prints in what a fileset differs between a snapshot and another one, or now
     #[command(
         after_help = "Example:\n  fts snapshot diff -fileset user.ito -from monday -to tuesday\n  \
-                            fts snapshot diff -fileset user.ito -from monday -0 | sed -zn 's/^[+M>] //p'"
+                            fts snapshot diff -fileset user.ito -from monday -0 > changed"
     )]
     Diff(SnapshotDiff),
 }
