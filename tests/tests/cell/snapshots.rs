@@ -364,6 +364,23 @@ async fn snapshots_are_compared_by_paths_and_with_now() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_name_of_a_file_that_has_another_is_a_name_of_it_again() -> Result<()> {
+    let stage = Stage::set(Builder::default(), 1, Trust::UsersAndRoot).await?;
+    let one = stage.first().clone();
+    fs::write(one.join("a"), "then")?;
+    fs::hard_link(one.join("a"), one.join("b"))?;
+    take(&stage.cell, "stage", "monday")?;
+    let then = tree(&one)?;
+    fs::write(one.join("a"), "since")?;
+    fs::remove_file(one.join("b"))?;
+    let words = ["restorehome", "-fileset", "stage", "-at", "2099-01-01"];
+    stage.cell.fts(&words)?.done()?;
+    ensure!(tree(&one)? == then, "{:?}", tree(&one)?);
+    ensure!(fs::metadata(one.join("a"))?.ino() == fs::metadata(one.join("b"))?.ino());
+    stage.cell.down()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn takeover_keeps_all_snapshots_readable() -> Result<()> {
     let mut stage = Stage::set(Builder::default().servers(2), 2, Trust::UsersAndRoot).await?;
     let (one, other) = (stage.first().clone(), stage.last().clone());
