@@ -3,16 +3,18 @@
 //! | step | sent | ends when |
 //! |---|---|---|
 //! | returning | `Join` (back) for each fileset, then its opens and locks | all are answered |
-//! | replaying | the changes that the recovered log lacks, one at a time, in the order of their places; then those that were not answered; then opens of files that were not there before | none is left |
+//! | replaying | the changes that the recovered log lacks, one at a time, in the order of their places; where nobody else is, those that were not answered; then opens of files that were not there before | none is left |
 //! | ending | `Reclaimed` for each fileset | all are answered: bound |
 //!
 //! One at a time, because the server may run two calls in any order, and a later change may stand on an earlier one: also
 //! on one that was never answered, if somebody saw what it did before the owner was lost. Each answer names those.
+//! Where others are, what was not answered comes when all of them have said their changes again, like whatever is new: it
+//! began after some of those were answered.
 //! If the connection breaks it all begins again with the next one, from the change that was not answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use baton_types::call::{Answer, Coming, Lock, Patience, Request, Role};
+use baton_types::call::{Answer, Coming, Hold, Lock, Patience, Request, Role};
 use baton_types::limits::CLIENT_LIFETIME_MICROS;
 use baton_types::{Error, Fid, FilesetId, Kind, Time};
 
@@ -28,6 +30,8 @@ pub struct Recovery {
     /// The change that was said again and not answered yet.
     pub replaying: Option<Change>,
     step: Step,
+    /// Filesets in which nobody else is, nor was when the last owner was lost.
+    alone: BTreeSet<FilesetId>,
     /// Files that are open and were not there yet: what makes them may have to be said again first.
     late: Vec<Request>,
     /// A change of the mount's that was not answered.
@@ -134,6 +138,7 @@ impl Client {
             connection,
             replaying: None,
             step: Step::Returning,
+            alone: BTreeSet::new(),
             late: Vec::new(),
             awaited: None,
             open: self.joined.len(),
@@ -186,7 +191,7 @@ impl Client {
                 Step::Returning => recovery.step = Step::Replaying,
                 Step::Replaying => match self.undurable.next() {
                     Some(change) => self.replay(now, connection, change, actions),
-                    None => match self.unanswered(|_| true) {
+                    None => match self.unanswered_alone() {
                         Some(id) => self.ask_again(now, id, connection, actions),
                         None => self.end(now, connection, actions),
                     },
@@ -225,6 +230,26 @@ impl Client {
         let is_it = |o: &Ongoing| o.route.is_none() && o.name.is_some_and(&is_meant);
         let mut found = self.ongoing.iter().filter(|(_, ongoing)| is_it(ongoing));
         found.next().map(|(id, _)| *id)
+    }
+
+    /// The first such change that nobody else's has to come before; the ordered stream is taken in its order.
+    fn unanswered_alone(&self) -> Option<u64> {
+        let State::Recovering(recovery) = &self.state else {
+            return None;
+        };
+        let mut is_queue_held = false;
+        let mut may_come = |ongoing: &Ongoing| {
+            let Some((stream, _)) = ongoing.name.filter(|_| ongoing.route.is_none()) else {
+                return false;
+            };
+            let fileset = ongoing.request.fileset();
+            let is_alone = fileset.is_some_and(|fileset| recovery.alone.contains(&fileset));
+            let may_come = is_alone && !(stream == 0 && is_queue_held);
+            is_queue_held |= stream == 0 && !is_alone;
+            may_come
+        };
+        let mut ongoing = self.ongoing.iter();
+        ongoing.find(|(_, ongoing)| may_come(ongoing)).map(|(id, _)| *id)
     }
 
     fn ask_again(&mut self, now: Time, id: u64, connection: ConnectionId, actions: &mut Vec<Action>) {
@@ -283,6 +308,9 @@ impl Client {
         self.closed();
         if let (Request::Join { fileset, .. }, Answer::Joined { hold, serial, .. }) = (&ongoing.request, answer) {
             let (fileset, hold, serial) = (*fileset, *hold, *serial);
+            if let (State::Recovering(recovery), Hold::Alone) = (&mut self.state, hold) {
+                recovery.alone.insert(fileset);
+            }
             actions.push(Action::Rejoined { fileset, hold, serial });
         }
     }

@@ -348,6 +348,40 @@ fn what_was_seen_and_never_answered_is_said_again_before_what_stands_on_it() {
 }
 
 #[test]
+fn among_others_what_was_never_answered_comes_after_what_all_say_again() {
+    let mut rig = rig();
+    let (fileset, coming) = (FILESET, baton_types::call::Coming::Fresh);
+    rig.ask(1, Request::Join { fileset, coming }, Order::Free);
+    let old = rig.start();
+    let join = rig.sent();
+    rig.answer(&join, joined());
+    rig.ask(2, unlink("free"), Order::Free);
+    rig.ask(3, write(3), Order::Queued);
+    rig.step(Event::Pressed);
+    rig.all_sent();
+    (old..old + 5).for_each(|connection| rig.step(Event::Failed(connection)));
+    rig.actions.clear();
+    rig.step(Event::Owner(Epoch(6)));
+    rig.bind(Epoch(6), Vec::new());
+    rig.step(Event::Holds {
+        fileset,
+        opens: Vec::new(),
+        locks: Vec::new(),
+    });
+    let join = rig.sent();
+    let (hold, serial, root) = (Hold::Shared, 4, object());
+    rig.answer(&join, Ok((Answer::Joined { hold, serial, root }, Bytes::new())));
+    let end = rig.sent();
+    assert_eq!(end.request, Request::Reclaimed { fileset });
+    assert!(rig.all_sent().is_empty());
+    rig.answer(&end, done());
+    let sent = rig.all_sent();
+    let changes: Vec<_> = sent.iter().filter(|sent| sent.request.is_change()).collect();
+    let names: Vec<_> = changes.iter().map(|sent| (sent.stream, sent.sequence)).collect();
+    assert_eq!(names, [(1, 1), (0, 1)]);
+}
+
+#[test]
 fn what_must_not_be_done_late_begins_a_new_round_of_connections() {
     let mut rig = rig();
     let (fileset, coming) = (FILESET, baton_types::call::Coming::Fresh);
