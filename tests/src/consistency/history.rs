@@ -21,17 +21,24 @@ pub trait Object {
     fn after(&self, state: &Self::State, call: &Self::Call) -> Option<Self::State>;
 }
 
-/// One call of one thread, by a clock that all threads share.
+/// One call of one thread.
 #[derive(Clone, Debug)]
 pub struct Timed<C> {
+    /// When and where.
+    pub when: When,
+    /// What.
+    pub call: C,
+}
+
+/// When a call was made, by a clock that all threads share.
+#[derive(Clone, Copy, Debug)]
+pub struct When {
     /// Through which mount, from 1 on.
     pub mount: usize,
     /// When it began.
     pub begun: u64,
     /// When it had returned.
     pub ended: u64,
-    /// What.
-    pub call: C,
 }
 
 /// Configurations at once: with a handful of threads there are a few dozen.
@@ -51,7 +58,7 @@ pub struct Violation {
 pub fn check<O: Object>(object: &O, calls: &[Timed<O::Call>]) -> Result<(), Violation> {
     // (time, is a return, which): at one time calls come before returns, so that they count as overlapping.
     let mut events: Vec<(u64, bool, usize)> = (0..calls.len())
-        .flat_map(|i| [(calls[i].begun, false, i), (calls[i].ended, true, i)])
+        .flat_map(|i| [(calls[i].when.begun, false, i), (calls[i].when.ended, true, i)])
         .collect();
     events.sort_unstable();
     let mut under_way: Vec<usize> = Vec::new();
@@ -123,12 +130,8 @@ fn violation<C: Debug>(calls: &[Timed<C>], events: &[(u64, bool, usize)]) -> Vio
     }
     shown.reverse();
     let line = |call: &usize| {
-        let Timed {
-            mount,
-            begun,
-            ended,
-            call,
-        } = &calls[*call];
+        let Timed { when, call } = &calls[*call];
+        let When { mount, begun, ended } = when;
         format!("{begun:>12} to {ended:>12} by mount {mount}: {call:?}")
     };
     Violation {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::history::{Object, Timed, check};
+use super::history::{Object, Timed, When, check};
 use super::objects::{Block, BlockCall, Name, NameCall, Size, SizeCall, Tail, TailCall};
 
 /// What is to be done.
@@ -214,30 +214,23 @@ impl Worker {
         self.values.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn timed<T>(&mut self, work: impl FnOnce(&mut Worker) -> Result<T>) -> Result<(T, u64, u64)> {
-        let begun = self.now();
+    fn timed<T>(&mut self, work: impl FnOnce(&mut Worker) -> Result<T>) -> Result<(T, When)> {
+        let (mount, begun) = (self.mount, self.now());
         let result = work(self)?;
-        Ok((result, begun, self.now()))
+        let ended = self.now();
+        Ok((result, When { mount, begun, ended }))
     }
 
     fn write_block(&mut self) -> Result<()> {
         let (at, value) = (self.rng.random_range(0..BLOCKS), self.value());
         let bytes: Vec<u8> = value.to_le_bytes().repeat(BLOCK_BYTES as usize / 8);
-        let ((), begun, ended) = self.timed(|me| {
+        let ((), when) = self.timed(|me| {
             me.blocks
                 .write_all_at(&bytes, at * BLOCK_BYTES)
                 .context("write of a block")
         })?;
         let call = BlockCall::Write(value);
-        self.seen.blocks.push((
-            at,
-            Timed {
-                mount: self.mount,
-                begun,
-                ended,
-                call,
-            },
-        ));
+        self.seen.blocks.push((at, Timed { when, call }));
         Ok(())
     }
 
@@ -245,17 +238,9 @@ impl Worker {
         let at = self.rng.random_range(0..BLOCKS);
         let mut bytes = [0; 8];
         let mut read = |me: &mut Worker| me.blocks.read_exact_at(&mut bytes, at * BLOCK_BYTES);
-        let ((), begun, ended) = self.timed(|me| read(me).context("read of a block"))?;
+        let ((), when) = self.timed(|me| read(me).context("read of a block"))?;
         let call = BlockCall::Read(u64::from_le_bytes(bytes));
-        self.seen.blocks.push((
-            at,
-            Timed {
-                mount: self.mount,
-                begun,
-                ended,
-                call,
-            },
-        ));
+        self.seen.blocks.push((at, Timed { when, call }));
         Ok(())
     }
 
@@ -275,58 +260,33 @@ impl Worker {
     fn link(&mut self) -> Result<()> {
         let (value, own) = self.own_file()?;
         let (at, name) = self.name();
-        let (done, begun, ended) =
-            self.timed(|_| unless(fs::hard_link(&own, &name), ErrorKind::AlreadyExists, "link"))?;
+        let (done, when) = self.timed(|_| unless(fs::hard_link(&own, &name), ErrorKind::AlreadyExists, "link"))?;
         fs::remove_file(&own).context("unlink of one's own file")?;
         let call = NameCall::Link(value, done);
-        self.seen.names.push((
-            at,
-            Timed {
-                mount: self.mount,
-                begun,
-                ended,
-                call,
-            },
-        ));
+        self.seen.names.push((at, Timed { when, call }));
         Ok(())
     }
 
     fn rename(&mut self) -> Result<()> {
         let (value, own) = self.own_file()?;
         let (at, name) = self.name();
-        let ((), begun, ended) = self.timed(|_| fs::rename(&own, &name).context("rename"))?;
+        let ((), when) = self.timed(|_| fs::rename(&own, &name).context("rename"))?;
         let call = NameCall::Rename(value);
-        self.seen.names.push((
-            at,
-            Timed {
-                mount: self.mount,
-                begun,
-                ended,
-                call,
-            },
-        ));
+        self.seen.names.push((at, Timed { when, call }));
         Ok(())
     }
 
     fn unlink(&mut self) -> Result<()> {
         let (at, name) = self.name();
-        let (done, begun, ended) = self.timed(|_| unless(fs::remove_file(&name), ErrorKind::NotFound, "unlink"))?;
+        let (done, when) = self.timed(|_| unless(fs::remove_file(&name), ErrorKind::NotFound, "unlink"))?;
         let call = NameCall::Unlink(done);
-        self.seen.names.push((
-            at,
-            Timed {
-                mount: self.mount,
-                begun,
-                ended,
-                call,
-            },
-        ));
+        self.seen.names.push((at, Timed { when, call }));
         Ok(())
     }
 
     fn read_name(&mut self) -> Result<()> {
         let (at, name) = self.name();
-        let (found, begun, ended) = self.timed(|_| match File::open(&name) {
+        let (found, when) = self.timed(|_| match File::open(&name) {
             Ok(file) => {
                 let mut value = [0; 8];
                 file.read_exact_at(&mut value, 0)
@@ -337,67 +297,41 @@ impl Worker {
             Err(e) => Err(e).context("open of a name"),
         })?;
         let call = NameCall::Read(found);
-        self.seen.names.push((
-            at,
-            Timed {
-                mount: self.mount,
-                begun,
-                ended,
-                call,
-            },
-        ));
+        self.seen.names.push((at, Timed { when, call }));
         Ok(())
     }
 
     fn list(&mut self) -> Result<()> {
         let directory = self.directory.clone();
-        let (listed, begun, ended) = self.timed(|_| names_in(&directory).context("listing"))?;
+        let (listed, when) = self.timed(|_| names_in(&directory).context("listing"))?;
         for at in 0..NAMES {
             let is_there = listed.iter().any(|name| *name == format!("name-{at}"));
             let call = NameCall::Listed(is_there);
-            self.seen.names.push((
-                at,
-                Timed {
-                    mount: self.mount,
-                    begun,
-                    ended,
-                    call,
-                },
-            ));
+            self.seen.names.push((at, Timed { when, call }));
         }
         Ok(())
     }
 
     fn append(&mut self) -> Result<()> {
         let value = self.value();
-        let ((), begun, ended) = self.timed(|me| me.tail.write_all(&value.to_le_bytes()).context("append"))?;
+        let ((), when) = self.timed(|me| me.tail.write_all(&value.to_le_bytes()).context("append"))?;
         let call = TailCall::Append(value);
-        self.seen.tail.push(Timed {
-            mount: self.mount,
-            begun,
-            ended,
-            call,
-        });
+        self.seen.tail.push(Timed { when, call });
         Ok(())
     }
 
     fn read_tail(&mut self) -> Result<()> {
-        let (bytes, begun, ended) = self.timed(|me| whole(&me.tail).context("read of a whole file"))?;
+        let (bytes, when) = self.timed(|me| whole(&me.tail).context("read of a whole file"))?;
         ensure!(bytes.len() % RECORD_BYTES == 0, "{} bytes are no records", bytes.len());
         let records = bytes.as_chunks::<RECORD_BYTES>().0;
         let call = TailCall::Read(records.iter().map(|record| u64::from_le_bytes(*record)).collect());
-        self.seen.tail.push(Timed {
-            mount: self.mount,
-            begun,
-            ended,
-            call,
-        });
+        self.seen.tail.push(Timed { when, call });
         Ok(())
     }
 
     fn truncate(&mut self) -> Result<()> {
         let (path, size) = (self.directory.join("size"), self.rng.random_range(0..SIZE_MAX));
-        let ((), begun, ended) = self.timed(|_| {
+        let ((), when) = self.timed(|_| {
             let file = OpenOptions::new()
                 .write(true)
                 .open(&path)
@@ -405,25 +339,15 @@ impl Worker {
             file.set_len(size).context("truncate")
         })?;
         let call = SizeCall::Truncate(size);
-        self.seen.size.push(Timed {
-            mount: self.mount,
-            begun,
-            ended,
-            call,
-        });
+        self.seen.size.push(Timed { when, call });
         Ok(())
     }
 
     fn stat(&mut self) -> Result<()> {
         let path = self.directory.join("size");
-        let (size, begun, ended) = self.timed(|_| Ok(fs::metadata(&path).context("stat")?.size()))?;
+        let (size, when) = self.timed(|_| Ok(fs::metadata(&path).context("stat")?.size()))?;
         let call = SizeCall::Stat(size);
-        self.seen.size.push(Timed {
-            mount: self.mount,
-            begun,
-            ended,
-            call,
-        });
+        self.seen.size.push(Timed { when, call });
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Histories that an order explains, and such that none does.
 
-use super::{Object, Timed, check};
+use super::{Object, Timed, When, check};
 
 struct Register;
 
@@ -31,9 +31,11 @@ fn is_sound(calls: &[(u64, u64, Call)]) -> bool {
     let timed: Vec<_> = calls
         .iter()
         .map(|(begun, ended, call)| Timed {
-            mount: 1,
-            begun: *begun,
-            ended: *ended,
+            when: When {
+                mount: 1,
+                begun: *begun,
+                ended: *ended,
+            },
             call: *call,
         })
         .collect();
