@@ -22,11 +22,9 @@ use std::sync::atomic::Ordering;
 use baton_types::{Epoch, Kind, Result};
 
 use crate::engine::Engine;
-use crate::format::{
-    Bitmap, History, Key, Lsn, Pending, Pointer, Root, RootKind, Segment, SegmentClass, SegmentPhase, SegmentState,
-};
+use crate::format::{History, Key, Lsn, Pending, Pointer, Root, RootKind, Segment, SegmentPhase, SegmentState};
 use crate::log::{Start, Writer};
-use crate::space::Inherited;
+use crate::space::{Inherited, closed_state};
 use crate::transaction::Run;
 use crate::tree::{Layer, TreeId, build, merge};
 use filesets::Merged;
@@ -48,7 +46,8 @@ pub(crate) struct Checkpoints {
     pub start: Start,
     /// The nodes of its lists of pending frees.
     pub pending_nodes: Vec<Run>,
-    /// Epochs that are proven to have nothing in flight (R5): what they left is free after the first checkpoint.
+    /// Epochs that are proven to have nothing in flight (R5): what they left is free after the first checkpoint, and
+    /// their sealed log after the second.
     pub gone: Vec<Epoch>,
     /// Log that the seal's root leads to: its segments stay as they are until that root is not needed any more.
     pub sealed_log: BTreeSet<Segment>,
@@ -220,22 +219,10 @@ impl Engine {
         Ok(self.space.lock().tree.freeze())
     }
 
-    /// What epochs that are proven gone have left in quarantine is free, once no root leads there as log.
+    /// The log that the seal leads to may be taken again, as far as its writers are proven gone.
     fn lift_quarantine(&self, checkpoints: &mut Checkpoints) -> Result<()> {
         for epoch in std::mem::take(&mut checkpoints.gone) {
-            let segments = self.retrying(|pinned| self.space.lock().quarantined(epoch, &self.nodes, pinned))?;
-            for segment in segments {
-                self.retrying(|pinned| {
-                    let mut space = self.space.lock();
-                    let old = space.state(segment, &self.nodes, pinned)?;
-                    if let Some(old) = &old {
-                        let class = old.class.unwrap_or(SegmentClass::Log);
-                        let new = closed_state(class, epoch, old.bitmap.clone());
-                        space.set_state(segment, Some(old), &new);
-                    }
-                    Ok(())
-                })?;
-            }
+            self.retrying(|pinned| self.space.lock().lift_quarantine(epoch, &self.nodes, pinned))?;
             checkpoints.quarantine.retain(|quarantined| *quarantined != epoch);
         }
         Ok(())
@@ -279,31 +266,24 @@ impl Engine {
         self.space.lock().tree.merged(trees.space_layers, trees.space, last);
     }
 
-    /// Frees that waited long enough: their blocks may be taken again.
-    fn release(&self, checkpoints: &mut Checkpoints) -> Result<()> {
+    /// Frees that waited long enough: their blocks may be taken again. A seal is a root like any other in this: no older
+    /// one than its base is needed once it had its look.
+    pub(crate) fn release_frees(&self) -> Result<()> {
         let released = self.space.lock().promote();
         for (segment, ranges) in released {
             self.retrying(|pinned| self.space.lock().release(segment, &ranges, &self.nodes, pinned))?;
         }
+        Ok(())
+    }
+
+    /// What no root needs any more.
+    fn release(&self, checkpoints: &mut Checkpoints) -> Result<()> {
+        self.release_frees()?;
         // The seal's own root may still be needed while it is the newest but one.
         if checkpoints.seq > 1 {
             self.lift_quarantine(checkpoints)?;
         }
         Ok(())
-    }
-}
-
-/// A segment whose blocks in use are these, and to which nobody writes.
-fn closed_state(class: SegmentClass, epoch: Epoch, bitmap: Bitmap) -> SegmentState {
-    let (phase, class) = match bitmap.used() {
-        0 => (SegmentPhase::Free, None),
-        _ => (SegmentPhase::Closed, Some(class)),
-    };
-    SegmentState {
-        phase,
-        class,
-        epoch,
-        bitmap,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::device::Device;
 use crate::format::{Geometry, Label, Root};
 use crate::nodes::Nodes;
 pub use chain::Chain;
-pub(crate) use replay::{Changed, Replayed, Reply};
+pub(crate) use replay::{Changed, Replayed, Reply, retrying};
 
 /// Reads the log that `root` leads to, and applies it.
 ///

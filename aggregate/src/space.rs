@@ -27,7 +27,7 @@ use baton_types::{Epoch, Error, Kind, Result};
 
 pub use pick::Purpose;
 pub use runs::Runs;
-pub(crate) use states::{ROOM_IN_ALL, Room, index_key};
+pub(crate) use states::{ROOM_IN_ALL, Room, closed_state, index_key};
 
 use crate::format::{Bitmap, Block, Geometry, Lsn, OpenSegment, Segment, SegmentClass, SegmentPhase};
 use crate::live::LiveTree;
@@ -426,6 +426,9 @@ impl Space {
         if let Some((_, bitmap)) = maturing.into_iter().find(|(maturing, _)| *maturing == segment) {
             give(bitmap)?;
             return Ok(());
+        }
+        if let Some(inherited) = self.inherited.get_mut(&segment) {
+            return Ok(give(&mut inherited.bitmap)?);
         }
         let Some(old) = self.state(segment, nodes, pinned)? else {
             let reason = format!("segment {segment} has frees, and the space tree does not know it");

@@ -14,17 +14,17 @@ use crate::engine::{Admission, Bounds, Engine, log_ahead};
 use crate::format::{
     Bitmap, Checksum, Geometry, History, Inherited, Lsn, OpenSegment, Piece, Root, RootKind, Segment, SegmentClass,
 };
-use crate::log::{Limits, Log, Writer};
+use crate::log::{Limits, Log, Start, Writer};
 use crate::nodes::Nodes;
-use crate::recover::{Chain, Changed, Reply};
+use crate::recover::{Chain, Changed, Reply, retrying};
 use crate::session::Sessions;
 use crate::space::{Purpose, Space};
-use crate::tree::{Pinned, Stop};
+use crate::transaction::Run;
 
 /// Epochs that a root remembers.
 const HISTORY_MAX: usize = 16;
-/// A seal of more pieces or bytes than this is followed by a checkpoint before anybody is served, so that no chain of
-/// takeovers outgrows a root.
+/// A seal of as many pieces or bytes, or that inherits from as many epochs, is followed by a checkpoint before anybody is
+/// served: so no chain of takeovers outgrows a root, or uses up the segments.
 const PIECES_MAX: usize = 8;
 const SEAL_BYTES_MAX: usize = 48 << 10;
 
@@ -55,27 +55,21 @@ impl Recovered {
         let base = fenced.base.root.clone();
         let cut = chain.last(base.lsn);
         replayed.space.begin(grant.epoch);
+        let gone = fenced.base.gone.clone();
+        for epoch in &gone {
+            retrying(&nodes, |pinned| replayed.space.lift_quarantine(*epoch, &nodes, pinned))?;
+        }
         let limits = Limits::of(&geometry);
         let own = own_segments(&mut replayed.space, &nodes, 1 + log_ahead(&geometry, limits))?;
         let root = seal_root(&base, &chain, &replayed.space, &own, (grant.epoch, grant.server, cut));
-        let is_long = root.chain.len() >= PIECES_MAX || root.encode()?.len() >= SEAL_BYTES_MAX;
-        let sealed_log = root.chain.iter().filter(|piece| piece.cut.is_some());
-        let sealed_log: BTreeSet<Segment> = sealed_log.flat_map(|piece| piece.segments.iter().copied()).collect();
-        let gone = fenced.base.gone.clone();
+        let is_long = root.chain.len() >= PIECES_MAX
+            || root.inherited.len() >= PIECES_MAX
+            || root.encode()?.len() >= SEAL_BYTES_MAX;
         let handed_over_by = hand_over::predecessor(&fenced.base);
-        let checkpoints = |start| Checkpoints {
-            seq: 0,
-            generation: base.generation,
-            start,
-            pending_nodes: std::mem::take(&mut replayed.pending_nodes),
-            gone,
-            sealed_log,
-            quarantine: root.quarantine.clone(),
-            history: root.history.clone(),
-        };
         let mut writer = Writer::new(geometry, own.log.iter().copied().collect(), Checksum::default());
         writer.mark(cut.next());
-        let checkpoints = Mutex::new(checkpoints(writer.marked()));
+        let pending_nodes = std::mem::take(&mut replayed.pending_nodes);
+        let checkpoints = Mutex::new(Checkpoints::after(&root, gone, pending_nodes, writer.marked()));
         for (class, segment, bitmap) in own.open {
             replayed.space.opened(class, vec![(segment, bitmap)]);
         }
@@ -105,11 +99,32 @@ impl Recovered {
             has_threads: AtomicBool::new(false),
         });
         engine.take_over(replayed.filesets, replayed.replies)?;
+        engine.release_frees()?;
         engine.recount();
         if is_long {
             engine.checkpoint()?;
         }
         Ok(Aggregate { engine })
+    }
+}
+
+impl Checkpoints {
+    /// What the seal `root` leaves to its epoch's first checkpoint.
+    fn after(root: &Root, gone: Vec<Epoch>, pending_nodes: Vec<Run>, start: Start) -> Checkpoints {
+        let sealed: Vec<&Piece> = root.chain.iter().filter(|piece| piece.cut.is_some()).collect();
+        let sealed_log = sealed.iter().flat_map(|piece| piece.segments.iter().copied());
+        // Of the others who are gone nothing is in quarantine any more.
+        let stays = |epoch: &Epoch| !gone.contains(epoch) || sealed.iter().any(|piece| piece.epoch == *epoch);
+        Checkpoints {
+            seq: root.seq,
+            generation: root.generation,
+            start,
+            pending_nodes,
+            quarantine: root.quarantine.iter().copied().filter(stays).collect(),
+            sealed_log: sealed_log.collect(),
+            gone,
+            history: root.history.clone(),
+        }
     }
 }
 
@@ -163,15 +178,9 @@ impl Engine {
 /// or with what there is.
 fn own_segments(space: &mut Space, nodes: &Nodes, log_segments: u32) -> Result<Own> {
     let mut pick = |class, count| {
-        let mut pinned = Pinned::default();
-        loop {
-            match space.pick(class, (Purpose::Upkeep, count), nodes, &pinned) {
-                Ok(picked) => return Ok(picked),
-                Err(Stop::Miss(pointer)) => pinned.fetch(nodes, &pointer)?,
-                Err(Stop::Room(_) | Stop::Data(_)) => unreachable!("no file is read or written here"),
-                Err(Stop::Failed(error)) => return Err(error),
-            }
-        }
+        retrying(nodes, |pinned| {
+            space.pick(class, (Purpose::Upkeep, count), nodes, pinned)
+        })
     };
     let log = pick(SegmentClass::Log, log_segments)?;
     let mut open = Vec::new();

@@ -57,7 +57,7 @@ pub(crate) struct Reply {
 }
 
 /// Does `look` until every node that it needs was there.
-fn retrying<T>(nodes: &Nodes, mut look: impl FnMut(&Pinned) -> Result<T, Stop>) -> Result<T> {
+pub(crate) fn retrying<T>(nodes: &Nodes, mut look: impl FnMut(&Pinned) -> Result<T, Stop>) -> Result<T> {
     let mut pinned = Pinned::default();
     loop {
         match look(&pinned) {

@@ -6,7 +6,7 @@
 use baton_types::{Epoch, Error, Kind, Result};
 
 use super::Space;
-use crate::format::{Key, KeyKind, Lsn, Segment, SegmentPhase, SegmentState};
+use crate::format::{Bitmap, Key, KeyKind, Lsn, Segment, SegmentClass, SegmentPhase, SegmentState};
 use crate::nodes::Nodes;
 use crate::tree::{Pinned, Stop};
 
@@ -42,6 +42,20 @@ impl Room {
             blocks: u64::from(state.bitmap.room()),
             segments: u64::from(state.phase == SegmentPhase::Free),
         }
+    }
+}
+
+/// A segment whose blocks in use are these, and to which nobody writes.
+pub(crate) fn closed_state(class: SegmentClass, epoch: Epoch, bitmap: Bitmap) -> SegmentState {
+    let (phase, class) = match bitmap.used() {
+        0 => (SegmentPhase::Free, None),
+        _ => (SegmentPhase::Closed, Some(class)),
+    };
+    SegmentState {
+        phase,
+        class,
+        epoch,
+        bitmap,
     }
 }
 
@@ -85,20 +99,46 @@ impl Space {
         Ok(())
     }
 
-    /// A root or a record says that a segment is in use, whatever the space tree, which may be older, says of room.
+    /// A root or a record says that the inherited `segment` is in use, whatever the space tree, which may be older, says
+    /// of room or of a quarantine.
     pub(crate) fn withdraw(&mut self, segment: Segment, nodes: &Nodes, pinned: &Pinned) -> Result<(), Stop> {
+        let Some(inherited) = self.inherited.get(&segment) else {
+            return Ok(());
+        };
+        let (class, epoch) = (Some(inherited.class), inherited.epoch);
+        let phase = match inherited.class {
+            SegmentClass::Log => SegmentPhase::Log,
+            SegmentClass::Node | SegmentClass::Data => SegmentPhase::Open,
+        };
         if let Some(old) = self.state(segment, nodes, pinned)?
-            && index_key(segment, &old).is_some()
+            && !matches!(old.phase, SegmentPhase::Open | SegmentPhase::Log)
         {
-            let phase = SegmentPhase::Open;
-            let new = SegmentState { phase, ..old.clone() };
+            let bitmap = old.bitmap.clone();
+            let new = SegmentState {
+                phase,
+                class,
+                epoch,
+                bitmap,
+            };
             self.set_state(segment, Some(&old), &new);
         }
         Ok(())
     }
 
+    /// What `epoch`, which is proven to have nothing in flight (R5), left in quarantine may be taken again.
+    pub(crate) fn lift_quarantine(&mut self, epoch: Epoch, nodes: &Nodes, pinned: &Pinned) -> Result<(), Stop> {
+        for segment in self.quarantined(epoch, nodes, pinned)? {
+            if let Some(old) = self.state(segment, nodes, pinned)? {
+                let class = old.class.unwrap_or(SegmentClass::Log);
+                let new = closed_state(class, epoch, old.bitmap.clone());
+                self.set_state(segment, Some(&old), &new);
+            }
+        }
+        Ok(())
+    }
+
     /// The segments in the quarantine of an epoch.
-    pub(crate) fn quarantined(&self, epoch: Epoch, nodes: &Nodes, pinned: &Pinned) -> Result<Vec<Segment>, Stop> {
+    fn quarantined(&self, epoch: Epoch, nodes: &Nodes, pinned: &Pinned) -> Result<Vec<Segment>, Stop> {
         let (first, last) = (Segment(0), Segment(u32::MAX));
         let view = self.tree.view(nodes, pinned);
         let items = view.scan(Key::quarantine(epoch, first), Key::quarantine(epoch, last));

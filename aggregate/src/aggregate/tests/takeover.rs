@@ -123,6 +123,33 @@ fn owners_that_died_early_leave_no_quarantine_once_the_ring_has_passed_them() {
     assert_eq!(rig.all(&fileset).len(), 24);
 }
 
+/// Crashes at each start, however early, use up no segment for good: what is proven gone is there for the next claim.
+#[test]
+fn owners_that_crash_one_after_the_other_find_room_to_begin() {
+    for (seed, checkpoints) in [(21, 0), (22, 1), (23, 2)] {
+        let mut rig = Rig::new(seed);
+        let mut fileset = rig.make_fileset(7);
+        rig.commit();
+        for round in 0..200 {
+            // Most of them have not even a record to leave.
+            if round % 5 == 0 {
+                rig.put(&fileset, name(round), &value(round, 300));
+                rig.commit();
+            }
+            for _ in 0..checkpoints {
+                rig.checkpoint();
+            }
+            fileset = rig.next_owner(7);
+            let census = rig.census();
+            assert!(
+                census.free > census.quarantined,
+                "seed {seed}, round {round}: {census:?}"
+            );
+        }
+        assert_eq!(rig.all(&fileset).len(), 40, "seed {seed}");
+    }
+}
+
 #[test]
 fn detached_owner_leaves_no_quarantine() {
     let mut rig = Rig::new(4);

@@ -55,6 +55,30 @@ fn used_aggregate_is_sound_at_every_stage_of_its_life() {
     assert_eq!((report.filesets, report.files), (1, 2 + 12 * 6));
 }
 
+/// Long after the last segment that was never used: what each begins with was another one's before.
+#[test]
+fn aggregate_is_sound_whoever_crashed_and_however_early() {
+    for checkpoints in [0, 1] {
+        let mut world = World::served();
+        for round in 0..90 {
+            if round % 4 == 0 {
+                world.fill(&format!("{round}"));
+            }
+            for _ in 0..checkpoints {
+                world.aggregate().checkpoint().unwrap();
+            }
+            let before = world.check();
+            world.take_over();
+            let after = world.check();
+            let findings = (&before.findings, &after.findings);
+            assert!(
+                findings.0.is_empty() && findings.1.is_empty(),
+                "{checkpoints} checkpoints each, round {round}: {findings:?}"
+            );
+        }
+    }
+}
+
 /// The offset of the file's first data block.
 fn data_of(world: &mut World, called: &str) -> u64 {
     let root = world.root();
