@@ -23,6 +23,7 @@ use fuser::{
 
 use crate::kernel;
 use crate::mount::Mount;
+use crate::nearby;
 use crate::ops::{Piece, SYMLINK_MODE, With};
 use crate::waiting::{Ask, GivesUp, Reply};
 
@@ -58,6 +59,7 @@ impl Fuse {
         reply: Reply<T>,
         hand_on: impl FnOnce(&Mount, &Ask<T>),
     ) {
+        nearby::asked(request.pid());
         let ask = Ask::new(request.pid(), gives_up, self.noting(request.pid(), reply));
         hand_on(&self.0, &ask);
         self.0.waiting.watch(&ask);

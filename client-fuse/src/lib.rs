@@ -15,6 +15,7 @@ pub mod locks;
 pub mod logins;
 pub mod mount;
 pub mod mounts;
+pub mod nearby;
 pub mod opens;
 pub mod ops;
 pub mod pages;

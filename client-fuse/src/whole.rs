@@ -48,9 +48,11 @@ struct Maker {
     groups: Vec<u32>,
 }
 
-/// What a file will be that is made now.
+/// What a file or directory will be that is made now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Birth {
+    /// Which of the two.
+    pub kind: FileKind,
     /// Permission bits.
     pub mode: u32,
     /// Owner.
@@ -68,11 +70,11 @@ impl Birth {
             unique: newborn.unique,
         };
         let attributes = Attributes {
-            kind: FileKind::Regular,
+            kind: self.kind,
             mode: self.mode,
             uid: self.uid,
             gid: self.gid,
-            links: 1,
+            links: if self.kind == FileKind::Directory { 2 } else { 1 },
             size: 0,
             blocks: 0,
             data_version: 1,
@@ -139,13 +141,17 @@ impl Whole {
         self.table.lock().get(place, stay).is_some()
     }
 
-    /// What a file will be that `who` makes there, if that is certain.
-    pub fn birth(&self, place: &Place, stay: u64, who: &Who, mode: u32) -> Option<Birth> {
+    /// What a file or directory will be that `who` makes there, if that is certain.
+    pub fn birth(&self, place: &Place, stay: u64, who: &Who, (kind, mode): (FileKind, u32)) -> Option<Birth> {
         let table = self.table.lock();
         let (maker, directory) = table.get(place, stay)?.made.as_ref()?;
-        let is_certain = *maker == Maker::of(who) && directory.mode & MAY_NAME == MAY_NAME && mode & SET_IDS == 0;
+        // A directory inherits more than its group.
+        let inherits = kind == FileKind::Directory && directory.mode & SET_IDS != 0;
+        let is_certain =
+            *maker == Maker::of(who) && directory.mode & MAY_NAME == MAY_NAME && mode & SET_IDS == 0 && !inherits;
         // The group is the directory's, inherited or not: who made the directory gave it his own, or it was inherited.
         is_certain.then_some(Birth {
+            kind,
             mode: mode & 0o7777,
             uid: directory.uid,
             gid: directory.gid,
@@ -290,8 +296,9 @@ mod tests {
 
     #[test]
     fn a_birth_is_certain_for_who_made_the_directory_and_nobody_else() {
-        let born = |whole: &Whole, uid, mode| whole.birth(&place("a"), STAY, &who(uid), mode);
+        let born = |whole: &Whole, uid, mode| whole.birth(&place("a"), STAY, &who(uid), (FileKind::Regular, mode));
         let certain = Birth {
+            kind: FileKind::Regular,
             mode: 0o644,
             uid: 1000,
             gid: 100,
@@ -300,6 +307,9 @@ mod tests {
         assert_eq!(born(&whole(0o755), 1001, 0o644), None, "another user");
         assert_eq!(born(&whole(0o555), 1000, 0o644), None, "no right to");
         assert_eq!(born(&whole(0o755), 1000, 0o4755), None, "the server judges set-id bits");
+        let below = |whole: &Whole| whole.birth(&place("a"), STAY, &who(1000), (FileKind::Directory, 0o755));
+        assert!(below(&whole(0o755)).is_some());
+        assert_eq!(below(&whole(0o2755)), None, "it is born with set-group-id");
         let changed = whole(0o755);
         let set = SetAttributes {
             mode: Some(0o755),

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use baton_client_fuse::attach::{self, InUse, Options};
-use baton_client_fuse::kernel;
+use baton_client_fuse::{kernel, nearby};
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, KernelConfig, LockOwner,
     OpenFlags, ReplyAttr, ReplyCreate, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr, Request, WriteFlags,
@@ -112,7 +112,8 @@ impl Filesystem for Bare {
         kernel::ask_for(config)
     }
 
-    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        nearby::asked(request.pid());
         let tree = self.0.lock();
         let number = tree.names.get(&(parent.0, name.to_owned()));
         match number.and_then(|number| tree.get(*number)) {
@@ -121,30 +122,34 @@ impl Filesystem for Bare {
         }
     }
 
-    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        nearby::asked(request.pid());
         match self.0.lock().get(ino.0) {
             Some(found) => reply.attr(&ALWAYS, found),
             None => reply.error(Errno::ESTALE),
         }
     }
 
-    fn mkdir(&self, _: &Request, parent: INodeNo, name: &OsStr, _: u32, _: u32, reply: ReplyEntry) {
+    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, _: u32, _: u32, reply: ReplyEntry) {
+        nearby::asked(request.pid());
         reply.entry(&ALWAYS, &self.make(parent, name, FileType::Directory), Generation(0));
     }
 
-    fn create(&self, _: &Request, parent: INodeNo, name: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
+    fn create(&self, request: &Request, parent: INodeNo, name: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
+        nearby::asked(request.pid());
         let made = self.make(parent, name, FileType::RegularFile);
         let flags = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES;
         reply.created(&ALWAYS, &made, Generation(0), FileHandle(0), flags);
     }
 
-    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
+    fn getxattr(&self, request: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
+        nearby::asked(request.pid());
         reply.error(Errno::ENODATA);
     }
 
     fn write(
         &self,
-        _: &Request,
+        request: &Request,
         _: INodeNo,
         _: FileHandle,
         _: u64,
@@ -154,14 +159,17 @@ impl Filesystem for Bare {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        nearby::asked(request.pid());
         reply.written(data.len() as u32);
     }
 
-    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+    fn flush(&self, request: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        nearby::asked(request.pid());
         reply.ok();
     }
 
-    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+    fn fsyncdir(&self, request: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        nearby::asked(request.pid());
         reply.ok();
     }
 }

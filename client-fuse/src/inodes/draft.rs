@@ -3,20 +3,19 @@
 use std::sync::Arc;
 
 use baton_rpc::sessions::Who;
-use baton_types::Error;
 use baton_types::call::{At, Request};
 use baton_types::file::{Attributes, FileKind, SetAttributes, SetTime};
+use baton_types::{Error, Timestamp};
 
 use super::Inode;
 use crate::mount::Heard;
-use crate::ops::Keeps;
 use crate::whole::SET_IDS;
 
-/// A file that was made, and changed since, by a client that is alone; or a directory in which it makes files.
+/// A file or directory that was made, and changed since, by a client that is alone.
 #[derive(Clone, Debug)]
 pub(super) struct Draft {
     pub(super) stay: u64,
-    /// Of a file.
+    /// Who made it here, if it was made here.
     maker: Option<Arc<Who>>,
     pub(super) attributes: Attributes,
 }
@@ -56,13 +55,21 @@ impl Foresee for Attributes {
                 self.modified = set.modified.map_or(self.modified, moment);
                 self.changed = *time;
             }
-            Request::Rename { .. } => {}
             _ => return Foreseen::No,
         }
         match self.mode & SET_IDS {
             0 => Foreseen::Yes,
             _ => Foreseen::No, // the server judges these
         }
+    }
+}
+
+/// What is made adds a name to its directory: with how many links to that, and when.
+fn more_names(request: &Request) -> Option<(u32, Timestamp)> {
+    match request {
+        Request::Create { time, .. } => Some((0, *time)),
+        Request::Mkdir { time, .. } => Some((1, *time)),
+        _ => None,
     }
 }
 
@@ -76,24 +83,14 @@ impl Inode {
         });
     }
 
-    /// It is a directory that was made during `stay`, and is so.
-    pub fn begin_names(&self, stay: u64, attributes: Attributes) {
-        let maker = None;
-        self.state.lock().draft = Some(Draft {
-            stay,
-            maker,
-            attributes,
-        });
-    }
-
     /// A change of it is asked for: what it will be after that.
     pub(crate) fn foresee(&self, request: &Request, payload: u64, heard: Heard) {
         let mut state = self.state.lock();
         let Some(draft) = &mut state.draft else { return };
         let after = match (heard, request) {
-            _ if self.kind == FileKind::Directory => Foreseen::No,
-            (Heard::Ahead, _) | (Heard::Late, Request::Rename { .. }) => draft.attributes.foresee(request, payload),
+            (Heard::Late, Request::Rename { .. }) if self.kind != FileKind::Directory => Foreseen::Yes,
             (Heard::Late, _) => Foreseen::No, // it may be refused
+            (Heard::Ahead, _) => draft.attributes.foresee(request, payload),
         };
         if after == Foreseen::No {
             state.draft = None;
@@ -108,21 +105,22 @@ impl Inode {
         }
         let mut state = self.state.lock();
         state.asking += 1;
+        let (is_alone, more) = (state.asking == 1, more_names(request));
         let known = stay.and_then(|stay| state.known(stay).map(|attributes| (stay, attributes)));
-        state.draft = match (heard, request, known) {
-            // Of two at once nobody knows yet which comes last, and dates the directory.
-            (Heard::Ahead, Request::Create { time, .. }, Some((stay, mut attributes))) if state.asking == 1 => {
-                attributes.size += 1;
-                attributes.data_version = attributes.data_version.wrapping_add(1);
-                (attributes.modified, attributes.changed) = (*time, *time);
-                Some(Draft {
-                    stay,
-                    maker: None,
-                    attributes,
-                })
-            }
-            _ => None,
-        };
+        let before = state.draft.take();
+        // Of two at once nobody knows yet which comes last, and dates the directory.
+        if let (Heard::Ahead, Some((links, time)), Some((stay, mut attributes)), true) = (heard, more, known, is_alone)
+        {
+            attributes.size += 1;
+            attributes.links += links;
+            attributes.data_version = attributes.data_version.wrapping_add(1);
+            (attributes.modified, attributes.changed) = (time, time);
+            state.draft = Some(Draft {
+                stay,
+                maker: before.and_then(|before| before.maker),
+                attributes,
+            });
+        }
     }
 
     /// A change of a name in it has its place.
@@ -146,17 +144,12 @@ impl Inode {
             && is_same(set.gid, draft.attributes.gid)
     }
 
-    /// What a directory will be when all that was asked for is done, if that is certain in `stay`; and whether the kernel
-    /// may keep it, because all of it is done.
-    pub fn foreseen_directory(&self, stay: u64) -> Option<(Attributes, Keeps)> {
+    /// What a directory will be when all that was asked for is done, if that is certain in `stay`.
+    pub fn foreseen_directory(&self, stay: u64) -> Option<Attributes> {
         let state = self.state.lock();
         let is_it = |draft: &&Draft| draft.stay == stay && self.kind == FileKind::Directory;
         let draft = state.draft.as_ref().filter(is_it)?;
-        let keeps = match state.changing {
-            0 => Keeps::On,
-            _ => Keeps::Not,
-        };
-        Some((draft.attributes, keeps))
+        Some(draft.attributes)
     }
 
     /// What it will be, if that is certain.

@@ -239,8 +239,8 @@ fn directory_is_foreseen_while_files_are_made_in_it_one_after_the_other_and_noth
         .tell(Instance::ROOT, &object(6, FileKind::Directory), None)
         .unwrap();
     let made = attributes(FileKind::Directory, 1);
-    inode.begin_names(3, made);
-    let ask = |time| {
+    inode.begin_draft(3, maker(1), made);
+    let ask_for = |time, kind| {
         let place = baton_types::file::Place {
             directory: inode.fid,
             name: FileName::parse(b"name").unwrap(),
@@ -250,25 +250,25 @@ fn directory_is_foreseen_while_files_are_made_in_it_one_after_the_other_and_noth
             unique: 1,
             mode: 0o644,
         };
-        let create = Request::Create { place, newborn, time };
-        inode.foresee_name(&create, Heard::Ahead, Some(3));
+        let request = match kind {
+            FileKind::Directory => Request::Mkdir { place, newborn, time },
+            _ => Request::Create { place, newborn, time },
+        };
+        inode.foresee_name(&request, Heard::Ahead, Some(3));
         inode.begin();
     };
-    let foreseen = || {
-        inode
-            .foreseen_directory(3)
-            .map(|(is, keeps)| (is.size, is.modified, keeps))
-    };
+    let ask = |time| ask_for(time, FileKind::Regular);
+    let foreseen = || inode.foreseen_directory(3).map(|is| (is.size, is.links, is.modified));
     ask(Timestamp(20));
     inode.asked();
-    assert_eq!(foreseen(), Some((made.size + 1, Timestamp(20), Keeps::Not)));
-    ask(Timestamp(30));
+    assert_eq!(foreseen(), Some((made.size + 1, made.links, Timestamp(20))));
+    ask_for(Timestamp(30), FileKind::Directory);
     inode.asked();
     inode.end(None, None);
     inode.end(None, None);
     assert_eq!(
         foreseen(),
-        Some((made.size + 2, Timestamp(30), Keeps::On)),
+        Some((made.size + 2, made.links + 1, Timestamp(30))),
         "all of it is done"
     );
     assert_eq!(inode.foreseen_directory(4), None, "another stay");
@@ -277,10 +277,39 @@ fn directory_is_foreseen_while_files_are_made_in_it_one_after_the_other_and_noth
     assert_eq!(foreseen(), None, "of two at once nobody knows which is the last");
     inode.asked();
     inode.asked();
-    inode.begin_names(3, made);
+    inode.begin_draft(3, maker(1), made);
     let other = Request::Getattr { fid: inode.fid };
     inode.foresee_name(&other, Heard::Late, Some(3));
     assert_eq!(foreseen(), None, "something that may be refused");
+}
+
+#[test]
+fn directory_that_was_made_here_stays_its_makers_whatever_is_made_in_it() {
+    let inode = inodes()
+        .tell(Instance::ROOT, &object(6, FileKind::Directory), None)
+        .unwrap();
+    inode.begin_draft(3, maker(1), attributes(FileKind::Directory, 1));
+    let place = baton_types::file::Place {
+        directory: inode.fid,
+        name: FileName::parse(b"name").unwrap(),
+    };
+    let newborn = baton_types::call::Newborn {
+        vnode: Vnode::new(9).unwrap(),
+        unique: 1,
+        mode: 0o644,
+    };
+    let (time, to) = (Timestamp(20), set(Some(0o700), None));
+    let create = Request::Create { place, newborn, time };
+    inode.foresee_name(&create, Heard::Ahead, Some(3));
+    inode.asked();
+    assert!(inode.may_surely_set(3, &maker(1), &to) && !inode.may_surely_set(3, &maker(2), &to));
+    let (fid, time) = (inode.fid, Timestamp(30));
+    inode.foresee(&Request::Setattr { fid, set: to, time }, 0, Heard::Ahead);
+    let is = inode.foreseen_directory(3).unwrap();
+    assert_eq!(
+        (is.mode, is.size, is.modified, is.changed),
+        (0o700, 1, Timestamp(20), time)
+    );
 }
 
 #[test]

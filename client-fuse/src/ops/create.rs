@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use baton_rpc::sessions::Who;
-use baton_types::call::Request;
+use baton_types::call::{Newborn, Request};
 use baton_types::file::{FileKind, Object, Place, SetAttributes};
-use baton_types::{Error, Fid, FileName, Kind, Result};
+use baton_types::{Error, Fid, FileName, Kind, Result, Timestamp};
 use bytes::Bytes;
 
+use super::ahead::{Made, Making};
 use super::lookup::{no_names, object};
 use super::open::tell;
 use super::{Found, Keeps, New, Opened};
@@ -15,7 +16,7 @@ use crate::filesets::{Belief, Pass};
 use crate::gone::TRIES_MAX;
 use crate::inodes::Inode;
 use crate::mount::{Change, Mount};
-use crate::opens::Next;
+use crate::opens::{Next, Tell};
 use crate::waiting::Ask;
 
 /// A file that was made and opened.
@@ -56,21 +57,64 @@ struct Creating {
     tries: u32,
 }
 
-/// A file that is there and held open.
+/// A file that is there and held open, and who waits for it.
 #[derive(Clone)]
 struct Held {
-    creating: Creating,
+    made: Made,
     pass: Pass,
-    directory: Arc<Inode>,
-    name: FileName,
-    object: Object,
+    ask: Ask<Created>,
+}
+
+impl Creating {
+    fn held(&self, pass: Pass, directory: Arc<Inode>, name: FileName, object: Object) -> Held {
+        let (who, ask) = (self.who.clone(), self.ask.clone());
+        let made = Made {
+            who,
+            directory,
+            name,
+            object,
+        };
+        Held { made, pass, ask }
+    }
+}
+
+/// A file that is open for whoever makes it.
+struct NewFile;
+
+impl Making for NewFile {
+    type Told = Created;
+    const KIND: FileKind = FileKind::Regular;
+
+    fn request(place: Place, newborn: Newborn, time: Timestamp) -> Request {
+        Request::Create { place, newborn, time }
+    }
+
+    fn tell(mount: &Mount, belief: Belief, made: &Made) -> Result<(Created, Arc<Inode>)> {
+        let found = mount.found(belief, &made.directory, Some(&made.name), &made.object)?;
+        let (inode, keeps) = (mount.inodes.get(found.number)?, Keeps::of(belief));
+        let handle = mount.handles.insert(inode.clone(), made.who.clone(), keeps);
+        let opened = Opened { handle, keeps };
+        Ok((Created { found, opened }, inode))
+    }
+
+    fn begin(mount: &Mount, stay: u64, made: &Made, inode: &Inode) {
+        mount.opens.made(made.object.fid, Tell::IfAsked);
+        inode.begin_draft(stay, made.who.clone(), made.object.attributes);
+    }
+
+    /// The server hears that it is open, and then the kernel.
+    fn tell_late(mount: &Arc<Mount>, pass: Pass, made: Made, ask: Ask<Created>) {
+        let fid = made.object.fid;
+        let next = mount.opens.made(fid, Tell::AtOnce);
+        mount.tell_made(next, Held { made, pass, ask });
+    }
 }
 
 impl Mount {
     /// Makes a file and opens it.
     pub fn create(&self, who: &Arc<Who>, new: New, there: There, ask: &Ask<Created>) {
-        if let Some(ahead) = self.foresee_create(who, &new) {
-            return self.create_ahead(ahead, ask.clone());
+        if let Some(ahead) = self.foresee(who, &new, NewFile::KIND) {
+            return self.make_ahead::<NewFile>(ahead, ask.clone());
         }
         self.create_or_open(Creating {
             who: who.clone(),
@@ -92,29 +136,21 @@ impl Mount {
                 }
                 (Err(error), _) => return creating.ask.answer(Err(error)),
             };
-            let fid = object.fid;
-            let next = pass.believe(|belief| mount.opens.made(fid, tell(belief)));
-            let held = Held {
-                creating,
-                pass,
-                directory,
-                name,
-                object,
-            };
-            match next {
-                Next::Tell => mount.tell_made(held),
-                Next::Done | Next::Later => mount.tell_created(&held),
-            }
+            let next = pass.believe(|belief| mount.opens.made(object.fid, tell(belief)));
+            mount.tell_made(next, creating.held(pass, directory, name, object));
         });
     }
 
     /// Others may take the file's name away at once: then its handle is stale, as if it had been opened before that.
-    fn tell_made(&self, held: Held) {
-        let (mount, fid) = (self.this(), held.object.fid);
-        self.call(&self.own, Request::Open { fid }, Bytes::new(), move |answer| {
-            mount.opened_at_server(fid, answer.map(|_| ()));
-            mount.tell_created(&held);
-        });
+    fn tell_made(&self, next: Next, held: Held) {
+        let (mount, fid) = (self.this(), held.made.object.fid);
+        match next {
+            Next::Done | Next::Later => self.tell_created(&held),
+            Next::Tell => self.call(&self.own, Request::Open { fid }, Bytes::new(), move |answer| {
+                mount.opened_at_server(fid, answer.map(|_| ()));
+                mount.tell_created(&held);
+            }),
+        }
     }
 
     /// Somebody else made it since the kernel looked. The first time the kernel looks again, and opens that one by the
@@ -136,17 +172,11 @@ impl Mount {
                 Err(error) if error.kind == Kind::NotFound => return mount.create_again(creating),
                 Err(error) => return creating.ask.answer(Err(error)),
             };
-            let held = Held {
-                creating,
-                pass: pass.clone(),
-                directory,
-                name,
-                object,
-            };
+            let held = creating.held(pass.clone(), directory, name, object);
             mount.hold(object.fid, &pass, move |mount, outcome| match outcome {
                 Ok(()) => mount.begin_there(held, start),
-                Err(error) if error.kind == Kind::Stale => mount.create_again(held.creating),
-                Err(error) => held.creating.ask.answer(Err(error)),
+                Err(error) if error.kind == Kind::Stale => mount.create_again(creating),
+                Err(error) => held.ask.answer(Err(error)),
             });
         });
     }
@@ -160,14 +190,20 @@ impl Mount {
         match start {
             Start::AsIs => self.tell_created(&held),
             Start::Empty => {
-                let fid = held.object.fid;
-                let inode = self.inodes.get(held.directory.instance.node(fid.vnode)).ok();
-                let change = self.emptying(&held.creating.who, &held.pass, fid, inode);
+                let Made {
+                    who, directory, object, ..
+                } = &held.made;
+                let fid = object.fid;
+                let inode = self.inodes.get(directory.instance.node(fid.vnode)).ok();
+                let change = self.emptying(who, &held.pass, fid, inode);
                 self.change(change, move |mount, _, object| match object {
-                    Ok(object) => mount.tell_created(&Held { object, ..held }),
+                    Ok(object) => {
+                        let made = Made { object, ..held.made };
+                        mount.tell_created(&Held { made, ..held });
+                    }
                     Err(error) => {
                         mount.closed(fid);
-                        held.creating.ask.answer(Err(error));
+                        held.ask.answer(Err(error));
                     }
                 });
             }
@@ -196,24 +232,13 @@ impl Mount {
     /// Tells the kernel, or closes it again if nobody waits any more.
     fn tell_created(&self, held: &Held) {
         let mut is_told = false;
-        held.pass.answer(&held.creating.ask, |belief| {
-            let created = self.created(belief, held);
-            is_told = created.is_ok();
-            created
+        held.pass.answer(&held.ask, |belief| {
+            let told = NewFile::tell(self, belief, &held.made);
+            is_told = told.is_ok();
+            told.map(|(created, _)| created)
         });
         if !is_told {
-            self.closed(held.object.fid);
+            self.closed(held.made.object.fid);
         }
-    }
-
-    fn created(&self, belief: Belief, held: &Held) -> Result<Created> {
-        let found = self.found(belief, &held.directory, Some(&held.name), &held.object)?;
-        let inode = self.inodes.get(found.number)?;
-        let keeps = Keeps::of(belief);
-        let handle = self.handles.insert(inode, held.creating.who.clone(), keeps);
-        Ok(Created {
-            found,
-            opened: Opened { handle, keeps },
-        })
     }
 }

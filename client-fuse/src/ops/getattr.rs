@@ -64,15 +64,14 @@ impl Mount {
 fn remembered(inode: &Inode, pass: &Pass, ask: &Ask<Stat>) -> bool {
     pass.believe(|belief| {
         let Some(stay) = belief.stay() else { return false };
-        let believed = inode.believed(stay).map(|attributes| (attributes, Keeps::On));
         // With each name that is made the kernel forgets what the directory is like, and asks before the next.
-        let Some((attributes, keeps)) = believed.or_else(|| inode.foreseen_directory(stay)) else {
+        let Some(attributes) = inode.believed(stay).or_else(|| inode.foreseen_directory(stay)) else {
             return false;
         };
         ask.answer(Ok(Stat {
             number: inode.number,
             attributes,
-            keeps,
+            keeps: Keeps::On,
         }));
         true
     })

@@ -1,14 +1,14 @@
 //! Files in mounted cells: what one mount writes another sees, and a server may be killed.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use baton_tests::cell::{Builder, Cell, Trust};
@@ -213,12 +213,36 @@ async fn what_is_told_of_a_file_before_it_is_made_is_so() -> Result<()> {
         // Asked for while the file is on its way to the server.
         ensure!(fs::metadata(&made)?.len() == number + 1);
     }
-    let foretold = shown(&made)?;
+    let mut names = vec![String::new()];
+    for number in 0..10 {
+        let (above, below) = (format!("above-{number}"), format!("above-{number}/below"));
+        fs::create_dir(made.join(&above))?;
+        fs::create_dir(made.join(&below))?;
+        fs::write(made.join(&below).join("file"), b"bytes")?;
+        match number % 3 {
+            0 => fs::set_permissions(made.join(&above), Permissions::from_mode(0o700))?,
+            1 => File::open(made.join(&below))?.set_modified(SystemTime::UNIX_EPOCH)?,
+            _ => {}
+        }
+        ensure!(fs::metadata(&made)?.nlink() == number + 3);
+        names.extend([above, below]);
+    }
+    // What is made in there inherits more than its group.
+    fs::set_permissions(made.join("above-2"), Permissions::from_mode(0o2755))?;
+    fs::create_dir(made.join("above-2/inherits"))?;
+    names.push("above-2/inherits".to_owned());
+    let foretold: Vec<String> = names
+        .iter()
+        .map(|name| shown(&made.join(name)))
+        .collect::<Result<_>>()?;
     File::open(&made)?.sync_all()?;
     let log = fs::read_to_string(stage.cell.places().log("client1"))?;
     ensure!(!log.contains("not as foretold"), "{log}");
-    // The other mount asks the server.
-    ensure!(foretold == shown(&seen)?, "{foretold}, and it is {}", shown(&seen)?);
+    for (name, foretold) in names.iter().zip(foretold) {
+        // The other mount asks the server.
+        let is = shown(&seen.join(name))?;
+        ensure!(foretold == is, "{name}: {foretold}, and it is {is}");
+    }
     stage.cell.down()
 }
 
