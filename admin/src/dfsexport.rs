@@ -5,7 +5,7 @@ use baton_rpc::fldb::ControlClient;
 use baton_types::change::Takeover;
 use baton_types::control::{AggregateReport, DetachReport, ExportReport, Force};
 use baton_types::units::format_duration;
-use baton_types::{AggregateName, Error, Kind, Result};
+use baton_types::{Address, AggregateName, Error, Kind, Result};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -22,14 +22,7 @@ const EXPORTED_ALREADY: u8 = 3;
 
 /// Carries it out.
 pub async fn run(session: &Session, words: &Dfsexport) -> Result<Output> {
-    let control = match &words.server {
-        None => ControlClient::local(&session.paths.socket(Daemon::Fileserver)).await?,
-        Some(address) => {
-            let client = session.client()?;
-            let servers = Servers::ask(&client).await?;
-            client.control(servers.find(address)?).await?
-        }
-    };
+    let control = control(session, words.server.as_ref()).await?;
     let named = match (&words.aggregate, words.all) {
         (Some(name), _) => vec![name.clone()],
         (None, true) => meant(control.aggregates().await?, words),
@@ -62,6 +55,19 @@ pub async fn run(session: &Session, words: &Dfsexport) -> Result<Output> {
         }
     }
     Ok(done.output())
+}
+
+/// The file server of this machine, or the one that is named.
+///
+/// # Errors
+/// `Unreachable` when it does not answer; `NotFound` if there is none of the name.
+pub async fn control(session: &Session, server: Option<&Address>) -> Result<ControlClient> {
+    let Some(address) = server else {
+        return ControlClient::local(&session.paths.socket(Daemon::Fileserver)).await;
+    };
+    let client = session.client()?;
+    let servers = Servers::ask(&client).await?;
+    client.control(servers.find(address)?).await
 }
 
 /// What came of one or many.

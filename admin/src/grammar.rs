@@ -31,7 +31,7 @@ pub use self::cm::Cm;
 pub use self::fts::Fts;
 pub use self::mount::Mount;
 pub use self::standard::{Identity, STANDARD, Standard};
-pub use self::store::{Dfsexport, Newaggr, Salvage};
+pub use self::store::{Dfsexport, Growaggr, Newaggr, Salvage};
 pub use self::values::Switch;
 
 use crate::dfs_args::{ADDED, rewrite};
@@ -53,6 +53,8 @@ pub enum Parsed {
     Dfsexport(Dfsexport),
     /// `newaggr`.
     Newaggr(Newaggr),
+    /// `growaggr`.
+    Growaggr(Growaggr),
     /// `salvage`.
     Salvage(Salvage),
     /// Text for standard output: what `-help` and `-version` print.
@@ -102,7 +104,11 @@ pub fn served(program: Program) -> Command {
         Program::Newaggr => Newaggr::command(),
         Program::Salvage => Salvage::command(),
         Program::Dfsexport => Dfsexport::command(),
-        Program::Growaggr => absent::program(program),
+        // DFS's has not these, and its own -n must not mean two things.
+        Program::Growaggr => Growaggr::command().mut_args(|arg| match arg.get_id().as_str() {
+            "cell" | "noauth" | "localauth" | "verbose" => arg.help_heading(ADDED),
+            _ => arg,
+        }),
         Program::Cm => cm::Line::command(),
         Program::MountBaton => Mount::command(),
         Program::Acl => absent::program(program),
@@ -134,7 +140,7 @@ pub fn parse(program: Program, words: Vec<OsString>) -> Result<Parsed, Refusal> 
         Program::Newaggr => store::newaggr,
         Program::Salvage => store::salvage,
         Program::Dfsexport => store::dfsexport,
-        Program::Growaggr => return nothing(program),
+        Program::Growaggr => store::growaggr,
         Program::Cm => cm::parse,
         Program::MountBaton => mount::parse,
         Program::Acl => return nothing(program),

@@ -16,6 +16,7 @@ pub mod exit;
 mod fts;
 pub mod generate;
 pub mod grammar;
+mod growaggr;
 pub mod help;
 mod machine;
 mod mount;
@@ -44,6 +45,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Parsed::Mount(command)) => mount::run(&command),
         Ok(Parsed::Dfsexport(words)) => run::dfsexport(&words),
         Ok(Parsed::Newaggr(command)) => newaggr::run(&command),
+        Ok(Parsed::Growaggr(words)) => run::growaggr(&words),
         Ok(Parsed::Salvage(command)) => salvage::run(&command),
         Ok(Parsed::Text(text)) => print(Ok(text)),
         Ok(Parsed::Help(words)) => print(help::help(program, &words)),

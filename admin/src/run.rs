@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use baton_types::{Error, Kind, Result};
 
 use crate::exit;
-use crate::grammar::{Baton, Dfsexport, Fts, Standard};
+use crate::grammar::{Baton, Dfsexport, Fts, Growaggr, Standard};
 use crate::output::Output;
 use crate::program::Program;
 use crate::session::Session;
@@ -26,6 +26,12 @@ pub fn baton(command: Baton, standard: Standard) -> ExitCode {
 pub fn dfsexport(words: &Dfsexport) -> ExitCode {
     let session = Session::new(Program::Dfsexport, words.standard.clone());
     carry_out(Program::Dfsexport, &session, crate::dfsexport::run(&session, words))
+}
+
+/// Carries out `growaggr`.
+pub fn growaggr(words: &Growaggr) -> ExitCode {
+    let session = Session::new(Program::Growaggr, words.standard.clone());
+    carry_out(Program::Growaggr, &session, crate::growaggr::run(&session, words))
 }
 
 fn carry_out(program: Program, session: &Session, command: impl Future<Output = Result<Output>>) -> ExitCode {

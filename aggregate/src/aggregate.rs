@@ -13,6 +13,7 @@ mod comparison;
 mod difference;
 mod fileset;
 mod filesets;
+mod grow;
 mod hand_over;
 mod quota;
 mod reclaim;
@@ -34,7 +35,7 @@ use baton_types::{Error, Kind, Result, Timestamp};
 use crate::device::Device;
 use crate::engine::Engine;
 use crate::fence::{self, Claimed as Fenced, Grant};
-use crate::format::{Geometry, Label, Lsn};
+use crate::format::{Label, Lsn};
 use crate::nodes::Nodes;
 use crate::recover::{Chain, Replayed, recover};
 #[cfg(any(test, feature = "testing"))]
@@ -43,6 +44,7 @@ pub use comparison::{Comparison, Differing, Found, Pair, Renames, Step};
 pub use difference::Touched;
 pub(crate) use fileset::FilesetCell;
 pub use fileset::{Done, Fileset, Need, Standing};
+pub use grow::Growth;
 pub use reclaim::Reclaimed;
 pub use running::Running;
 pub use sessions::{RANGE_VNODES, SessionState};
@@ -52,7 +54,6 @@ pub use snapshots::{Namesake, SnapshotInfo};
 pub struct Opened {
     device: Arc<dyn Device>,
     label: Label,
-    geometry: Geometry,
     nodes: Nodes,
 }
 
@@ -84,13 +85,7 @@ impl Opened {
     pub fn open(device: Arc<dyn Device>, nodes: Nodes) -> Result<Opened> {
         let label = crate::create::read_label(&*device)?;
         label.may_be_written()?;
-        let geometry = label.geometry;
-        Ok(Opened {
-            device,
-            label,
-            geometry,
-            nodes,
-        })
+        Ok(Opened { device, label, nodes })
     }
 
     /// What it says.
@@ -118,15 +113,10 @@ impl Claimed {
     ///
     /// # Errors
     /// `Damaged` if the log or a tree that replay needs has rotted: the aggregate is to be held for salvage;
-    /// `WrongEpoch`; `Version`; `Io`.
+    /// `WrongEpoch`; `Version`; `Invalid` if the device is smaller than the aggregate on it; `Io`.
     pub fn recover(self) -> Result<Recovered> {
-        let Opened {
-            device,
-            label,
-            geometry,
-            nodes,
-        } = &self.opened;
-        let again = || recover(&**device, label, geometry, nodes, &self.fenced.base.root);
+        let Opened { device, label, nodes } = &self.opened;
+        let again = || recover(&**device, label, nodes, &self.fenced.base.root);
         // A read may be wrong once.
         let recovered = again().or_else(|error| {
             if error.kind == Kind::Damaged {
@@ -260,7 +250,7 @@ impl Aggregate {
     pub fn space(&self) -> SpaceLeft {
         let space = self.engine.space.lock();
         SpaceLeft {
-            blocks: u64::from(self.engine.geometry.segment_count()) * u64::from(self.engine.geometry.segment_blocks()),
+            blocks: u64::from(space.geometry().segment_count()) * u64::from(space.geometry().segment_blocks()),
             free: space.available(crate::space::Purpose::Growth),
         }
     }

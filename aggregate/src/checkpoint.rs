@@ -42,6 +42,8 @@ pub(crate) struct Checkpoints {
     pub seq: u64,
     /// Of the newest root.
     pub generation: u64,
+    /// What the next root says of the device's size.
+    pub device_bytes: u64,
     /// Where the log of the newest root begins.
     pub start: Start,
     /// The nodes of its lists of pending frees.
@@ -239,7 +241,7 @@ impl Engine {
             generation: stamp.generation,
             lsn: stamp.lsn,
             kind: RootKind::Checkpoint,
-            device_bytes: self.geometry.device_bytes,
+            device_bytes: checkpoints.device_bytes,
             high_water: space.rooted_high_water(),
             system: trees.system,
             space: trees.space,

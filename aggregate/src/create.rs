@@ -146,16 +146,19 @@ fn first_seal(label: &Label) -> Root {
 pub fn read_label(device: &dyn Device) -> Result<Label> {
     let [first, last] = read_copies(device)?;
     let label = Label::of_copies(&first, &last)?;
-    if label.geometry.device_bytes > device.len() {
-        return Err(Error::new(Kind::Invalid, format!("aggregate {}", label.name))
-            .because(format!(
-                "the device has {} bytes, and the aggregate was made on {}",
-                device.len(),
-                label.geometry.device_bytes
-            ))
-            .remedy("give the device its size back"));
-    }
+    must_hold(device, &label, label.geometry.device_bytes)?;
     Ok(label)
+}
+
+/// Refuses a device that is smaller than the aggregate on it.
+pub(crate) fn must_hold(device: &dyn Device, label: &Label, bytes: u64) -> Result<()> {
+    if bytes <= device.len() {
+        return Ok(());
+    }
+    let reason = format!("the device has {} bytes, and the aggregate takes {bytes}", device.len());
+    Err(Error::new(Kind::Invalid, format!("aggregate {}", label.name))
+        .because(reason)
+        .remedy("give the device its size back"))
 }
 
 /// Both copies of the label, as they lie there. A device that has grown has the second where it ended at birth,

@@ -50,6 +50,15 @@ pub trait Device: Send + Sync {
     /// Bytes on the device.
     fn len(&self) -> u64;
 
+    /// Looks how many bytes it has now: a device may have grown since it was opened, and what was added may be used
+    /// from here on.
+    ///
+    /// # Errors
+    /// `Io` if the device does not say.
+    fn measure(&self) -> Result<u64> {
+        Ok(self.len())
+    }
+
     /// Fills `into` from `offset`.
     ///
     /// # Errors

@@ -39,6 +39,7 @@ pub(crate) use provide::log_ahead;
 /// An aggregate in service.
 pub(crate) struct Engine {
     pub device: Arc<dyn Device>,
+    /// As the epoch began. How far the device has grown since, [`Space`] knows.
     pub geometry: Geometry,
     pub label: Label,
     pub epoch: Epoch,

@@ -10,8 +10,9 @@ mod replay;
 
 use baton_types::Result;
 
+use crate::create::must_hold;
 use crate::device::Device;
-use crate::format::{Geometry, Label, Root};
+use crate::format::{Label, Root};
 use crate::nodes::Nodes;
 pub use chain::Chain;
 pub(crate) use replay::{Changed, Replayed, Reply, retrying};
@@ -19,16 +20,14 @@ pub(crate) use replay::{Changed, Replayed, Reply, retrying};
 /// Reads the log that `root` leads to, and applies it.
 ///
 /// # Errors
-/// `Damaged` for a log that rotted; `Version` for records that only a newer Baton knows; `Io`.
-pub(crate) fn recover(
-    device: &dyn Device,
-    label: &Label,
-    geometry: &Geometry,
-    nodes: &Nodes,
-    root: &Root,
-) -> Result<(Chain, Replayed)> {
-    root.check(geometry)?;
-    let chain = Chain::read(device, label.id, geometry, root)?;
-    let replayed = Replayed::of(&chain, geometry, nodes, root)?;
+/// `Damaged` for a log that rotted; `Version` for records that only a newer Baton knows; `Invalid` if the device is
+/// smaller than the root says; `Io`.
+pub(crate) fn recover(device: &dyn Device, label: &Label, nodes: &Nodes, root: &Root) -> Result<(Chain, Replayed)> {
+    let geometry = root.check(&label.geometry)?;
+    // Another owner may have made it larger since it was opened here.
+    device.measure()?;
+    must_hold(device, label, geometry.device_bytes)?;
+    let chain = Chain::read(device, label.id, &geometry, root)?;
+    let replayed = Replayed::of(&chain, &geometry, nodes, root)?;
     Ok((chain, replayed))
 }

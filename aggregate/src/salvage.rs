@@ -18,7 +18,7 @@ pub use check::{Data, Report, check};
 pub use extract::{Extracted, Skipped, extract};
 pub use finding::{Fault, Finding, Gravity};
 
-use crate::create::read_label;
+use crate::create::{must_hold, read_label};
 use crate::device::Device;
 use crate::fence::{Found, read_roots, read_slots};
 use crate::format::{Geometry, Label, Root, Slot};
@@ -30,6 +30,8 @@ struct Patient {
     device: Arc<dyn Device>,
     nodes: Nodes,
     label: Label,
+    /// As its newest root has it.
+    geometry: Geometry,
 }
 
 /// One of its roots, with the log that leads on from it replayed.
@@ -42,18 +44,30 @@ struct Whole {
 impl Patient {
     fn open(device: Arc<dyn Device>, nodes: Nodes) -> Result<Patient> {
         let label = read_label(&*device)?;
-        Ok(Patient { device, nodes, label })
+        let geometry = label.geometry;
+        let mut patient = Patient {
+            device,
+            nodes,
+            label,
+            geometry,
+        };
+        if let Some(newest) = patient.roots()?.first() {
+            patient.geometry = newest.check(&geometry)?;
+        }
+        must_hold(&*patient.device, &patient.label, patient.geometry.device_bytes)?;
+        Ok(patient)
     }
 
     fn geometry(&self) -> &Geometry {
-        &self.label.geometry
+        &self.geometry
     }
 
     /// The roots that stand where they may, newest first. A seal stands in two places.
     fn roots(&self) -> Result<Vec<Root>> {
         let found = read_roots(&*self.device, self.label.id)?.into_iter();
         let at_home = found.filter(is_at_home).map(|found| found.root);
-        let mut roots: Vec<_> = at_home.filter(|root| root.check(self.geometry()).is_ok()).collect();
+        let is_sound = |root: &Root| root.check(&self.label.geometry).is_ok();
+        let mut roots: Vec<_> = at_home.filter(is_sound).collect();
         roots.sort_by_key(|root| std::cmp::Reverse(root.name()));
         roots.dedup_by_key(|root| root.name());
         Ok(roots)
@@ -61,7 +75,7 @@ impl Patient {
 
     /// What `root` and its log come to.
     fn whole(&self, root: &Root) -> Result<Whole> {
-        let (chain, replayed) = recover(&*self.device, &self.label, self.geometry(), &self.nodes, root)?;
+        let (chain, replayed) = recover(&*self.device, &self.label, &self.nodes, root)?;
         Ok(Whole {
             root: root.clone(),
             chain,

@@ -8,6 +8,7 @@
 //! Whoever is logged in may look; on the socket, anyone.
 
 mod pieces;
+mod wishes;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -24,10 +25,10 @@ use baton_security::files::make_directory;
 use baton_security::listen::Accepted;
 use baton_security::{Anchor, HostTls};
 use baton_types::change::{Takeover, Who};
-use baton_types::control::{Carry, FilesetReport, Force, Moment};
+use baton_types::control::{FilesetReport, Force};
 use baton_types::limits::{FLDB_MESSAGE_BYTES_MAX, SNAPSHOTS_PIECE};
 use baton_types::record::groups::{FILESET_ADMIN, FLDB_ADMIN};
-use baton_types::{AggregateName, EntryName, Error, FileName, FilesetId, GroupName, Kind, Result, Timestamp};
+use baton_types::{AggregateName, EntryName, Error, FileName, FilesetId, GroupName, Kind, Result};
 use parking_lot::Mutex;
 use rustix::process::geteuid;
 use tokio::net::UnixListener;
@@ -39,7 +40,7 @@ use v1::fileserver_server::{Fileserver, FileserverServer};
 
 use crate::claims::{Claims, blocking};
 use crate::follow::Heard;
-use crate::{difference, filesets, restore, snapshots};
+use crate::{filesets, growth, restore, snapshots};
 use pieces::in_pieces;
 
 /// Filesets in one piece of a list: some 100 bytes each, well below what a message may have.
@@ -285,6 +286,18 @@ impl Fileserver for Control {
         }))
     }
 
+    async fn grow_aggregate(
+        &self,
+        request: Request<v1::GrowAggregateRequest>,
+    ) -> Result<Response<v1::GrowAggregateReply>, Status> {
+        let grow = async {
+            self.may_administrate(&request, request.get_ref().caller)?;
+            let (claims, wish) = (self.claims.clone(), wishes::growth(&request.into_inner())?);
+            to_its_end(async move { growth::grow(&claims, wish).await }).await
+        };
+        answer(grow.await.map(Into::into))
+    }
+
     type ListFilesetsStream = ReceiverStream<Result<v1::ListFilesetsReply, Status>>;
 
     async fn list_filesets(
@@ -407,7 +420,7 @@ impl Fileserver for Control {
     ) -> Result<Response<Self::RestoreFilesetStream>, Status> {
         let restore = async {
             self.may_administrate(&request, request.get_ref().caller)?;
-            let (claims, wish) = (self.claims.clone(), restore_wish(request.into_inner()));
+            let (claims, wish) = (self.claims.clone(), wishes::restore(request.into_inner()));
             to_its_end(async move { restore::restore(&claims, wish).await }).await
         };
         let report = restore.await.map_err(|error| into_status(&error))?;
@@ -422,7 +435,7 @@ impl Fileserver for Control {
     ) -> Result<Response<Self::DiffSnapshotsStream>, Status> {
         let wish = self
             .may_administrate(&request, request.get_ref().caller)
-            .and_then(|_| difference_wish(request.into_inner()));
+            .and_then(|_| wishes::difference(request.into_inner()));
         let wish = wish.map_err(|error| into_status(&error))?;
         Ok(pieces::of_difference(self.claims.clone(), wish))
     }
@@ -441,28 +454,6 @@ impl Fileserver for Control {
 async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     let done = tokio::spawn(work).await;
     done.unwrap_or_else(|error| Err(Error::new(Kind::Io, "file server").because(error.to_string())))
-}
-
-fn restore_wish(ask: v1::RestoreFilesetRequest) -> restore::Wish {
-    restore::Wish {
-        fileset: FilesetId(ask.fileset),
-        moment: ask.at.map_or(Moment::BeforeLast, |at| Moment::At(Timestamp(at))),
-        path: ask.path,
-        carry: match ask.dry_run {
-            true => Carry::Nothing,
-            false => Carry::Out,
-        },
-    }
-}
-
-fn difference_wish(ask: v1::DiffSnapshotsRequest) -> Result<difference::Wish> {
-    let to = Some(ask.to).filter(|to| !to.is_empty());
-    Ok(difference::Wish {
-        fileset: FilesetId(ask.fileset),
-        from: FileName::parse(&ask.from)?,
-        to: to.map(|to| FileName::parse(&to)).transpose()?,
-        path: ask.path,
-    })
 }
 
 fn answer<T>(result: Result<T>) -> Result<Response<T>, Status> {

@@ -9,6 +9,7 @@
 //! | `exports` | what it owns and serves now |
 //! | `filesets` | the server's half of making, deleting and renaming them |
 //! | `follow` | what it hears of the cell |
+//! | `growth` | an aggregate takes in what its device has become |
 //! | `handed` | what an owner hands to the next one |
 //! | `ports` | how each disk looks through this server's own port |
 //! | `pulse` | whether what every call goes through still moves on |
@@ -47,6 +48,7 @@ pub mod exports;
 pub mod filesets;
 pub mod follow;
 pub mod grace;
+pub mod growth;
 pub mod guard;
 pub mod handed;
 mod inside;

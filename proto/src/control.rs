@@ -1,8 +1,8 @@
 //! What a file server tells administrators, to the wire and back.
 
 use baton_types::control::{
-    AggregateExport, AggregateReport, DetachReport, Difference, ExportReport, Fate, FilesetReport, Restored,
-    SnapshotReport, Work,
+    AggregateExport, AggregateReport, DetachReport, Difference, ExportReport, Fate, FilesetReport, GrowthReport,
+    Restored, SnapshotReport, Work,
 };
 use baton_types::{Epoch, Error, FileName, FilesetId, Kind, Result, Timestamp};
 
@@ -40,6 +40,28 @@ impl TryFrom<v1::AggregateReport> for AggregateReport {
                 filesets: exported.filesets,
             }),
         })
+    }
+}
+
+impl From<GrowthReport> for v1::GrowAggregateReply {
+    fn from(report: GrowthReport) -> v1::GrowAggregateReply {
+        v1::GrowAggregateReply {
+            before: report.before,
+            least: report.least,
+            most: report.most,
+            bytes: report.bytes,
+        }
+    }
+}
+
+impl From<v1::GrowAggregateReply> for GrowthReport {
+    fn from(reply: v1::GrowAggregateReply) -> GrowthReport {
+        GrowthReport {
+            before: reply.before,
+            least: reply.least,
+            most: reply.most,
+            bytes: reply.bytes,
+        }
     }
 }
 

@@ -28,6 +28,19 @@ pub struct AggregateExport {
     pub filesets: u64,
 }
 
+/// How large an aggregate may be made, and how large it was or would be made; all in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrowthReport {
+    /// What it had before.
+    pub before: u64,
+    /// With less than this there is no room more.
+    pub least: u64,
+    /// What its device has.
+    pub most: u64,
+    /// What it has now, or would have.
+    pub bytes: u64,
+}
+
 /// What a server's disk says of a fileset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilesetReport {

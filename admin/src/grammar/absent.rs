@@ -145,16 +145,13 @@ const BATON: &[Absent] = &[
     absent("doctor", "looking for what is wrong"),
 ];
 
-const GROWAGGR: &[Absent] = &[absent("growaggr -aggregate a [-aggrsize kb] [-noaction]", "")];
-
 fn table(program: Program) -> &'static [Absent] {
     match program {
         Program::Baton => BATON,
         Program::Fts => FTS,
         Program::Cm => CM,
         Program::Acl => ACL,
-        Program::Growaggr => GROWAGGR,
-        Program::Newaggr | Program::Salvage | Program::Dfsexport | Program::MountBaton => &[],
+        Program::Newaggr | Program::Growaggr | Program::Salvage | Program::Dfsexport | Program::MountBaton => &[],
     }
 }
 

@@ -1,4 +1,5 @@
-//! `newaggr`, `salvage` and `dfsexport`: programs without commands. The first two work on a disk and ask nobody.
+//! `newaggr`, `growaggr`, `salvage` and `dfsexport`: programs without commands. `newaggr` and `salvage` work on a disk
+//! and ask nobody.
 
 use std::path::PathBuf;
 
@@ -126,6 +127,33 @@ pub fn dfsexport(matches: &ArgMatches) -> Result<Parsed, Error> {
     Ok(Parsed::Dfsexport(words))
 }
 
+/// Makes an aggregate larger while it is served
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(
+    name = "growaggr",
+    rename_all = "lower",
+    disable_help_flag = true,
+    max_term_width = 100,
+    after_help = "Examples:\n  growaggr -aggregate lfs03 -noaction\n  growaggr -aggregate lfs03"
+)]
+pub struct Growaggr {
+    /// The aggregate, by the name in its label
+    #[arg(long, value_name = "NAME")]
+    pub aggregate: AggregateName,
+    /// How large it is to be, in units of 1024 bytes; as large as its device, if left out
+    #[arg(long, value_name = "KBYTES")]
+    pub aggrsize: Option<u64>,
+    /// Say how large it is and may be, and do nothing
+    #[arg(long)]
+    pub noaction: bool,
+    /// The file server that exports it, if not this machine's
+    #[arg(long, help_heading = ADDED, value_parser = server)]
+    pub server: Option<Address>,
+    /// What every command takes
+    #[command(flatten)]
+    pub standard: Standard,
+}
+
 /// Checks an aggregate, or gives its files back without a cell
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(
@@ -181,6 +209,14 @@ pub struct Salvage {
 /// What clap says.
 pub fn newaggr(matches: &ArgMatches) -> Result<Parsed, Error> {
     Newaggr::from_arg_matches(matches).map(Parsed::Newaggr)
+}
+
+/// Reads what clap found for `growaggr`.
+///
+/// # Errors
+/// What clap says.
+pub fn growaggr(matches: &ArgMatches) -> Result<Parsed, Error> {
+    Growaggr::from_arg_matches(matches).map(Parsed::Growaggr)
 }
 
 /// Reads what clap found for `salvage`.

@@ -463,7 +463,6 @@ fn what_is_not_in_this_version_says_so_and_names_what_is() {
     assert_eq!(absent("acl"), "not in this version (access control lists)");
     assert!(absent("acl show /:/a").starts_with("show: not in this version"));
     assert!(absent("baton doctor").starts_with("doctor: not in this version"));
-    assert!(absent("growaggr lfs1").starts_with("not in this version ("));
     assert_eq!(
         wrong("salvage lfs1 -x").0,
         "'-x' is no option; -help lists what there is"

@@ -270,7 +270,10 @@ impl Engine {
         let standings = self.retrying(|pinned| self.space.lock().standings(&log, &self.nodes, pinned))?;
         let standings = standings.map_err(broken)?;
         let blocks = u64::from(self.geometry.segment_blocks());
-        let fresh = self.geometry.end_segment().0 - self.space.lock().high_water().0;
+        let fresh = {
+            let space = self.space.lock();
+            space.geometry().count_from(space.high_water())
+        };
         let mut census = Census {
             free: u64::from(fresh) * blocks,
             ..Census::default()

@@ -46,12 +46,8 @@ impl Recovered {
             mut replayed,
         } = self;
         let Claimed { opened, fenced, grant } = claimed;
-        let Opened {
-            device,
-            label,
-            geometry,
-            nodes,
-        } = opened;
+        let Opened { device, label, nodes } = opened;
+        let geometry = *replayed.space.geometry();
         let base = fenced.base.root.clone();
         let cut = chain.last(base.lsn);
         replayed.space.begin(grant.epoch);
@@ -118,6 +114,7 @@ impl Checkpoints {
         Checkpoints {
             seq: root.seq,
             generation: root.generation,
+            device_bytes: root.device_bytes,
             start,
             pending_nodes,
             quarantine: root.quarantine.iter().copied().filter(stays).collect(),

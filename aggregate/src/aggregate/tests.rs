@@ -3,6 +3,7 @@
 mod between;
 mod difference;
 mod generations;
+mod growth;
 mod quota;
 mod records;
 mod rig;

@@ -75,8 +75,9 @@ impl Engine {
     /// Adds pieces with the blocks that died, behind those that are there.
     fn list_dead(&self, dead: &Dead, frozen: &Frozen, stamp: Stamp, derived: &mut Layer) -> Result<()> {
         let mut next = BTreeMap::new();
+        let geometry = *self.space.lock().geometry();
         for (span, runs) in dead.iter() {
-            let runs: Vec<_> = split_by_segment(&self.geometry, runs);
+            let runs: Vec<_> = split_by_segment(&geometry, runs);
             for runs in runs.chunks(DeadChunk::RUNS_MAX) {
                 let key = match next.get(&span) {
                     Some(key) => *key,

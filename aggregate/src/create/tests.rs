@@ -192,7 +192,7 @@ fn shrunk_device_is_refused_and_a_grown_one_is_not() {
     let error = read_label(&open(&file)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "aggregate agg1: the device has 8388608 bytes, and the aggregate was made on 16777216; give the device its size back"
+        "aggregate agg1: the device has 8388608 bytes, and the aggregate takes 16777216; give the device its size back"
     );
 }
 

@@ -101,6 +101,11 @@ impl Disk {
         self.0.lock().land_late();
     }
 
+    /// Makes it larger: what is added reads as zeros.
+    pub fn grow(&self, len: u64) {
+        self.0.lock().grow(len);
+    }
+
     /// Flips one bit of the byte at `offset`, on the platter.
     pub fn flip(&self, offset: u64, bit: u8) {
         self.0.lock().flip(offset, bit);

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use baton_types::{Error, Kind, Result};
 use io_uring::{IoUring, opcode, types};
@@ -39,7 +39,7 @@ pub enum Access {
 pub struct FileDevice {
     path: PathBuf,
     pub(super) file: File,
-    len: u64,
+    len: AtomicU64,
     rings: Rings,
     broken: Broken,
 }
@@ -62,7 +62,7 @@ impl FileDevice {
                 Errno::INVAL => no_direct_io(&on, "its file system does not do direct I/O"),
                 _ => Error::io(&on, errno.into()).op("open"),
             })?;
-        let len = usable_len(&file, &on)?;
+        let len = usable_len(&file, &on)?.into();
         let (rings, broken) = Default::default();
         Ok(FileDevice {
             path,
@@ -130,11 +130,17 @@ impl FileDevice {
 
 impl Device for FileDevice {
     fn len(&self) -> u64 {
-        self.len
+        self.len.load(Ordering::Relaxed)
+    }
+
+    fn measure(&self) -> Result<u64> {
+        let len = usable_len(&self.file, &format!("device {self}"))?;
+        self.len.store(len, Ordering::Relaxed);
+        Ok(len)
     }
 
     fn read(&self, offset: u64, into: &mut [u8]) -> Result<()> {
-        check_range(self, self.len, offset, into.len() as u64)?;
+        check_range(self, self.len(), offset, into.len() as u64)?;
         check_memory(self, into)?;
         let len = into.len() as u64;
         read_whole(&self.file, offset, into).map_err(|error| self.failed("read", len, offset, error))
@@ -142,7 +148,7 @@ impl Device for FileDevice {
 
     fn submit(&self, writes: &[Write<'_>]) -> Result<()> {
         for write in writes {
-            check_range(self, self.len, write.offset, write.bytes.len() as u64)?;
+            check_range(self, self.len(), write.offset, write.bytes.len() as u64)?;
             check_memory(self, write.bytes)?;
         }
         self.broken.check(self)?;
@@ -157,7 +163,7 @@ impl Device for FileDevice {
     }
 
     fn discard(&self, offset: u64, len: u64) -> Result<()> {
-        check_range(self, self.len, offset, len)?;
+        check_range(self, self.len(), offset, len)?;
         self.broken.check(self)?;
         if len == 0 {
             return Ok(());

@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use baton_types::Result;
+use parking_lot::RwLock;
 
 use super::provide::QUEUED_MAX;
 use super::{Engine, Patience, would_wait};
@@ -49,7 +50,8 @@ impl Bounds {
 
 /// What is left until the next count.
 pub(crate) struct Admission {
-    bounds: Bounds,
+    /// They change with the device's size.
+    bounds: RwLock<Bounds>,
     growth: AtomicI64,
     yielding: AtomicI64,
     upkeep: AtomicI64,
@@ -64,7 +66,7 @@ impl Admission {
     /// Nothing counted yet.
     pub fn new(bounds: Bounds) -> Admission {
         Admission {
-            bounds,
+            bounds: RwLock::new(bounds),
             growth: AtomicI64::new(0),
             yielding: AtomicI64::new(0),
             upkeep: AtomicI64::new(0),
@@ -92,14 +94,14 @@ impl Admission {
 impl Engine {
     /// True if it is time for a checkpoint.
     pub fn wants_checkpoint(&self) -> bool {
-        let bounds = self.admission.bounds;
+        let bounds = *self.admission.bounds.read();
         self.log.bytes_since_cut() >= bounds.start_bytes
             || self.admission.blocks_since_freeze.load(Ordering::Relaxed) >= bounds.start_blocks
             || self.admission.growth.load(Ordering::Relaxed) < self.admission.half.load(Ordering::Relaxed)
     }
 
     fn is_at_bound(&self) -> bool {
-        let bounds = self.admission.bounds;
+        let bounds = *self.admission.bounds.read();
         self.log.bytes_since_cut() >= bounds.hard_bytes
             || self.admission.blocks_since_freeze.load(Ordering::Relaxed) >= bounds.hard_blocks
     }
@@ -107,6 +109,7 @@ impl Engine {
     /// Counts anew what may come.
     pub fn recount(&self) {
         let space = self.space.lock();
+        *self.admission.bounds.write() = Bounds::of(space.geometry());
         for purpose in [Purpose::Growth, Purpose::Yielding, Purpose::Upkeep] {
             let available = i64::try_from(space.available(purpose)).unwrap_or(i64::MAX);
             let available = available - self.admission.paid.load(Ordering::Relaxed);

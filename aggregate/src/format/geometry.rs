@@ -1,14 +1,16 @@
-//! Where things lie, given the three sizes that the label fixes.
+//! Where things lie, given the sizes that the label fixes, and how far the device has grown since.
 
 use baton_types::{Epoch, Error, Kind, Result};
 
 use crate::format::{BLOCK_BYTES, Block, Segment};
 
-/// The three sizes that fix where everything lies.
+/// The sizes that fix where everything lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Of the device when the aggregate was made, in whole blocks.
+    /// Of the device, in whole blocks: as in the label, or grown since.
     pub device_bytes: u64,
+    /// Of the device when the aggregate was made: the second copy of the label is its last block for ever.
+    pub birth_bytes: u64,
     /// Of a segment: a power of two, 64 KiB to 4 MiB.
     pub segment_bytes: u32,
     /// Of a node at most: a power of two, 4 KiB to 64 KiB.
@@ -105,6 +107,7 @@ impl Geometry {
         }
         let geometry = Geometry {
             device_bytes,
+            birth_bytes: device_bytes,
             segment_bytes,
             node_bytes,
         };
@@ -116,6 +119,30 @@ impl Geometry {
                 .remedy(format!("give it at least {bytes} bytes")));
         }
         Ok(geometry)
+    }
+
+    /// The same aggregate when its device has this size, cut to whole blocks.
+    ///
+    /// # Errors
+    /// `Invalid` if it is smaller than at birth, or larger than addresses reach.
+    pub fn on(&self, device_bytes: u64) -> Result<Geometry> {
+        if device_bytes < self.birth_bytes {
+            return Err(invalid(format!(
+                "a device of {device_bytes} bytes, where the aggregate was made on {}",
+                self.birth_bytes
+            )));
+        }
+        let birth_bytes = self.birth_bytes;
+        let grown = Geometry::new(device_bytes, self.segment_bytes, self.node_bytes)?;
+        Ok(Geometry { birth_bytes, ..grown })
+    }
+
+    /// The least size at which there is a segment more.
+    pub fn next_larger(&self) -> u64 {
+        let end = self.end_segment();
+        // Behind the end of the birth lies the label's second copy, in a segment of which nothing else is used.
+        let more = if end == self.label_segment() { 2 } else { 1 };
+        (u64::from(end.0) + more) * u64::from(self.segment_bytes) + BLOCK
     }
 
     /// Blocks in a segment.
@@ -134,29 +161,46 @@ impl Geometry {
         Segment(fixed.div_ceil(u64::from(self.segment_bytes)) as u32)
     }
 
-    /// The first number that is no segment: the last block holds the label's second copy.
+    /// The first number that is no segment: the last block is kept, where it holds the label's second copy and after.
     pub fn end_segment(&self) -> Segment {
         Segment(((self.device_bytes - BLOCK) / u64::from(self.segment_bytes)) as u32)
     }
 
+    /// Where the second copy of the label lies: no segment, however far the device grows.
+    fn label_segment(&self) -> Segment {
+        Segment(((self.birth_bytes - BLOCK) / u64::from(self.segment_bytes)) as u32)
+    }
+
     /// Segments that can be reserved.
     pub fn segment_count(&self) -> u32 {
-        self.end_segment().0 - self.first_segment().0
+        self.count_from(self.first_segment())
+    }
+
+    /// Those from this number on.
+    pub fn count_from(&self, first: Segment) -> u32 {
+        let has_label = (first..self.end_segment()).contains(&self.label_segment());
+        self.end_segment().0.saturating_sub(first.0) - u32::from(has_label)
+    }
+
+    /// Those from this number on, in order.
+    pub fn segments_from(&self, first: Segment) -> impl Iterator<Item = Segment> + use<> {
+        let label = self.label_segment();
+        (first.0..self.end_segment().0)
+            .map(Segment)
+            .filter(move |segment| *segment != label)
     }
 
     /// True for a segment that can be reserved.
     pub fn has_segment(&self, segment: Segment) -> bool {
-        (self.first_segment()..self.end_segment()).contains(&segment)
+        (self.first_segment()..self.end_segment()).contains(&segment) && segment != self.label_segment()
     }
 
     /// True if all of these blocks lie in one segment that can be reserved.
     pub fn has_blocks(&self, first: Block, count: u64) -> bool {
         let blocks = u64::from(self.segment_blocks());
         let segment = first.0 / blocks;
-        count > 0
-            && count <= blocks - first.0 % blocks
-            && segment >= u64::from(self.first_segment().0)
-            && segment < u64::from(self.end_segment().0)
+        let is_there = u32::try_from(segment).is_ok_and(|segment| self.has_segment(Segment(segment)));
+        is_there && count > 0 && count <= blocks - first.0 % blocks
     }
 
     /// The segment a block lies in.
@@ -194,7 +238,7 @@ impl Geometry {
 
     /// Where the two copies of the label lie.
     pub fn label_offsets(&self) -> [u64; 2] {
-        [0, self.device_bytes - BLOCK]
+        [0, self.birth_bytes - BLOCK]
     }
 
     /// The place of an epoch in the ring.

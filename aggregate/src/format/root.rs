@@ -73,11 +73,20 @@ impl Root {
         }
     }
 
-    /// Refuses a root that speaks of segments or blocks which `geometry` has not.
+    /// Where things lie as this root has it, in an aggregate that was `born` so.
     ///
     /// # Errors
-    /// `Damaged`.
-    pub fn check(&self, geometry: &Geometry) -> Result<()> {
+    /// `Damaged` if the root speaks of segments or blocks that are none.
+    pub fn check(&self, born: &Geometry) -> Result<Geometry> {
+        let damaged = |reason: String| Error::new(Kind::Damaged, self.name().to_string()).because(reason);
+        let geometry = born.on(self.device_bytes).map_err(|error| damaged(error.reason))?;
+        match self.wrong(&geometry) {
+            None => Ok(geometry),
+            Some(reason) => Err(damaged(reason.to_owned())),
+        }
+    }
+
+    fn wrong(&self, geometry: &Geometry) -> Option<&'static str> {
         let open = || {
             self.open
                 .iter()
@@ -93,21 +102,22 @@ impl Root {
             .into_iter()
             .chain(self.pending)
             .flatten();
-        let reason = if !segments.all(|segment| geometry.has_segment(segment)) {
-            "it names segments that are none"
+        if !segments.all(|segment| geometry.has_segment(segment)) {
+            Some("it names segments that are none")
+        } else if self.high_water > geometry.end_segment() {
+            Some("it has used segments that are none")
         } else if !open().all(|open| open.bitmap.as_bytes().len() == geometry.bitmap_bytes()) {
-            "its bitmaps are not of this aggregate's segments"
+            Some("its bitmaps are not of this aggregate's segments")
         } else if !pointers
             .into_iter()
             .all(|to| geometry.has_blocks(to.block, to.blocks.into()))
         {
-            "it leads to blocks that lie in no segment"
+            Some("it leads to blocks that lie in no segment")
         } else if self.chain.iter().any(|piece| piece.offset > geometry.segment_blocks()) {
-            "its log begins beyond a segment"
+            Some("its log begins beyond a segment")
         } else {
-            return Ok(());
-        };
-        Err(Error::new(Kind::Damaged, self.name().to_string()).because(reason))
+            None
+        }
     }
 }
 

@@ -63,8 +63,8 @@ impl Space {
         if let Some(twice) = twice {
             return Ok(Err(twice));
         }
-        for number in self.geometry.first_segment().0..self.high_water.0 {
-            let segment = Segment(number);
+        let ever_used = self.geometry.segments_from(self.geometry.first_segment());
+        for segment in ever_used.take_while(|segment| *segment < self.high_water) {
             let state = states.get(&segment);
             let is_offered = state.is_some_and(|state| index_key(segment, state).is_some());
             match (standings.get(&segment), state) {

@@ -24,7 +24,7 @@ const KEPT_SEGMENTS_MIN: u64 = 32;
 impl Space {
     /// Segments that are wholly free, as far as they are there for `purpose`.
     pub(super) fn whole_segments(&self, purpose: Purpose) -> u64 {
-        let fresh = u64::from(self.geometry.end_segment().0 - self.high_water.0);
+        let fresh = u64::from(self.geometry.count_from(self.high_water));
         let whole = fresh + self.room.segments;
         let all = u64::from(self.geometry.segment_count());
         match purpose {
@@ -80,9 +80,9 @@ impl Space {
         pinned: &Pinned,
     ) -> Result<Vec<(Segment, Option<SegmentState>)>, Stop> {
         let mut whole = self.whole_segments(purpose);
-        let fresh = self.high_water.0..self.geometry.end_segment().0;
+        let fresh = self.geometry.segments_from(self.high_water);
         let fresh = fresh.take(count.min(u32::try_from(whole).unwrap_or(count)) as usize);
-        let mut found: Vec<_> = fresh.map(|number| (Segment(number), None)).collect();
+        let mut found: Vec<_> = fresh.map(|segment| (segment, None)).collect();
         whole -= found.len() as u64;
         let classes = match class {
             SegmentClass::Log => &[0][..],

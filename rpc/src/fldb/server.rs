@@ -6,8 +6,8 @@ use baton_proto::v1;
 use baton_proto::v1::fileserver_client::FileserverClient;
 use baton_types::change::Takeover;
 use baton_types::control::{
-    AggregateReport, Carry, DetachReport, Difference, ExportReport, FilesetReport, Force, Moment, RestoreReport,
-    Restored, SnapshotReport, Work,
+    AggregateReport, Carry, DetachReport, Difference, ExportReport, FilesetReport, Force, GrowthReport, Moment,
+    RestoreReport, Restored, SnapshotReport, Work,
 };
 use baton_types::limits::FLDB_MESSAGE_BYTES_MAX;
 use baton_types::record::Server;
@@ -194,6 +194,20 @@ impl ControlClient {
             fileset: fileset.0,
         };
         answer(self.client.clone().rename_fileset(request).await).map(drop)
+    }
+
+    /// Takes so many `bytes` of its device into an aggregate that is served there, or all of them.
+    ///
+    /// # Errors
+    /// What the server says: `NotFound` if it is not served there, `Invalid` if it would not grow.
+    pub async fn grow(&self, aggregate: &AggregateName, bytes: Option<u64>, carry: Carry) -> Result<GrowthReport> {
+        let request = v1::GrowAggregateRequest {
+            caller: self.caller,
+            aggregate: aggregate.to_string().into_bytes(),
+            bytes: bytes.unwrap_or(0),
+            dry_run: carry == Carry::Nothing,
+        };
+        answer(self.client.clone().grow_aggregate(request).await).map(Into::into)
     }
 
     /// Gives a fileset the quota of its entry in the location database.

@@ -8,6 +8,7 @@ mod disk;
 mod export;
 mod faults;
 mod files;
+mod growth;
 mod guard;
 mod harness_program;
 mod identities;

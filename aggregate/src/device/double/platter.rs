@@ -154,6 +154,11 @@ impl Platter {
         self.len
     }
 
+    pub(super) fn grow(&mut self, len: u64) {
+        assert!(len >= self.len, "{len} is less than {}", self.len);
+        self.len = len;
+    }
+
     pub(super) fn open(&mut self) -> usize {
         self.ports.push(PortState::default());
         self.ports.len() - 1

@@ -202,6 +202,33 @@ fn geometry_refuses_what_is_too_small_and_says_how_much_is_needed() {
 }
 
 #[test]
+fn geometry_grows_around_the_second_copy_of_the_label() {
+    let born = sample::geometry();
+    let (segment, label) = (u64::from(born.segment_bytes), born.end_segment());
+    let next = born.next_larger();
+    let same = born.on(next - 1).unwrap();
+    assert_eq!(same.segment_count(), born.segment_count());
+    assert_eq!((same.next_larger(), same.label_offsets()), (next, born.label_offsets()));
+    let grown = same.on(next).unwrap();
+    assert_eq!(grown.segment_count(), born.segment_count() + 1);
+    assert_eq!(grown.next_larger(), next + segment);
+    assert!(!grown.has_segment(label) && grown.has_segment(Segment(label.0 + 1)));
+    assert!(!grown.has_blocks(grown.first_block(label), 1));
+    let from = |first: u32| {
+        grown
+            .segments_from(Segment(first))
+            .map(|segment| segment.0)
+            .collect::<Vec<_>>()
+    };
+    for first in label.0 - 1..=label.0 + 2 {
+        assert_eq!(from(first).len() as u32, grown.count_from(Segment(first)), "{first}");
+    }
+    assert_eq!(from(label.0 - 1), [label.0 - 1, label.0 + 1]);
+    let error = grown.on(born.device_bytes - 1).unwrap_err();
+    assert_eq!(error.kind, Kind::Invalid, "{error}");
+}
+
+#[test]
 fn geometry_puts_everything_where_the_page_says() {
     let geometry = Geometry::usual(16 << 30).unwrap();
     assert_eq!(geometry.segment_bytes, 4 << 20);

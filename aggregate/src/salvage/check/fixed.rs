@@ -42,7 +42,7 @@ pub(super) fn roots(patient: &Patient, slots: &Slots, findings: &mut Findings) -
             if bytes.iter().all(|&byte| byte == 0) {
                 continue;
             }
-            match Root::decode(&bytes).and_then(|root| root.check(patient.geometry()).map(|()| root)) {
+            match Root::decode(&bytes).and_then(|root| root.check(&patient.label.geometry).map(|_| root)) {
                 Ok(root) if root.aggregate != patient.label.id => {
                     findings.notice(Fault::Root, on, "of an aggregate that this device held before");
                 }

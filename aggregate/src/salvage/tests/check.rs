@@ -55,6 +55,28 @@ fn used_aggregate_is_sound_at_every_stage_of_its_life() {
     assert_eq!((report.filesets, report.files), (1, 2 + 12 * 6));
 }
 
+#[test]
+fn aggregate_that_has_grown_is_sound() {
+    let mut world = World::served();
+    let mut bytes = Geometry::new(256 * (64 << 10), 64 << 10, 4 << 10).unwrap().device_bytes;
+    for round in 0..4 {
+        world.fill(&format!("{round}"));
+        bytes += 70 * (64 << 10);
+        world.disk.grow(bytes);
+        assert_eq!(world.aggregate().grow(None).unwrap(), bytes);
+        world.fill(&format!("more {round}"));
+        let report = world.check();
+        assert!(report.findings.is_empty(), "round {round}: {:?}", report.findings);
+        world.take_over();
+        let report = world.check();
+        assert!(
+            report.findings.is_empty(),
+            "round {round}, takeover: {:?}",
+            report.findings
+        );
+    }
+}
+
 /// Long after the last segment that was never used: what each begins with was another one's before.
 #[test]
 fn aggregate_is_sound_whoever_crashed_and_however_early() {

@@ -1,0 +1,41 @@
+//! What is asked for, out of the messages that ask for it.
+
+use baton_proto::{FromWire, v1};
+use baton_types::control::{Carry, Moment};
+use baton_types::{AggregateName, FileName, FilesetId, Result, Timestamp};
+
+use crate::{difference, growth, restore};
+
+/// How large an aggregate is to be.
+pub(super) fn growth(ask: &v1::GrowAggregateRequest) -> Result<growth::Wish> {
+    Ok(growth::Wish {
+        aggregate: AggregateName::from_wire(&ask.aggregate)?,
+        bytes: (ask.bytes > 0).then_some(ask.bytes),
+        carry: carry(ask.dry_run),
+    })
+}
+
+/// What is to be brought back.
+pub(super) fn restore(ask: v1::RestoreFilesetRequest) -> restore::Wish {
+    restore::Wish {
+        fileset: FilesetId(ask.fileset),
+        moment: ask.at.map_or(Moment::BeforeLast, |at| Moment::At(Timestamp(at))),
+        path: ask.path,
+        carry: carry(ask.dry_run),
+    }
+}
+
+/// What is to be compared.
+pub(super) fn difference(ask: v1::DiffSnapshotsRequest) -> Result<difference::Wish> {
+    let to = Some(ask.to).filter(|to| !to.is_empty());
+    Ok(difference::Wish {
+        fileset: FilesetId(ask.fileset),
+        from: FileName::parse(&ask.from)?,
+        to: to.map(|to| FileName::parse(&to)).transpose()?,
+        path: ask.path,
+    })
+}
+
+fn carry(is_dry: bool) -> Carry {
+    if is_dry { Carry::Nothing } else { Carry::Out }
+}
