@@ -120,18 +120,6 @@ impl Space {
         }
     }
 
-    /// Where things lie, as far as the device has grown.
-    pub fn geometry(&self) -> &Geometry {
-        &self.geometry
-    }
-
-    /// From here on there is as much as `geometry` says, or more if somebody else said so.
-    pub(crate) fn grow(&mut self, geometry: Geometry) {
-        if geometry.device_bytes > self.geometry.device_bytes {
-            self.geometry = geometry;
-        }
-    }
-
     /// Takes `blocks` blocks of `class`, in as few runs as can be; `None` if the open segments have not that many.
     pub fn take(&mut self, class: SegmentClass, blocks: u32) -> Option<Vec<Run>> {
         let of_class = self

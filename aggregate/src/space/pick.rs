@@ -3,7 +3,7 @@
 use baton_types::{Error, Kind, Result};
 
 use super::{Space, no_space, states};
-use crate::format::{Bitmap, Key, Segment, SegmentClass, SegmentPhase, SegmentState};
+use crate::format::{Bitmap, Geometry, Key, Segment, SegmentClass, SegmentPhase, SegmentState};
 use crate::nodes::Nodes;
 use crate::tree::{Pinned, Stop};
 
@@ -22,6 +22,18 @@ pub enum Purpose {
 const KEPT_SEGMENTS_MIN: u64 = 32;
 
 impl Space {
+    /// Where things lie, as far as the device has grown.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// From here on there is as much as `geometry` says, or more if somebody else said so.
+    pub(crate) fn grow(&mut self, geometry: Geometry) {
+        if geometry.device_bytes > self.geometry.device_bytes {
+            self.geometry = geometry;
+        }
+    }
+
     /// Segments that are wholly free, as far as they are there for `purpose`.
     pub(super) fn whole_segments(&self, purpose: Purpose) -> u64 {
         let fresh = u64::from(self.geometry.count_from(self.high_water));
