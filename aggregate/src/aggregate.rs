@@ -7,6 +7,7 @@
 //! Each step is a type, so that none can be left out: what was only claimed cannot be read as if the log had been
 //! replayed, and what was only recovered cannot be served.
 
+mod branching;
 #[cfg(any(test, feature = "testing"))]
 mod census;
 mod comparison;

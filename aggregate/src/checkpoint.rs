@@ -101,7 +101,8 @@ impl Engine {
         // The root counts; what it freed may be used again.
         self.release(&mut checkpoints)
             .inspect_err(|error| self.log.fail(error))?;
-        self.rooted.store(frozen.lsn.0, Ordering::Release);
+        let before = self.rooted.swap(frozen.lsn.0, Ordering::AcqRel);
+        self.settled.store(before, Ordering::Release);
         self.generation.store(checkpoints.generation, Ordering::Release);
         self.recount();
         Ok(())

@@ -64,6 +64,8 @@ pub(crate) struct Engine {
     pub generation: AtomicU64,
     /// The last record that the trees of that root have.
     pub rooted: AtomicU64,
+    /// The last record that the trees of the root before that one have.
+    pub settled: AtomicU64,
     /// Something may have space to give back.
     pub has_garbage: AtomicBool,
     /// True while threads commit and make checkpoints; else whoever waits does it himself.

@@ -30,10 +30,10 @@ pub use bitmap::Bitmap;
 pub use checksum::Checksum;
 pub use geometry::{Geometry, RootPlace};
 pub use item::{
-    ClientState, DeadChunk, EXTENT_BIRTH_AT, EXTENT_BLOCKS_MAX, Extent, FileKind, FilesetEntry, FilesetHeader,
-    FilesetKind, FilesetUsage, HashKey, MODE_TYPE, MountPoint, NAME_HASH_FIRST, NameEntry, Orphan, Parting, Pending,
-    SegmentPhase, SegmentState, SessionHeader, Snapshot, VnodeRange, XattrEntry, decode_holders, encode_holders,
-    name_hash, number_of,
+    Base, ClientState, DeadChunk, EXTENT_BIRTH_AT, EXTENT_BLOCKS_MAX, Extent, FileKind, FilesetEntry, FilesetHeader,
+    FilesetKind, FilesetUsage, HashKey, Held, MODE_TYPE, MountPoint, NAME_HASH_FIRST, NameEntry, Orphan, Parting,
+    Pending, SegmentPhase, SegmentState, SessionHeader, Snapshot, VnodeRange, Walk, XattrEntry, decode_holders,
+    encode_holders, name_hash, number_of,
 };
 pub use key::{KEY_BYTES, Key, KeyKind, PIECES_MAX};
 pub use label::{Features, Label};

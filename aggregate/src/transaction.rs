@@ -101,6 +101,7 @@ pub struct Transaction<'a> {
     view: View<'a>,
     operation: &'a Operation,
     room: &'a dyn Room,
+    began: Lsn,
     change: Change,
 }
 
@@ -126,11 +127,26 @@ impl<'a> Transaction<'a> {
             view,
             operation,
             room,
+            began: Lsn(0),
             change: Change {
                 usage,
                 ..Change::default()
             },
         }
+    }
+
+    /// The same in a branch that began with the record `began`.
+    #[must_use]
+    pub(crate) fn since(self, began: Lsn) -> Transaction<'a> {
+        let mut transaction = self;
+        transaction.began = began;
+        transaction
+    }
+
+    /// The version of data that had the version `old`: none that it had in another branch of the fileset, where each
+    /// change was a record before this branch began.
+    pub fn next_version(&self, old: u64) -> u64 {
+        old.max(self.began.0).wrapping_add(1)
     }
 
     /// Whose it is.

@@ -8,12 +8,14 @@
 //! | [`merge`] | frozen layers and a tree become a new tree; the old one stays whole |
 //! | [`diff`] | what two trees do not share |
 //! | [`build`] | a tree of items that are sorted already |
+//! | `take_apart` | the blocks of a tree that others have not got, piece by piece |
 //!
 //! A tree is the pointer to its root, or `None` when it has no item. Every node below it is checked against
 //! the pointer that leads to it (I11); a new root shares with the old one all that did not change. Deleted
 //! items leave no trace in a tree. There is no I/O under a lock here: a reader that misses a node stops with
 //! the pointer ([`Stop::Miss`]), fetches the node without the lock, and starts again.
 
+mod apart;
 mod build;
 mod changes;
 mod cursor;
@@ -33,6 +35,7 @@ mod tests;
 
 use baton_types::{Epoch, Error, Result};
 
+pub(crate) use apart::take_apart;
 pub use build::build;
 pub use diff::{Diff, Difference, diff};
 pub use layer::Layer;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use baton_types::{Error, FilesetId, Kind, Result};
 
-use super::{Aggregate, Fileset, FilesetCell};
+use super::{Aggregate, FilesetCell};
 use crate::engine::Engine;
 use crate::format::{DeadChunk, Extent, Key, KeyKind, Lsn, Pointer};
-use crate::snapshot::{self, Span};
+use crate::snapshot::{self, Branch, Line, Rest, Span, branches};
 use crate::space::census::Standing;
+use crate::tree::{Layer, Stop, View, take_apart};
 
 /// How many blocks are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,20 +106,54 @@ impl Engine {
         self.compare(uses)
     }
 
-    /// The blocks of a fileset and its snapshots: each is of adjacent ones, from the first that is not older than the
-    /// block; what the fileset itself has no more is listed as dead, with just those that have it.
+    /// The blocks of a fileset and its snapshots, branch by branch.
     fn add_fileset(self: &Arc<Engine>, id: FilesetId, uses: &mut Uses) -> Result<()> {
         let cell = self.fileset(id)?;
-        let mut line: Vec<(Lsn, u32)> = Vec::new();
+        let line = cell.state.lock().snapshots.line.clone();
+        let all = self.retrying(|pinned| {
+            let system = self.system.lock();
+            let view = system.view(&self.nodes, pinned);
+            let is_same = Line::read(&view, id)?
+                .iter()
+                .map(|(at, _)| at)
+                .eq(line.iter().map(|(at, _)| at));
+            let all = snapshot::of(&view, id).collect::<Result<Vec<_>, Stop>>()?;
+            Ok(is_same.then_some(all))
+        })?;
+        let all = all.ok_or_else(|| broken(format!("fileset {id} keeps {line:?}, and the system tree others")))?;
+        let dead = self.dead_of(&cell)?;
+        for branch in branches(&line, all) {
+            self.add_branch(&cell, &line, (&branch, &dead), uses)?;
+        }
+        Ok(())
+    }
+
+    /// The blocks of a branch: each is of adjacent ones of its snapshots and the fileset, from the first that is not
+    /// older than the block, or of the base; what the fileset itself has no more is listed as dead, with just those that
+    /// have it. Behind the last snapshot of a branch that was left nothing is listed.
+    fn add_branch(
+        self: &Arc<Engine>,
+        cell: &Arc<FilesetCell>,
+        line: &Line,
+        (branch, dead): (&Branch, &[(Span, u64)]),
+        uses: &mut Uses,
+    ) -> Result<()> {
+        let (id, base) = (cell.id, self.blocks_of_base(branch)?);
+        let rest = self.retrying(|pinned| {
+            let system = self.system.lock();
+            Rest::of(&system.view(&self.nodes, pinned), id, (line, branch))
+        })?;
+        let mut kept: Vec<(Lsn, u32)> = Vec::new();
         let mut held: BTreeMap<u64, Held> = BTreeMap::new();
-        let kept = cell.state.lock().snapshots.line.clone();
-        line.extend(kept.iter().map(|(at, snapshot)| (at, snapshot.serial)));
-        let live = line.len();
-        for index in 0..=live {
-            let at = line.get(index).map(|(at, _)| *at);
-            for (block, (what, birth)) in self.blocks_at(&cell, at)? {
-                let before = index.checked_sub(1).map_or(Lsn(0), |before| line[before].0);
+        let snapshots = branch.snapshots.iter().filter(|(at, _)| line.keeps(*at));
+        kept.extend(snapshots.map(|(at, snapshot)| (*at, snapshot.serial)));
+        let trees = kept.len() + usize::from(branch.left.is_none());
+        for index in 0..trees {
+            let at = kept.get(index).map(|(at, _)| *at);
+            for (block, (what, birth)) in self.blocks_at(cell, at)? {
+                let before = index.checked_sub(1).map_or(branch.floor(), |before| kept[before].0);
                 match held.get_mut(&block) {
+                    None if birth < branch.began && base.get(&block) == Some(&(what, birth)) => {}
                     None if birth > before && at.is_none_or(|at| birth <= at) => {
                         let (first, last, is_dead) = (index, index, false);
                         held.insert(
@@ -142,11 +177,13 @@ impl Engine {
                 }
             }
         }
-        for (span, block) in self.dead_of(&cell)? {
-            let first = line.partition_point(|(_, serial)| *serial < span.first);
-            let end = line.partition_point(|(at, _)| *at <= span.last);
-            match held.get_mut(&block) {
-                None if first >= end => uses.add(block, 1, Use::Dead, &format!("fileset {id}"))?,
+        let ends = branch.left.unwrap_or(Lsn(u64::MAX));
+        let counts = |span: Span| (branch.began..ends).contains(&span.last) && rest.counts(span);
+        for (span, block) in dead.iter().filter(|(span, _)| counts(*span)) {
+            let first = kept.partition_point(|(_, serial)| *serial < span.first);
+            let end = kept.partition_point(|(at, _)| *at <= span.last);
+            match held.get_mut(block) {
+                None if first >= end => uses.add(*block, 1, Use::Dead, &format!("fileset {id}"))?,
                 Some(found) if (found.first, found.last + 1, found.is_dead) == (first, end, false) => {
                     found.is_dead = true;
                 }
@@ -157,22 +194,54 @@ impl Engine {
             }
         }
         for (block, found) in held {
-            if found.is_dead != (found.last < live) {
-                return Err(broken(format!("block {block} of {id}, of {live} snapshots: {found:?}")));
+            if found.is_dead != (found.last + 1 < trees) {
+                return Err(broken(format!("block {block} of {id}, of {trees} trees: {found:?}")));
             }
             uses.add(block, 1, found.what, &format!("fileset {id}"))?;
+        }
+        // What is left to be walked behind the last one.
+        for (root, walk) in rest.trees {
+            let apart = take_apart(&self.nodes, root, (walk.floor, walk.from), usize::MAX)?;
+            for run in apart.runs {
+                uses.add(run.block.0, run.count.into(), Use::Dead, &format!("fileset {id}"))?;
+            }
         }
         Ok(())
     }
 
+    fn blocks_of_base(self: &Arc<Engine>, branch: &Branch) -> Result<BTreeMap<u64, (Use, Lsn)>> {
+        match &branch.base {
+            Some(base) => match self.fileset(base.origin) {
+                Ok(origin) if origin.state.lock().snapshots.line.keeps(base.snapshot) => {
+                    self.blocks_at(&origin, Some(base.snapshot))
+                }
+                // It is empty, and being taken apart.
+                _ => Ok(BTreeMap::new()),
+            },
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
     /// The blocks of a fileset now, or at a snapshot, with their births.
     fn blocks_at(self: &Arc<Engine>, cell: &Arc<FilesetCell>, at: Option<Lsn>) -> Result<BTreeMap<u64, (Use, Lsn)>> {
-        let fileset = Fileset::new(self.clone(), cell.clone());
-        let fileset = match at {
-            Some(at) => fileset.at(at)?,
-            None => fileset,
-        };
-        let (root, extents) = fileset.read(|view| {
+        let (root, extents) = self.retrying(|pinned| {
+            let system = self.system.lock();
+            let state = cell.state.lock();
+            let layered = at.and_then(|at| state.tree.view_at(at, &self.nodes, pinned));
+            let view = match (at, layered) {
+                (None, _) => state.tree.view(&self.nodes, pinned),
+                (Some(_), Some(view)) => view,
+                (Some(at), None) => {
+                    let root = system.view(&self.nodes, pinned).get(Key::snapshot_tree(cell.id, at))?;
+                    View {
+                        active: Layer::EMPTY,
+                        frozen: &[],
+                        root: root.map(|bytes| Pointer::decode(&bytes)).transpose()?,
+                        nodes: &self.nodes,
+                        pinned,
+                    }
+                }
+            };
             let mut extents = Vec::new();
             for item in view.scan(Key::FIRST, Key::LAST) {
                 let (key, value) = item?;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use baton_types::{Error, FilesetId, Kind, Result};
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
-use crate::engine::{Engine, Patience, blank};
+use crate::engine::{Engine, Patience, blank, would_wait};
 use crate::fileset::{Names, Object};
 use crate::format::{FilesetHeader, FilesetKind, Lsn, Record, RecordKind, SegmentClass};
 use crate::live::LiveTree;
@@ -46,6 +46,8 @@ pub enum Standing {
 pub(crate) struct FilesetCell {
     pub id: FilesetId,
     pub state: Mutex<State>,
+    /// Taken by changes together, and alone by who goes back to a snapshot: nothing changes meanwhile. Before all locks.
+    pub door: RwLock<()>,
 }
 
 /// What changes under the lock.
@@ -232,6 +234,20 @@ impl Fileset {
         &self,
         operation: &Operation,
         need: Need,
+        attempt: impl FnMut(&Running<'_>, &Pinned) -> Result<Placed, Stop>,
+    ) -> Result<Done<Bytes>> {
+        let _inside = match self.patience {
+            Patience::Wait => self.cell.door.read(),
+            Patience::None => self.cell.door.try_read().ok_or_else(|| would_wait("fileset"))?,
+        };
+        self.decide_inside(operation, need, attempt)
+    }
+
+    /// The same for who holds the door.
+    pub(super) fn decide_inside(
+        &self,
+        operation: &Operation,
+        need: Need,
         mut attempt: impl FnMut(&Running<'_>, &Pinned) -> Result<Placed, Stop>,
     ) -> Result<Done<Bytes>> {
         if let Some(at) = self.snapshot {
@@ -311,7 +327,8 @@ impl Fileset {
         let mut state = self.cell.state.lock();
         state.check(self.cell.id)?;
         let view = state.tree.view(&self.engine.nodes, pinned);
-        let mut transaction = Transaction::new(view, operation, state.usage, &room);
+        let began = state.snapshots.line.began(Lsn(u64::MAX));
+        let mut transaction = Transaction::new(view, operation, state.usage, &room).since(began);
         let reply = make(&mut transaction)?;
         state.allow(self.standing, operation, *transaction.usage())?;
         let change = transaction.finish();

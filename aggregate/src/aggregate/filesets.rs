@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use baton_types::{Error, FilesetId, Kind, Result};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::Aggregate;
 use super::fileset::{Done, Fileset, FilesetCell, Need, Reserve, State};
@@ -12,7 +12,7 @@ use crate::engine::{Engine, Patience, blank};
 use crate::fileset::{Birth, Object, catalog, make_root};
 use crate::format::{FilesetHeader, FilesetUsage, Key, Lsn, Pointer, RecordKind};
 use crate::live::LiveTree;
-use crate::snapshot::{Line, Snapshots};
+use crate::snapshot::{self, Line, Snapshots};
 use crate::transaction::{Operation, SessionId, Transaction, Usage};
 use crate::tree::{Stop, View};
 
@@ -156,14 +156,7 @@ impl Engine {
             let Some(header) = read_header(&view, id)? else {
                 return Ok(None);
             };
-            let root = match view.get(Key::fileset_tree(id))? {
-                Some(bytes) => Some(Pointer::decode(&bytes)?),
-                None => None,
-            };
-            let usage = match view.get(Key::fileset_usage(id))? {
-                Some(bytes) => FilesetUsage::decode(&bytes)?,
-                None => FilesetUsage::default(),
-            };
+            let (root, usage) = snapshot::beginning(&view, id)?;
             Ok(Some(state(header, root, usage, Line::read(&view, id)?)))
         })?;
         let Some(state) = read else {
@@ -182,6 +175,7 @@ impl Engine {
             Arc::new(FilesetCell {
                 id,
                 state: Mutex::new(state),
+                door: RwLock::new(()),
             })
         });
         Ok(cell.clone())

@@ -6,6 +6,11 @@
 //! A span of dead blocks is free when none of its snapshots is kept: of those that a deleted snapshot was the last to
 //! have, the ones that no kept snapshot before it had. The piece of a list that says so must be in two roots before its
 //! blocks are freed: a recovery from the older one, whose trees may still have them, would free them too.
+//!
+//! Behind the last snapshot of a branch that its fileset has left there is no list that says what died: there the tree
+//! itself is walked. The key it is to go on from stands in the record that has the frees.
+
+mod branches;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,13 +18,14 @@ use std::sync::atomic::Ordering;
 use baton_types::{FilesetId, Kind, Result};
 
 use super::Aggregate;
-use super::fileset::{Need, Reserve};
+use super::branching::let_go;
+use super::fileset::{Need, Reserve, State};
 use super::snapshots::put_deleted;
 use crate::aggregate::FilesetCell;
 use crate::engine::{Engine, Patience, blank};
 use crate::fileset::{STEP_ITEMS_MAX, catalog};
-use crate::format::{DeadChunk, Extent, FilesetKind, Key, KeyKind, Lsn, Record, RecordKind, Snapshot};
-use crate::snapshot;
+use crate::format::{Base, DeadChunk, Extent, FilesetKind, Key, KeyKind, Lsn, Record, RecordKind, Snapshot, Walk};
+use crate::snapshot::{self, Line, branches};
 use crate::transaction::{Operation, Transaction, Usage};
 use crate::tree::Stop;
 
@@ -96,8 +102,12 @@ impl Engine {
             fileset: id,
             ..blank(RecordKind::Snapshot)
         };
-        self.change_own(head, |transaction| {
+        // In memory for as long as this goes on: what is taken back, all who use them are to see.
+        let cells = self.related(id)?;
+        let mut walk = None;
+        let stepped = self.change_own(head, |transaction| {
             let mut step = Step {
+                now: self.log.last().next(),
                 transaction,
                 generation,
                 rooted,
@@ -105,35 +115,45 @@ impl Engine {
                 blocks: 0,
                 is_short: false,
                 waits: false,
+                walk: None,
+                ended: Vec::new(),
             };
             step.snapshots(id)?;
-            Ok(match (step.is_short, step.waits, step.left < STEP_ITEMS_MAX) {
+            walk = step.walk;
+            let result = match (step.is_short, step.waits, step.left < STEP_ITEMS_MAX) {
                 (false, true, false) => Reclaimed::Later,
-                (false, false, false) => {
+                (false, false, false) if walk.is_none() => {
                     step.transaction.delete(Key::cursor(id));
                     Reclaimed::Nothing
                 }
                 (..) => Reclaimed::Blocks(step.blocks),
-            })
-        })
+            };
+            for (record, base) in step.ended {
+                cells.iter().filter(|cell| cell.id == id).for_each(|cell| {
+                    cell.state.lock().snapshots.line.forget_base(record);
+                });
+                self.held_no_more(&cells, &base, record);
+            }
+            Ok(result)
+        })?;
+        match walk {
+            Some((snapshot, walk)) => self.walk_on(id, snapshot, walk),
+            None => Ok(stepped),
+        }
     }
 
-    /// A step of taking a hidden fileset apart: first its snapshots go, then its tree, item by item, then itself.
+    /// A step of taking a hidden fileset apart: first its snapshots go, then its tree, item by item, then itself, once
+    /// nobody goes on from one of its snapshots any more.
     fn take_apart(self: &Arc<Engine>, id: FilesetId) -> Result<Reclaimed> {
         let cell = self.fileset(id)?;
-        let has_snapshots = self.retrying(|pinned| {
-            let system = self.system.lock();
-            let view = system.view(&self.nodes, pinned);
-            Ok(snapshot::of(&view, id).next().transpose()?.is_some())
-        })?;
         if cell.state.lock().snapshots.line.newest() > Lsn(0) {
             return self.delete_snapshots(&cell);
         }
-        if has_snapshots {
-            // They are on the list of those that have space to give back.
-            return Ok(Reclaimed::Later);
-        }
         match self.delete_items(&cell)? {
+            Reclaimed::Nothing => {}
+            reclaimed => return Ok(reclaimed),
+        }
+        match self.leave_base(&cell)? {
             Reclaimed::Nothing => self.remove(&cell),
             reclaimed => Ok(reclaimed),
         }
@@ -146,7 +166,7 @@ impl Engine {
         };
         let line = cell.state.lock().snapshots.line.clone();
         let gone: Vec<(Lsn, Snapshot)> = line
-            .iter()
+            .shown()
             .take(SNAPSHOTS_AT_ONCE)
             .map(|(at, snapshot)| (at, snapshot.clone()))
             .collect();
@@ -159,7 +179,7 @@ impl Engine {
             // Nobody changes a hidden fileset or its snapshots, and no freeze comes before the record.
             let mut state = cell.state.lock();
             for (lsn, _) in &gone {
-                state.snapshots.forget(*lsn);
+                state.snapshots.forget(*lsn, at);
                 state.tree.forget_moment(*lsn);
             }
             header.newest_snapshot = state.snapshots.line.newest();
@@ -204,7 +224,8 @@ impl Engine {
                 ..blank(RecordKind::Step)
             };
             let change = transaction.finish();
-            self.append(head, change, &mut state.tree, None)?;
+            let State { tree, snapshots, .. } = &mut *state;
+            self.append(head, change, tree, Some(snapshots))?;
             self.note_change(cell, &mut state);
             Ok(Reclaimed::Blocks(blocks))
         })
@@ -213,17 +234,32 @@ impl Engine {
     /// The fileset is empty, and nothing of it is left but what the list says.
     fn remove(&self, cell: &Arc<FilesetCell>) -> Result<Reclaimed> {
         let id = cell.id;
+        let cells = self.related(id)?;
+        let line = cell.state.lock().snapshots.line.clone();
         let removed = self.change_own(blank(RecordKind::Fileset), |transaction| {
-            if catalog::header(transaction, id)?.kind != FilesetKind::Deleting {
+            let is_hidden = catalog::header(transaction, id)?.kind == FilesetKind::Deleting;
+            if !is_hidden || snapshot::of(transaction, id).next().transpose()?.is_some() {
+                // It is on the list of those that have space to give back, or others go on from it.
                 return Ok(Reclaimed::Nothing);
             }
+            // Branches that it left are empty too, and need no more what they went on from.
+            let now = self.log.last().next();
+            for (record, base) in line.bases() {
+                if transaction.get(Key::held(base.origin, record))?.is_some() {
+                    let_go(transaction, base, (record, now))?;
+                }
+            }
             catalog::remove(transaction, id)?;
+            for (record, base) in line.bases() {
+                self.held_no_more(&cells, base, record);
+            }
             cell.state.lock().is_gone = true;
             Ok(Reclaimed::Blocks(0))
         });
         match removed {
             // Another step was faster.
             Err(error) if error.kind == Kind::NotFound => Ok(Reclaimed::Nothing),
+            Ok(Reclaimed::Nothing) => Ok(Reclaimed::Nothing),
             removed => {
                 self.filesets.lock().remove(&id);
                 removed
@@ -268,32 +304,59 @@ struct Step<'a, 'b> {
     is_short: bool,
     /// Something waits for a checkpoint.
     waits: bool,
+    /// No later record than the one that this step becomes.
+    now: Lsn,
+    /// The last snapshot of a branch, whose tree is to be walked.
+    walk: Option<(Lsn, Walk)>,
+    /// Branches of which nothing is left: the records they began with, and what they went on from.
+    ended: Vec<(Lsn, Base)>,
 }
 
 impl Step<'_, '_> {
     fn snapshots(&mut self, id: FilesetId) -> Result<(), Stop> {
+        let line = Line::read(self.transaction, id)?;
         let all = snapshot::of(self.transaction, id).collect::<Result<Vec<_>, Stop>>()?;
-        let mut before = 0;
-        for (at, snapshot) in all {
-            if snapshot.is_kept() {
-                before = snapshot.serial;
-            } else if self.free_after(before, at)? && self.rooted >= snapshot.deleted {
-                let first = Key::dead_chunk(at, 0);
-                let rest = self.transaction.scan(first, last_chunk(at)).next().transpose()?;
-                // What is left, older snapshots have: then this one goes after them.
-                if rest.is_none() {
-                    self.left -= 1;
-                    self.transaction.delete(Key::snapshot(id, at));
-                    self.transaction.delete(Key::snapshot_tree(id, at));
+        for branch in branches(&line, all) {
+            let mut before = 0;
+            for (at, snapshot) in branch.between(&line) {
+                if line.keeps(*at) {
+                    before = snapshot.serial;
+                } else if self.free_after(before, *at)? && self.rooted >= snapshot.deleted {
+                    let first = Key::dead_chunk(*at, 0);
+                    let rest = self.transaction.scan(first, last_chunk(*at)).next().transpose()?;
+                    // What is left, older snapshots have: then this one goes after them.
+                    if rest.is_none() {
+                        self.forget(id, *at);
+                    }
+                } else {
+                    self.waits |= self.rooted < snapshot.deleted;
                 }
-            } else {
-                self.waits |= self.rooted < snapshot.deleted;
+                if self.is_short {
+                    return Ok(());
+                }
+            }
+            match (branch.tip(&line), &branch.base) {
+                (Some(tip), _) => self.end(id, &branch, tip)?,
+                (None, Some(base)) if branch.left.is_some() && branch.snapshots.is_empty() => {
+                    self.left = self.left.saturating_sub(1);
+                    self.transaction.delete(Key::base(id, branch.began));
+                    let_go(self.transaction, base, (branch.began, self.now))?;
+                    self.ended.push((branch.began, *base));
+                }
+                (None, _) => {}
             }
             if self.is_short {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Nothing is left of a snapshot.
+    fn forget(&mut self, id: FilesetId, at: Lsn) {
+        self.left = self.left.saturating_sub(1);
+        self.transaction.delete(Key::snapshot(id, at));
+        self.transaction.delete(Key::snapshot_tree(id, at));
     }
 
     /// Frees what snapshots with numbers above `before` up to `last` had; true if nothing of it is left.

@@ -91,6 +91,7 @@ impl Recovered {
             filesets: Mutex::new(BTreeMap::new()),
             changed: Mutex::new(Vec::new()),
             rooted: AtomicU64::new(base.lsn.0),
+            settled: AtomicU64::new(base.lsn.0),
             has_garbage: AtomicBool::new(true),
             has_threads: AtomicBool::new(false),
         });

@@ -23,9 +23,9 @@ use super::fileset::{Done, Fileset, Need, Placed, Reserve, State};
 use crate::fileset::catalog;
 use crate::format::{DeadChunk, FilesetHeader, Key, KeyKind, Lsn, Pointer, Record, RecordKind, Snapshot, number_of};
 use crate::session::Running;
-use crate::snapshot;
+use crate::snapshot::{self, Line, branches};
 use crate::transaction::{Operation, Reply, Transaction, Usage};
-use crate::tree::{Pinned, Stop};
+use crate::tree::{Pinned, Stop, View, take_apart};
 
 /// A snapshot, as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,14 +67,20 @@ impl Fileset {
     /// made before there were snapshots, as `ReadOnly` at a snapshot.
     pub fn take_snapshot(&self, operation: &Operation, name: &FileName, namesake: Namesake) -> Result<Done<Lsn>> {
         let done = self.decide(operation, Need::GROWTH, |turn, pinned| {
-            self.plan(turn, pinned, |state, header, at| {
-                self.take(state, header, at, (operation, name, namesake))
-            })
+            self.try_take((turn, pinned), operation, (name, namesake))
         })?;
-        Ok(Done {
-            lsn: done.lsn,
-            after: done.after,
-            answer: done.answer.and_then(|answer| id_of(&answer)),
+        Ok(id_in(done))
+    }
+
+    /// One try at taking a snapshot.
+    pub(super) fn try_take(
+        &self,
+        (turn, pinned): (&Running<'_>, &Pinned),
+        operation: &Operation,
+        (name, namesake): (&FileName, Namesake),
+    ) -> Result<Placed, Stop> {
+        self.plan(turn, pinned, |state, header, at| {
+            self.take(state, header, at, (operation, name, namesake))
         })
     }
 
@@ -104,7 +110,7 @@ impl Fileset {
     /// The snapshots of the fileset, oldest first.
     pub fn snapshots(&self) -> Vec<SnapshotInfo> {
         let state = self.cell.state.lock();
-        state.snapshots.line.iter().map(SnapshotInfo::of).collect()
+        state.snapshots.line.shown().map(SnapshotInfo::of).collect()
     }
 
     /// The snapshot with this number in ids.
@@ -119,7 +125,7 @@ impl Fileset {
 
     fn find_snapshot(&self, is_it: impl Fn(&Snapshot) -> bool) -> Option<SnapshotInfo> {
         let state = self.cell.state.lock();
-        let found = state.snapshots.line.iter().find(|(_, snapshot)| is_it(snapshot));
+        let found = state.snapshots.line.shown().find(|(_, snapshot)| is_it(snapshot));
         found.map(SnapshotInfo::of)
     }
 
@@ -159,35 +165,58 @@ impl Fileset {
     /// # Errors
     /// `NotFound`; damage.
     pub fn unique_blocks(&self, id: Lsn) -> Result<u64> {
-        self.engine.attempt(self.patience(), |pinned| {
+        let (blocks, walk) = self.engine.attempt(self.patience(), |pinned| {
             let system = self.engine.system.lock();
             let state = self.cell.state.lock();
             let line = &state.snapshots.line;
-            let own = line.get(id).ok_or_else(|| self.missing(id))?.serial;
-            let firsts = line.serial_before(id) + 1..=own;
-            let until = line.after(id).unwrap_or(Lsn(u64::MAX));
+            line.get(id).ok_or_else(|| self.missing(id))?;
+            if line.is_held(id) {
+                return Ok((0, None));
+            }
             let view = system.view(&self.engine.nodes, pinned);
-            let mut blocks = 0;
-            for item in snapshot::of(&view, self.cell.id) {
-                let (last, _) = item?;
-                if last < id || last >= until {
-                    continue;
+            let all = snapshot::of(&view, self.cell.id).collect::<Result<Vec<_>, Stop>>()?;
+            match branches(line, all)
+                .iter()
+                .find_map(|branch| branch.floor_if_last(line, id))
+            {
+                Some(floor) => {
+                    let root = view.get(Key::snapshot_tree(self.cell.id, id))?;
+                    let root = root.map(|bytes| Pointer::decode(&bytes)).transpose()?;
+                    Ok((0, Some((root, floor))))
                 }
-                let first = Key::dead_chunk(last, *firsts.start());
-                let end = Key::new(last.0, KeyKind::DeadChunk, u64::from(own) << 32 | u64::from(u32::MAX));
-                for item in view.scan(first, end) {
-                    let chunk = DeadChunk::decode(&item?.1)?;
-                    blocks += chunk.runs.iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
-                }
+                None => Ok((self.listed_of(id, line, &state, &view)?, None)),
             }
-            let unwritten = state.snapshots.frozen.iter().map(|dead| &**dead);
-            for (span, runs) in unwritten.chain([&state.snapshots.dead]).flat_map(|dead| dead.iter()) {
-                if firsts.contains(&span.first) && (id..until).contains(&span.last) {
-                    blocks += runs.iter().map(|run| u64::from(run.count)).sum::<u64>();
-                }
+        })?;
+        let Some((root, floor)) = walk else { return Ok(blocks) };
+        let apart = take_apart(&self.engine.nodes, root, (floor, Key::FIRST), usize::MAX)?;
+        Ok(apart.runs.iter().map(|run| u64::from(run.count)).sum())
+    }
+
+    /// Blocks that the lists say only the snapshot `id` has.
+    fn listed_of(&self, id: Lsn, line: &Line, state: &State, view: &View<'_>) -> Result<u64, Stop> {
+        let own = line.get(id).ok_or_else(|| self.missing(id))?.serial;
+        let firsts = line.serial_before(id) + 1..=own;
+        let until = line.after(id).unwrap_or(Lsn(u64::MAX));
+        let mut blocks = 0;
+        for item in snapshot::of(view, self.cell.id) {
+            let (last, _) = item?;
+            if last < id || last >= until {
+                continue;
             }
-            Ok(blocks)
-        })
+            let first = Key::dead_chunk(last, *firsts.start());
+            let end = Key::new(last.0, KeyKind::DeadChunk, u64::from(own) << 32 | u64::from(u32::MAX));
+            for item in view.scan(first, end) {
+                let chunk = DeadChunk::decode(&item?.1)?;
+                blocks += chunk.runs.iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
+            }
+        }
+        let unwritten = state.snapshots.frozen.iter().map(|dead| &**dead);
+        for (span, runs) in unwritten.chain([&state.snapshots.dead]).flat_map(|dead| dead.iter()) {
+            if firsts.contains(&span.first) && (id..until).contains(&span.last) {
+                blocks += runs.iter().map(|run| u64::from(run.count)).sum::<u64>();
+            }
+        }
+        Ok(blocks)
     }
 
     /// One try at a change that `plan` decides on, seeing the header and where history is.
@@ -221,7 +250,7 @@ impl Fileset {
         let lsn = engine.append(head, transaction.finish(), &mut system, None)?;
         state.header = header;
         if let Some(deleted) = planned.deleted {
-            state.snapshots.forget(deleted);
+            state.snapshots.forget(deleted, at);
             state.tree.forget_moment(deleted);
             engine.has_garbage.store(true, Ordering::Release);
         }
@@ -248,7 +277,7 @@ impl Fileset {
                 .remedy("move the fileset to a newer aggregate: fts move")
                 .into());
         }
-        let mut line = state.snapshots.line.iter();
+        let mut line = state.snapshots.line.shown();
         let old = line.find(|(_, snapshot)| snapshot.name == *name).map(|(at, _)| at);
         if let (Some(_), Namesake::Refuse) = (old, namesake) {
             return Err(on(Kind::Exists).into());
@@ -279,7 +308,7 @@ impl Fileset {
         })
     }
 
-    fn missing(&self, id: Lsn) -> Error {
+    pub(super) fn missing(&self, id: Lsn) -> Error {
         Error::new(Kind::NotFound, format!("snapshot {id} of fileset {}", self.cell.id))
     }
 }
@@ -306,7 +335,7 @@ impl Planned {
         let line = &state.snapshots.line;
         if let Some((deleted, old)) = self.deleted.and_then(|deleted| Some((deleted, line.get(deleted)?))) {
             put_deleted(transaction, (id, deleted), old, at);
-            let mut left = line.iter().rev().map(|(at, _)| at).filter(|at| *at != deleted);
+            let mut left = line.shown().rev().map(|(at, _)| at).filter(|at| *at != deleted);
             header.newest_snapshot = left.next().unwrap_or_default();
         }
         if let Some((taken, snapshot)) = &self.taken {
@@ -332,6 +361,15 @@ pub(super) fn put_deleted(
     };
     transaction.put(Key::snapshot(id, snapshot), deleted.encode());
     transaction.put(Key::cursor(id), Bytes::new());
+}
+
+/// What was done, with the id of a snapshot as its answer.
+pub(super) fn id_in(done: Done<Bytes>) -> Done<Lsn> {
+    Done {
+        lsn: done.lsn,
+        after: done.after,
+        answer: done.answer.and_then(|answer| id_of(&answer)),
+    }
 }
 
 fn id_of(answer: &[u8]) -> Result<Lsn> {

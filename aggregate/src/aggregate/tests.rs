@@ -1,6 +1,7 @@
 //! The engine on the double's disk: one owner after the other, on the smallest aggregate there may be.
 
 mod between;
+mod branches;
 mod difference;
 mod generations;
 mod growth;

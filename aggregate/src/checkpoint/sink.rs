@@ -6,7 +6,7 @@ use crate::buffer::Buffer;
 use crate::device::Write;
 use crate::engine::Engine;
 use crate::format::{BLOCK_BYTES, Block, Lsn, Pointer};
-use crate::snapshot::{Dead, Line};
+use crate::snapshot::{Dead, Fate, Line};
 use crate::transaction::Run;
 use crate::tree::{Node, Sink};
 
@@ -115,11 +115,11 @@ impl Sink for NodeSink<'_> {
     fn free(&mut self, pointer: &Pointer) {
         let (block, count) = (pointer.block, pointer.blocks.into());
         let (line, end) = &self.line;
-        if let Some(span) = line.span(pointer.birth, *end) {
-            self.dead.add(span, Run { block, count });
-            return;
+        match line.fate(pointer.birth, *end) {
+            Fate::Kept(span) => self.dead.add(span, Run { block, count }),
+            Fate::Base => {}
+            Fate::Free => self.replace(Run { block, count }),
         }
-        self.replace(Run { block, count });
     }
 }
 

@@ -141,7 +141,7 @@ pub(super) fn put(
 
 /// The file's bytes changed, or their number.
 pub(super) fn changed(transaction: &Transaction<'_>, attributes: &mut Attributes) {
-    attributes.data_version += 1;
+    attributes.data_version = transaction.next_version(attributes.data_version);
     attributes.modify(transaction.time());
 }
 

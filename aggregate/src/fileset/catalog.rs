@@ -12,7 +12,7 @@
 use baton_types::{Error, FilesetId, FilesetName, Kind};
 
 use super::items::Items;
-use crate::format::{FilesetEntry, FilesetHeader, FilesetKind, HashKey, Key, KeyKind, VALUE_BYTES_MAX, name_hash};
+use crate::format::{FilesetEntry, FilesetHeader, FilesetKind, HashKey, Key, KeyKind, Lsn, VALUE_BYTES_MAX, name_hash};
 use crate::transaction::Transaction;
 use crate::tree::Stop;
 
@@ -154,6 +154,11 @@ pub(crate) fn remove(transaction: &mut Transaction<'_>, fileset: FilesetId) -> R
     transaction.delete(Key::fileset_name(HIDDEN | fileset.0));
     transaction.delete(Key::fileset_header(fileset));
     transaction.delete(Key::fileset_usage(fileset));
+    transaction.delete(Key::cursor(fileset));
+    let bases = transaction.scan(Key::base(fileset, Lsn(0)), Key::base(fileset, Lsn(u64::MAX)));
+    for key in bases.map(|item| Ok(item?.0)).collect::<Result<Vec<_>, Stop>>()? {
+        transaction.delete(key);
+    }
     Ok(())
 }
 

@@ -187,7 +187,7 @@ fn entered(
             .because(format!("{LINKS_MAX} links, and its directory has them"))
             .into());
     }
-    directory.data_version = directory.data_version.wrapping_add(1);
+    directory.data_version = transaction.next_version(directory.data_version);
     (directory.modified, directory.changed) = (transaction.time(), transaction.time());
     save(transaction, vnode, &directory);
     Ok(())

@@ -1,5 +1,6 @@
 //! The values of items, each kind once.
 
+mod branch;
 mod extent;
 mod name;
 mod orphan;
@@ -10,6 +11,7 @@ mod snapshot;
 mod system;
 mod xattr;
 
+pub use branch::{Base, Held, Walk};
 pub use extent::{EXTENT_BIRTH_AT, EXTENT_BLOCKS_MAX, Extent};
 pub use name::{FileKind, HashKey, MODE_TYPE, MountPoint, NAME_HASH_FIRST, NameEntry, name_hash};
 pub use orphan::Orphan;

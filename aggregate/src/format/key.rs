@@ -91,6 +91,13 @@ key_kinds! {
     Cursor = 49;
     /// System tree: object 0, piece sub of what an owner that detached left to the next one.
     Parting = 50;
+    /// System tree: from record sub on, the fileset goes on from a snapshot, its own or another's.
+    Base = 51;
+    /// System tree: from record sub on, a fileset goes on from a snapshot of this one: that one's blocks stay.
+    Held = 52;
+    /// System tree: object the lsn of a deleted snapshot that no later one follows, how far its tree was taken apart;
+    /// sub 0.
+    Walk = 53;
 
     /// Space tree: what a segment is and which of its blocks are used; sub 0.
     SegmentState = 64;
@@ -119,8 +126,8 @@ impl KeyKind {
         )
     }
 
-    /// True for what merges write and records may delete: nothing is put under the same key again, so a replay that
-    /// deletes it once more does no harm.
+    /// True for what merges write and records may delete: what a merge puts under the same key again it puts over the
+    /// record, and a root that has it has the record too.
     pub fn is_deleted_by_records(self) -> bool {
         matches!(self, KeyKind::FilesetTree | KeyKind::FilesetUsage | KeyKind::DeadChunk)
     }
@@ -231,6 +238,21 @@ impl Key {
     /// A fileset that has space to give back.
     pub fn cursor(fileset: FilesetId) -> Key {
         Key::new(0, KeyKind::Cursor, fileset.0)
+    }
+
+    /// From `record` on, a fileset goes on from a snapshot.
+    pub fn base(fileset: FilesetId, record: Lsn) -> Key {
+        Key::new(fileset.0, KeyKind::Base, record.0)
+    }
+
+    /// From `record` on, a fileset goes on from a snapshot of `origin`.
+    pub fn held(origin: FilesetId, record: Lsn) -> Key {
+        Key::new(origin.0, KeyKind::Held, record.0)
+    }
+
+    /// How far the tree of a deleted snapshot was taken apart.
+    pub fn walk(snapshot: Lsn) -> Key {
+        Key::new(snapshot.0, KeyKind::Walk, 0)
     }
 
     /// What a fileset uses.

@@ -45,17 +45,24 @@ pub struct Features {
 impl Features {
     /// Of `ro_compat`: filesets may have snapshots. Who does not know of them would free what they have.
     pub const SNAPSHOTS: u64 = 1;
+    /// Of `ro_compat`: filesets may go on from snapshots. Who does not know that would free what those have.
+    pub const CLONES: u64 = 2;
 
     /// What this build knows, and gives to what it makes.
     pub const KNOWN: Features = Features {
         compat: 0,
-        ro_compat: Features::SNAPSHOTS,
+        ro_compat: Features::SNAPSHOTS | Features::CLONES,
         incompat: 0,
     };
 
     /// True if filesets may have snapshots.
     pub fn has_snapshots(self) -> bool {
         self.ro_compat & Features::SNAPSHOTS != 0
+    }
+
+    /// True if filesets may go on from snapshots.
+    pub fn has_clones(self) -> bool {
+        self.ro_compat & Features::CLONES != 0
     }
 }
 

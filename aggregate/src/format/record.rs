@@ -22,7 +22,8 @@ pub const RESULT_BYTES_MAX: usize = 160;
 pub struct Record {
     /// What it is.
     pub kind: RecordKind,
-    /// By kind; the class of the segments in `Reserve` and `Extend`, [`Record::TAKEN`] in `Snapshot`, else 0.
+    /// By kind; the class of the segments in `Reserve` and `Extend`, [`Record::TAKEN`] or [`Record::BACK`] in
+    /// `Snapshot`, else 0.
     pub flags: u16,
     /// The fileset it changes; 0 for none.
     pub fileset: FilesetId,
@@ -163,6 +164,8 @@ const DELETE: u8 = 2;
 impl Record {
     /// The flag of a `Snapshot` that takes one: the last that it puts.
     pub const TAKEN: u16 = 1;
+    /// The flag of a `Snapshot` by which the fileset goes back to an older one.
+    pub const BACK: u16 = 2;
 
     /// What every record begins with.
     pub const HEADER_BYTES: usize = size_of::<Layout>();

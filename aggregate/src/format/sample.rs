@@ -8,11 +8,11 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::format::{
-    Attributes, Batch, BatchHeader, Bitmap, Block, Checksum, ClientState, DeadChunk, Extent, Features, FileKind,
-    FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage, Free, Geometry, HashKey, History, Inherited, Key, Label,
-    Lsn, MountPoint, NameEntry, OpenSegment, Orphan, Pending, Piece, Pointer, Record, RecordKind, Root, RootKind,
-    RootName, Segment, SegmentClass, SegmentPhase, SegmentState, SessionHeader, Slot, SlotState, Snapshot, VnodeRange,
-    XattrEntry, encode_holders,
+    Attributes, Base, Batch, BatchHeader, Bitmap, Block, Checksum, ClientState, DeadChunk, Extent, Features, FileKind,
+    FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage, Free, Geometry, HashKey, Held, History, Inherited, Key,
+    Label, Lsn, MountPoint, NameEntry, OpenSegment, Orphan, Pending, Piece, Pointer, Record, RecordKind, Root,
+    RootKind, RootName, Segment, SegmentClass, SegmentPhase, SegmentState, SessionHeader, Slot, SlotState, Snapshot,
+    VnodeRange, Walk, XattrEntry, encode_holders,
 };
 
 fn uuid(fill: u8) -> Uuid {
@@ -271,10 +271,6 @@ pub fn values() -> Vec<(&'static str, Vec<u8>)> {
         epoch: Epoch(40),
         bitmap: open(0, SegmentClass::Data).bitmap,
     };
-    let pending = Pending {
-        count: 4,
-        birth: Lsn(97),
-    };
     let fileset = FilesetId(1_201);
     vec![
         ("attributes", attributes().encode()),
@@ -295,8 +291,11 @@ pub fn values() -> Vec<(&'static str, Vec<u8>)> {
         ("holders", encode_holders(&[ClientId(uuid(0xc1)), ClientId(uuid(0xc2))])),
         ("snapshot", snapshot().encode()),
         ("dead_chunk", dead_chunk().encode()),
+        ("base", base().encode()),
+        ("held", held().encode()),
+        ("walk", walk().encode()),
         ("segment", segment.encode()),
-        ("pending", pending.encode()),
+        ("pending", pending().encode()),
     ]
 }
 
@@ -308,6 +307,35 @@ fn snapshot() -> Snapshot {
         bytes: 5,
         files: 6,
         deleted: Lsn(7),
+    }
+}
+
+fn pending() -> Pending {
+    Pending {
+        count: 4,
+        birth: Lsn(97),
+    }
+}
+
+fn base() -> Base {
+    Base {
+        origin: FilesetId(1_201),
+        snapshot: Lsn(70),
+        next_vnode: 2_049,
+    }
+}
+
+fn held() -> Held {
+    Held {
+        fileset: FilesetId(1_204),
+        snapshot: Lsn(70),
+    }
+}
+
+fn walk() -> Walk {
+    Walk {
+        floor: Lsn(60),
+        from: Key::extent(vnode(1_025), 64),
     }
 }
 
@@ -335,6 +363,9 @@ pub fn decode_values(bytes: &[u8]) {
     drop(crate::format::decode_holders(bytes));
     drop(Snapshot::decode(bytes));
     drop(DeadChunk::decode(bytes));
+    drop(Base::decode(bytes));
+    drop(Held::decode(bytes));
+    drop(Walk::decode(bytes));
     drop(SegmentState::decode(bytes));
     drop(Pending::decode(bytes));
     drop(Pointer::decode_option(bytes));

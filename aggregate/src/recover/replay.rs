@@ -12,7 +12,7 @@ use crate::format::{
 };
 use crate::live::LiveTree;
 use crate::nodes::Nodes;
-use crate::snapshot::{Dead, Line};
+use crate::snapshot::{Dead, Fate, Line};
 use crate::space::{Inherited, Runs, Space};
 use crate::transaction::{Operation, Run, SessionId, Usage};
 use crate::tree::{Pinned, Stop};
@@ -160,9 +160,10 @@ impl Replayed {
                     fileset.line.insert(line)
                 }
             };
-            match line.span(free.birth, Lsn(u64::MAX)) {
-                Some(span) => fileset.dead.add(span, run),
-                None => self.space.free(run),
+            match line.fate(free.birth, Lsn(u64::MAX)) {
+                Fate::Kept(span) => fileset.dead.add(span, run),
+                Fate::Base => {}
+                Fate::Free => self.space.free(run),
             }
         }
         fileset.usage = Some(usage_of(&record));
@@ -188,6 +189,13 @@ impl Replayed {
                 let last = snapshots.map(|(key, _)| key.sub).max();
                 let last = last.ok_or_else(|| damaged(format!("record {lsn} takes no snapshot")))?;
                 fileset.tree.take_moment(Lsn(last));
+                fileset.usage = Some(usage_of(&record));
+            }
+            Record::BACK => {
+                if !fileset.tree.active.is_empty() || !fileset.tree.frozen.is_empty() {
+                    return Err(damaged(format!("record {lsn} goes back from what no root has")));
+                }
+                fileset.tree = LiveTree::default();
                 fileset.usage = Some(usage_of(&record));
             }
             flags => return Err(unknown(&format!("a snapshot with the flags {flags:#x}"))),
@@ -218,6 +226,12 @@ impl Replayed {
                     let end = range.first.number().saturating_add(range.count.into());
                     fileset.next_vnode = fileset.next_vnode.max(end);
                 }
+            }
+            // What is freed from here on, others have or have not.
+            if let (KeyKind::Snapshot | KeyKind::Base | KeyKind::Held, Some(fileset)) =
+                (key.kind, self.filesets.get_mut(&FilesetId(key.object)))
+            {
+                fileset.line = None;
             }
             self.system.active.insert(key, value, lsn);
         }

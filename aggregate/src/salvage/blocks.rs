@@ -1,7 +1,8 @@
 //! Which block is what: each is free, reachable, pending or log, and nothing twice.
 //!
 //! The snapshots of a fileset share blocks with each other and with it. Their trees are read from the oldest on: what is
-//! not younger than the snapshot before, that one has too, and what is younger nobody has.
+//! not younger than the snapshot before, that one has too, and what is younger nobody has. Where a fileset goes on from a
+//! snapshot, that one is the one before.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,7 @@ pub(super) struct Use {
 /// Blocks of several segments.
 pub(super) type Set = BTreeMap<Segment, Bitmap>;
 
-/// The trees of one fileset, one after the other.
+/// The trees of one branch of a fileset, one after the other.
 #[derive(Default)]
 struct Line {
     /// The snapshot that was read before, and what it has.
@@ -40,6 +41,8 @@ pub(super) struct Blocks {
     geometry: Geometry,
     pub segments: BTreeMap<Segment, Use>,
     line: Option<Line>,
+    /// What snapshots have that filesets go on from; of those that were read, it is known.
+    bases: BTreeMap<Lsn, Option<Set>>,
 }
 
 impl Blocks {
@@ -48,12 +51,26 @@ impl Blocks {
             geometry,
             segments: BTreeMap::new(),
             line: None,
+            bases: BTreeMap::new(),
         }
     }
 
-    /// What is reached from here on is of the trees of one fileset.
-    pub fn begin_line(&mut self) {
-        self.line = Some(Line::default());
+    /// Filesets go on from the snapshot `at`: what it has is to be kept in mind.
+    pub fn remember(&mut self, at: Lsn) {
+        self.bases.insert(at, None);
+    }
+
+    /// What is reached from here on is of the trees of one branch of a fileset. What was born up to the first of `base`
+    /// the snapshot that is the second has.
+    pub fn begin_line(&mut self, base: Option<(Lsn, Lsn)>) {
+        let before = base.map(|(floor, snapshot)| {
+            let set = self.bases.get(&snapshot).cloned().flatten();
+            (floor, set.unwrap_or_default())
+        });
+        self.line = Some(Line {
+            before,
+            own: Set::new(),
+        });
     }
 
     /// The tree of the snapshot `at` was read: gives the blocks that the one before had and it has not, and those that
@@ -65,6 +82,9 @@ impl Blocks {
         let own = std::mem::take(&mut line.own);
         let before = line.before.take().map_or_else(Set::new, |(_, before)| before);
         let (died, born) = (minus(&before, &own), minus(&own, &before));
+        if let Some(base) = self.bases.get_mut(&at) {
+            *base = Some(own.clone());
+        }
         line.before = Some((at, own));
         (died, born)
     }

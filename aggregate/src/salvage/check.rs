@@ -6,6 +6,7 @@ mod line;
 mod space;
 mod system;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use baton_types::Result;
@@ -16,7 +17,7 @@ use super::walk::{Tree, Walk};
 use super::{Patient, Whole, no_root};
 use crate::checkpoint::{PENDING, SPACE, SYSTEM};
 use crate::device::Device;
-use crate::format::{Block, Geometry, KeyKind, Lsn, Pointer, Root, RootName};
+use crate::format::{Base, Block, Geometry, KeyKind, Lsn, Pointer, Root, RootName};
 use crate::live::LiveTree;
 use crate::nodes::Nodes;
 use crate::transaction::Run;
@@ -127,8 +128,8 @@ impl Check<'_> {
         let last = whole.chain.last(whole.root.lsn);
         self.trees_of(&whole.root);
         let filesets = system::check(self, &whole, last)?;
-        for (id, fileset) in &filesets {
-            self.fileset(*id, fileset, &mut whole, last)?;
+        for id in system::oldest_first(&filesets) {
+            self.fileset(id, &filesets, &mut whole, last)?;
         }
         self.pending(&whole);
         space::check(self, &whole)?;
@@ -145,11 +146,11 @@ impl Check<'_> {
             ("list of frees", PENDING, newer),
         ];
         for (name, number, pointer) in trees {
-            self.tree((name, number), pointer, root.lsn);
+            self.tree((name, &[number]), pointer, root.lsn);
         }
     }
 
-    fn tree(&mut self, (name, number): (&str, u64), pointer: Option<Pointer>, lsn: Lsn) -> bool {
+    fn tree(&mut self, (name, numbers): (&str, &[u64]), pointer: Option<Pointer>, lsn: Lsn) -> bool {
         let Some(pointer) = pointer else { return true };
         let mut walk = Walk {
             nodes: &self.patient.nodes,
@@ -159,7 +160,7 @@ impl Check<'_> {
             count: 0,
             is_whole: true,
         };
-        walk.tree(&Tree { name, number, lsn }, &pointer);
+        walk.tree(&Tree { name, numbers, lsn }, &pointer);
         let (count, is_whole) = (walk.count, walk.is_whole);
         self.nodes += count;
         self.is_whole &= is_whole;
@@ -189,12 +190,17 @@ impl Check<'_> {
             let reason = format!("its log leads to {reached}, and that of the newest root to {last}");
             self.findings.fault(Fault::Log, &on, reason);
         }
+        let mut origins = BTreeMap::<u64, Vec<u64>>::new();
         let mut trees = vec![(SYSTEM, root.system), (SPACE, root.space)];
         trees.extend(root.pending.map(|list| (PENDING, list)));
         let (patient, system) = (self.patient, LiveTree::at(root.system));
         let named = super::items::each(&system, &patient.nodes, super::items::ALL, |key, value| {
             if key.kind == KeyKind::FilesetTree {
                 trees.push((key.object, Some(Pointer::decode(&value)?)));
+            }
+            if key.kind == KeyKind::Base {
+                let origin = Base::decode(&value)?.origin.0;
+                origins.entry(key.object).or_default().push(origin);
             }
             Ok(())
         });
@@ -211,15 +217,28 @@ impl Check<'_> {
         };
         for (number, pointer) in trees {
             let name = on.as_str();
+            let numbers = with_all(number, &origins);
             let tree = Tree {
                 name,
-                number,
+                numbers: &numbers,
                 lsn: root.lsn,
             };
             pointer.iter().for_each(|pointer| walk.tree(&tree, pointer));
         }
         self.nodes += walk.count;
     }
+}
+
+/// A fileset's number, and those of the filesets it went on from, and of those that these did.
+fn with_all(number: u64, origins: &BTreeMap<u64, Vec<u64>>) -> Vec<u64> {
+    let (mut all, mut next) = (vec![number], 0);
+    while let Some(number) = all.get(next) {
+        let more = origins.get(number).into_iter().flatten().copied();
+        let more: Vec<u64> = more.filter(|origin| !all.contains(origin)).collect();
+        all.extend(more);
+        next += 1;
+    }
+    all
 }
 
 /// A run, cut where segments end.

@@ -16,9 +16,10 @@ use baton_types::{Error, FilesetId, FilesetName, Kind, Result};
 use super::items::{self, ALL};
 use super::{Patient, Whole, no_root};
 use crate::device::Device;
-use crate::format::{FilesetHeader, Key, KeyKind, Pointer, Root};
+use crate::format::{FilesetHeader, KeyKind, Root};
 use crate::live::LiveTree;
 use crate::nodes::Nodes;
+use crate::snapshot;
 use target::Target;
 use tree::Walk;
 
@@ -123,11 +124,9 @@ fn readable(patient: &Patient) -> Result<(Whole, String)> {
 
 /// A fileset's tree with what the log put over it.
 fn tree_of(patient: &Patient, whole: &mut Whole, id: FilesetId) -> Result<LiveTree> {
-    let get = |key| items::get(&whole.replayed.system, &patient.nodes, key);
-    let root = match get(Key::fileset_tree(id))? {
-        Some(bytes) => Some(Pointer::decode(&bytes)?),
-        None => None,
-    };
+    let (root, _) = items::look(&whole.replayed.system, &patient.nodes, |view| {
+        snapshot::beginning(view, id)
+    })?;
     let changed = whole.replayed.filesets.remove(&id).unwrap_or_default();
     Ok(LiveTree { root, ..changed.tree })
 }

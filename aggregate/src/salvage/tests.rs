@@ -1,5 +1,6 @@
 //! Aggregates that are sound at every stage of their life, and each kind of harm found for what it is.
 
+mod branches;
 mod check;
 mod extract;
 mod image;

@@ -23,6 +23,7 @@ pub struct Scratch {
     nodes: Nodes,
     supply: Supply,
     lsn: u64,
+    began: Lsn,
 }
 
 /// Blocks without end, never the same twice.
@@ -57,7 +58,13 @@ impl Scratch {
             nodes,
             supply: Supply::default(),
             lsn: 0,
+            began: Lsn(0),
         }
+    }
+
+    /// From here on it holds what another one did, in a branch that began with the record `began`.
+    pub fn go_on(&mut self, layer: Layer, usage: Usage, began: Lsn) {
+        (self.layer, self.usage, self.began) = (layer, usage, began);
     }
 
     /// Does `operation` as the next record, if it succeeds; gives back what it said.
@@ -71,7 +78,7 @@ impl Scratch {
     ) -> Result<T, Stop> {
         let pinned = Pinned::default();
         let view = self.view(&pinned);
-        let mut transaction = Transaction::new(view, operation, self.usage, &self.supply);
+        let mut transaction = Transaction::new(view, operation, self.usage, &self.supply).since(self.began);
         let said = make(&mut transaction)?;
         let change = transaction.finish();
         self.lsn += 1;

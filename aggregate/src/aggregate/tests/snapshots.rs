@@ -14,11 +14,11 @@ use crate::transaction::Operation;
 /// Items, on some leaves.
 const ITEMS: u64 = 120;
 
-fn named(text: &str) -> FileName {
+pub fn named(text: &str) -> FileName {
     FileName::parse(text.as_bytes()).unwrap()
 }
 
-fn take(fileset: &Fileset, text: &str) -> Lsn {
+pub fn take(fileset: &Fileset, text: &str) -> Lsn {
     let operation = Operation {
         time: Timestamp(5),
         ..op(0, 0)
@@ -27,12 +27,12 @@ fn take(fileset: &Fileset, text: &str) -> Lsn {
     done.unwrap().answer.unwrap()
 }
 
-fn delete(fileset: &Fileset, id: Lsn) {
+pub fn delete(fileset: &Fileset, id: Lsn) {
     fileset.delete_snapshot(&op(0, 0), id).unwrap().answer.unwrap();
 }
 
 /// Items and data of a round, some of them as they were in the rounds before.
-fn change(rig: &Rig, fileset: &Fileset, round: u64) {
+pub fn change(rig: &Rig, fileset: &Fileset, round: u64) {
     for number in (0..ITEMS).filter(|number| number % 3 == round % 3) {
         rig.put(fileset, name(number), &value(round, 300));
     }
@@ -43,7 +43,7 @@ fn change(rig: &Rig, fileset: &Fileset, round: u64) {
 }
 
 /// Gives all space back that can be.
-fn reclaim(rig: &Rig) {
+pub fn reclaim(rig: &Rig) {
     for _ in 0..500 {
         match rig.aggregate.reclaim().unwrap() {
             Reclaimed::Blocks(_) => {}
@@ -56,17 +56,17 @@ fn reclaim(rig: &Rig) {
 }
 
 /// Items, and the data of files.
-type Seen = (Vec<(Key, Vec<u8>)>, Vec<Option<Vec<u8>>>);
+pub type Seen = (Vec<(Key, Vec<u8>)>, Vec<Option<Vec<u8>>>);
 
 /// What it looks like from outside.
-fn seen(rig: &Rig, fileset: &Fileset) -> Seen {
+pub fn seen(rig: &Rig, fileset: &Fileset) -> Seen {
     rig.commit();
     let data = (1_000..1_006).map(|number| rig.data(fileset, number)).collect();
     (rig.all(fileset), data)
 }
 
 /// Blocks of data and of nodes that are in use once everything that was freed may be taken.
-fn used(rig: &Rig) -> (u64, u64) {
+pub fn used(rig: &Rig) -> (u64, u64) {
     (0..4).for_each(|_| rig.checkpoint());
     let census = rig.census();
     assert_eq!(census.dead, 0);

@@ -51,7 +51,7 @@ fn unknown_read_only_feature_leaves_an_aggregate_readable() {
     let mut label = sample::label();
     label.features = Features {
         compat: 1,
-        ro_compat: 2,
+        ro_compat: 4,
         incompat: 0,
     };
     let label = Label::decode(&label.encode()).unwrap();

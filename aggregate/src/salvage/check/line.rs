@@ -1,5 +1,7 @@
 //! A fileset and its snapshots, oldest first: each whole by itself, and each block had by just those who may.
 
+use std::collections::BTreeMap;
+
 use baton_types::{FilesetId, Result};
 
 use super::super::blocks::{By, Set};
@@ -7,12 +9,12 @@ use super::super::finding::Fault;
 use super::super::items::{self, ALL};
 use super::files::Files;
 use super::system::FilesetItems;
-use super::{Check, Whole, split};
-use crate::format::{Bitmap, Extent, FilesetKind, KeyKind, Lsn};
+use super::{Check, Whole, split, with_all};
+use crate::format::{Bitmap, Extent, FilesetUsage, KeyKind, Lsn, Pointer};
 use crate::live::LiveTree;
-use crate::recover::Changed;
-use crate::snapshot::Span;
+use crate::snapshot::{self, Branch, Line, Rest, Span, branches};
 use crate::transaction::Run;
+use crate::tree::take_apart;
 
 /// A tree of the line.
 struct Member {
@@ -25,6 +27,14 @@ struct Member {
     usage: (u64, u64),
 }
 
+/// The fileset itself.
+struct Live {
+    tree: LiveTree,
+    /// Blocks that only snapshots have, and of which no checkpoint says so.
+    dead: snapshot::Dead,
+    usage: (u64, u64),
+}
+
 /// Blocks that some of the line have, and not the fileset itself: from one member up to the one before another.
 struct Dead {
     from: usize,
@@ -32,77 +42,151 @@ struct Dead {
     runs: Vec<Run>,
 }
 
+/// What is looked at.
+struct Subject<'a> {
+    id: FilesetId,
+    fileset: &'a FilesetItems,
+    /// Its number in its nodes, and those of what it went on from.
+    numbers: Vec<u64>,
+    next_vnode: u64,
+    last: Lsn,
+}
+
 impl Check<'_> {
     pub(super) fn fileset(
         &mut self,
         id: FilesetId,
-        fileset: &FilesetItems,
+        filesets: &BTreeMap<FilesetId, FilesetItems>,
         whole: &mut Whole,
         last: Lsn,
     ) -> Result<()> {
+        let Some(fileset) = filesets.get(&id) else {
+            return Ok(());
+        };
         let changed = whole.replayed.filesets.remove(&id).unwrap_or_default();
-        let next_vnode = fileset.usage.next_vnode.max(changed.next_vnode);
-        let dead = self.dead_of(fileset, &changed);
-        let members = members(id, fileset, changed);
-        let is_hidden = fileset
-            .header
-            .as_ref()
-            .is_some_and(|header| header.kind == FilesetKind::Deleting);
-        let live = members.len() - 1;
-        self.blocks.begin_line();
-        let mut is_whole = true;
-        for (index, member) in members.iter().enumerate() {
-            is_whole &= self.tree((&member.name, id.0), member.tree.root, whole.root.lsn);
-            if !is_whole {
-                // Its blocks are not all known, nor its names: what can be said was said of the nodes.
-                break;
-            }
-            if index == live && is_hidden {
-                // It is being taken apart: there are blocks, and nothing that would have to fit together.
-                self.extents(member)?;
-            } else {
-                let hash_key = fileset.header.as_ref().map(|header| header.hash_key);
-                let mut files = Files::new(self, &member.name, hash_key, last);
-                files.read(&member.tree)?;
-                let count = files.finish(member.usage, next_vnode);
-                self.files += if index == live { count } else { 0 };
-            }
-            let (died, born) = self.blocks.end_tree(member.at);
-            self.compare(&members, index, (&died, &born), &dead);
+        let (root, usage) = beginning(filesets, fileset);
+        let origins = filesets.iter().map(|(id, fileset)| {
+            let origins = fileset.bases.values().map(|base| base.origin.0);
+            (id.0, origins.collect())
+        });
+        let subject = Subject {
+            id,
+            fileset,
+            numbers: with_all(id.0, &origins.collect()),
+            next_vnode: usage.next_vnode.max(changed.next_vnode),
+            last,
+        };
+        let line = fileset.line();
+        for (at, _) in line.iter().filter(|(at, _)| line.is_held(*at)) {
+            self.blocks.remember(at);
         }
-        self.blocks.end_line();
-        if is_whole {
-            for run in dead
-                .iter()
-                .filter(|dead| dead.from >= dead.until)
-                .flat_map(|dead| &dead.runs)
-            {
-                if let Err(wrong) = self.blocks.refer(*run, By::Pending) {
-                    let reason = format!(
-                        "blocks {} and {} on, of deleted snapshots: {wrong}",
-                        run.block, run.count
-                    );
-                    self.findings.fault(Fault::Block, fileset.name(id), reason);
-                }
-            }
+        let mut live = Live {
+            tree: LiveTree { root, ..changed.tree },
+            dead: changed.dead,
+            usage: changed
+                .usage
+                .map_or((usage.bytes, usage.files), |usage| (usage.bytes, usage.files)),
+        };
+        let snapshots = fileset.snapshots.iter().map(|(at, snapshot)| (*at, snapshot.clone()));
+        for branch in branches(&line, snapshots) {
+            self.branch(&subject, (&line, &branch), &mut live, whole)?;
         }
         Ok(())
     }
 
-    /// What is listed as dead, as far as it can be blocks.
-    fn dead_of(&mut self, fileset: &FilesetItems, changed: &Changed) -> Vec<Dead> {
-        let kept: Vec<_> = fileset
-            .snapshots
-            .iter()
-            .filter(|(_, snapshot)| snapshot.is_kept())
-            .collect();
+    fn branch(
+        &mut self,
+        subject: &Subject<'_>,
+        (line, branch): (&Line, &Branch),
+        live: &mut Live,
+        whole: &Whole,
+    ) -> Result<()> {
+        let (id, fileset) = (subject.id, subject.fileset);
+        let rest = items::look(&whole.replayed.system, &self.patient.nodes, |view| {
+            Rest::of(view, id, (line, branch))
+        })?;
+        let dead = self.dead_of(fileset, (line, branch), (&live.dead, &rest));
+        let members = members(subject, (line, branch), live);
+        self.blocks
+            .begin_line(branch.base.map(|base| (branch.floor(), base.snapshot)));
+        let mut is_whole = true;
+        for (index, member) in members.iter().enumerate() {
+            let is_live = member.at == Lsn(u64::MAX);
+            is_whole &= self.tree((&member.name, &subject.numbers), member.tree.root, whole.root.lsn);
+            if !is_whole {
+                // Its blocks are not all known, nor its names: what can be said was said of the nodes.
+                break;
+            }
+            if is_live && fileset.is_hidden() {
+                // It is being taken apart: there are blocks, and nothing that would have to fit together.
+                self.extents(member)?;
+            } else {
+                let hash_key = fileset.header.as_ref().map(|header| header.hash_key);
+                let mut files = Files::new(self, &member.name, hash_key, subject.last);
+                files.read(&member.tree)?;
+                let count = files.finish(member.usage, subject.next_vnode);
+                self.files += if is_live { count } else { 0 };
+            }
+            let (died, born) = self.blocks.end_tree(member.at);
+            // What the base has and the first one has not is in no list.
+            let died = if index == 0 { Set::new() } else { died };
+            self.compare(&members, index, (&died, &born), &dead);
+        }
+        self.blocks.end_line();
+        if is_whole {
+            let listed = dead.into_iter().filter(|dead| dead.from >= dead.until);
+            self.waiting(&fileset.name(id), listed.flat_map(|dead| dead.runs));
+            self.rest(&fileset.name(id), rest);
+        }
+        Ok(())
+    }
+
+    /// What is left to be walked behind the last snapshot of a branch that is kept.
+    fn rest(&mut self, name: &str, rest: Rest) {
+        for (root, walk) in rest.trees {
+            match take_apart(&self.patient.nodes, root, (walk.floor, walk.from), usize::MAX) {
+                Ok(apart) => self.waiting(name, apart.runs),
+                Err(error) => {
+                    self.findings.fault(Fault::Node, name, error.to_string());
+                    self.is_whole = false;
+                }
+            }
+        }
+    }
+
+    /// Nobody has these: they are to be given back.
+    fn waiting(&mut self, name: &str, runs: impl IntoIterator<Item = Run>) {
+        let geometry = *self.patient.geometry();
+        for run in runs.into_iter().flat_map(|run| split(&geometry, run)) {
+            if let Err(wrong) = self.blocks.refer(run, By::Pending) {
+                let reason = format!(
+                    "blocks {} and {} on, of deleted snapshots: {wrong}",
+                    run.block, run.count
+                );
+                self.findings.fault(Fault::Block, name, reason);
+            }
+        }
+    }
+
+    /// What is listed as dead in a branch, as far as it can be blocks.
+    fn dead_of(
+        &mut self,
+        fileset: &FilesetItems,
+        (line, branch): (&Line, &Branch),
+        (unwritten, rest): (&snapshot::Dead, &Rest),
+    ) -> Vec<Dead> {
+        let kept = branch.snapshots.iter().filter(|(at, _)| line.keeps(*at));
+        let kept: Vec<_> = kept.collect();
+        let within = branch.began..branch.left.unwrap_or(Lsn(u64::MAX));
+        let counts = |span: Span| within.contains(&span.last) && rest.counts(span);
         let member = |span: Span, runs: Vec<Run>| Dead {
             from: kept.partition_point(|(_, snapshot)| snapshot.serial < span.first),
-            until: kept.partition_point(|(at, _)| **at <= span.last),
+            until: kept.partition_point(|(at, _)| *at <= span.last),
             runs,
         };
         let geometry = *self.patient.geometry();
-        let chunks = fileset.dead.iter().map(|(span, chunk)| {
+        let chunks = fileset.dead.iter().filter(|(span, _)| counts(*span));
+        let chunks = chunks.map(|(span, chunk)| {
             let runs = chunk.runs.iter();
             let runs = runs.map(|(block, count)| Run {
                 block: *block,
@@ -110,7 +194,7 @@ impl Check<'_> {
             });
             member(*span, runs.collect())
         });
-        let unwritten = changed.dead.iter();
+        let unwritten = unwritten.iter().filter(|(span, _)| counts(*span));
         let unwritten = unwritten.map(|(span, runs)| {
             let runs = runs.iter().flat_map(|run| split(&geometry, run));
             member(span, runs.collect())
@@ -190,23 +274,38 @@ impl Check<'_> {
     }
 }
 
-/// The snapshots that are kept, oldest first, and the fileset.
-fn members(id: FilesetId, fileset: &FilesetItems, changed: Changed) -> Vec<Member> {
-    let name = fileset.name(id);
-    let live = LiveTree {
-        root: fileset.tree,
-        ..changed.tree
+/// The tree of a fileset as merges left it, and what it uses: that of its base, if none has seen it since.
+fn beginning(filesets: &BTreeMap<FilesetId, FilesetItems>, fileset: &FilesetItems) -> (Option<Pointer>, FilesetUsage) {
+    if let Some(usage) = fileset.usage {
+        return (fileset.tree, usage);
+    }
+    let base = fileset.bases.values().next_back();
+    let origin = base.and_then(|base| Some((base, filesets.get(&base.origin)?)));
+    let Some((base, origin)) = origin else {
+        return (fileset.tree, FilesetUsage::default());
     };
-    let kept = fileset.snapshots.iter().filter(|(_, snapshot)| snapshot.is_kept());
+    let snapshot = origin.snapshots.get(&base.snapshot);
+    let usage = FilesetUsage {
+        bytes: snapshot.map_or(0, |snapshot| snapshot.bytes),
+        files: snapshot.map_or(0, |snapshot| snapshot.files),
+        next_vnode: base.next_vnode,
+    };
+    (origin.snapshot_trees.get(&base.snapshot).copied(), usage)
+}
+
+/// The snapshots of a branch that are kept, oldest first, and the fileset on the last branch.
+fn members(subject: &Subject<'_>, (line, branch): (&Line, &Branch), live: &mut Live) -> Vec<Member> {
+    let name = subject.fileset.name(subject.id);
+    let kept = branch.snapshots.iter().filter(|(at, _)| line.keeps(*at));
     let mut members: Vec<Member> = kept
         .map(|(at, snapshot)| {
-            let layered = live.moments.iter().find(|moment| moment.snapshot == *at);
+            let layered = live.tree.moments.iter().find(|moment| moment.snapshot == *at);
             let tree = match layered {
                 Some(moment) => LiveTree {
-                    frozen: live.frozen[..moment.layers].to_vec(),
-                    ..LiveTree::at(live.root)
+                    frozen: live.tree.frozen[..moment.layers].to_vec(),
+                    ..LiveTree::at(live.tree.root)
                 },
-                None => LiveTree::at(fileset.snapshot_trees.get(at).copied()),
+                None => LiveTree::at(subject.fileset.snapshot_trees.get(at).copied()),
             };
             Member {
                 at: *at,
@@ -216,12 +315,14 @@ fn members(id: FilesetId, fileset: &FilesetItems, changed: Changed) -> Vec<Membe
             }
         })
         .collect();
-    let usage = changed.usage.map(|usage| (usage.bytes, usage.files));
-    members.push(Member {
-        at: Lsn(u64::MAX),
-        name,
-        tree: live,
-        usage: usage.unwrap_or((fileset.usage.bytes, fileset.usage.files)),
-    });
+    if branch.left.is_none() {
+        members.push(Member {
+            at: Lsn(u64::MAX),
+            name,
+            // The last branch is the last to be looked at.
+            tree: std::mem::take(&mut live.tree),
+            usage: live.usage,
+        });
+    }
     members
 }

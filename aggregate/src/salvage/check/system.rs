@@ -9,10 +9,10 @@ use super::super::finding::Fault;
 use super::super::items::{self, ALL};
 use super::{Check, Whole};
 use crate::format::{
-    ClientState, DeadChunk, FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage, Key, KeyKind, Lsn, Parting,
-    Pointer, SessionHeader, Snapshot, VnodeRange, decode_holders,
+    Base, ClientState, DeadChunk, FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage, Held, Key, KeyKind, Lsn,
+    Parting, Pointer, SessionHeader, Snapshot, VnodeRange, Walk, decode_holders,
 };
-use crate::snapshot::Span;
+use crate::snapshot::{Line, Span};
 use crate::transaction::{Reply, SessionId};
 
 /// What the system tree says of one fileset.
@@ -25,7 +25,11 @@ pub(super) struct FilesetItems {
     pub snapshot_trees: BTreeMap<Lsn, Pointer>,
     /// Blocks that only snapshots have.
     pub dead: Vec<(Span, DeadChunk)>,
-    pub usage: FilesetUsage,
+    /// What it goes on from, and who goes on from its snapshots, by the record that says so.
+    pub bases: BTreeMap<Lsn, Base>,
+    held: BTreeMap<Lsn, Held>,
+    /// What merges saw of it; none yet, if it just went on from something.
+    pub usage: Option<FilesetUsage>,
     /// Names under which the list has it.
     entries: Vec<FilesetEntry>,
     /// Vnodes that sessions were given.
@@ -40,6 +44,40 @@ impl FilesetItems {
             None => format!("fileset {id}"),
         }
     }
+
+    pub fn is_hidden(&self) -> bool {
+        let kind = self.header.as_ref().map(|header| header.kind);
+        kind == Some(FilesetKind::Deleting)
+    }
+
+    /// Its snapshots that are kept, and what it went on from.
+    pub fn line(&self) -> Line {
+        let mut line = Line::default();
+        for (record, base) in &self.bases {
+            line.go_on(*record, *base);
+        }
+        for (record, held) in &self.held {
+            line.hold(*record, held.snapshot);
+        }
+        for (at, snapshot) in &self.snapshots {
+            if snapshot.is_kept() || line.is_held(*at) {
+                line.insert(*at, snapshot.clone());
+            }
+        }
+        line
+    }
+}
+
+/// The filesets, each after those that it went on from.
+pub(super) fn oldest_first(filesets: &BTreeMap<FilesetId, FilesetItems>) -> Vec<FilesetId> {
+    let began = |id: &FilesetId| {
+        let bases = filesets[id].bases.iter();
+        let cloned = bases.clone().find(|(_, base)| base.origin != *id);
+        cloned.map_or(Lsn(0), |(record, _)| *record)
+    };
+    let mut ids: Vec<FilesetId> = filesets.keys().copied().collect();
+    ids.sort_by_key(|id| (began(id), *id));
+    ids
 }
 
 /// What the items of the system tree name, and what they are of.
@@ -55,6 +93,8 @@ struct System {
     dead: BTreeMap<Lsn, Vec<(Span, DeadChunk)>>,
     /// Filesets that have space to give back.
     cursors: Vec<FilesetId>,
+    /// Snapshots whose trees are being taken apart.
+    walks: Vec<Lsn>,
 }
 
 /// Checks the system tree; gives the filesets.
@@ -85,7 +125,9 @@ pub(super) fn check(check: &mut Check<'_>, whole: &Whole, last: Lsn) -> Result<B
         catalog(check, *id, fileset);
         ranges(check, *id, fileset);
         line(check, *id, fileset);
+        bases(check, *id, &system);
     }
+    walks(check, &system);
     sessions(check, &system, last);
     Ok(system.filesets)
 }
@@ -115,9 +157,21 @@ impl System {
                 let chunk = DeadChunk::decode(value)?;
                 self.dead.entry(last).or_default().push((Span { last, first }, chunk));
             }
+            KeyKind::Base => {
+                let fileset = self.filesets.entry(id).or_default();
+                fileset.bases.insert(Lsn(key.sub), Base::decode(value)?);
+            }
+            KeyKind::Held => {
+                let fileset = self.filesets.entry(id).or_default();
+                fileset.held.insert(Lsn(key.sub), Held::decode(value)?);
+            }
+            KeyKind::Walk => {
+                Walk::decode(value)?;
+                self.walks.push(Lsn(key.object));
+            }
             KeyKind::Cursor => self.cursors.push(FilesetId(key.sub)),
             KeyKind::FilesetTree => self.filesets.entry(id).or_default().tree = Some(Pointer::decode(value)?),
-            KeyKind::FilesetUsage => self.filesets.entry(id).or_default().usage = FilesetUsage::decode(value)?,
+            KeyKind::FilesetUsage => self.filesets.entry(id).or_default().usage = Some(FilesetUsage::decode(value)?),
             KeyKind::SessionHeader => {
                 SessionHeader::decode(value)?;
                 self.sessions.insert(key.object);
@@ -211,6 +265,52 @@ fn line(check: &mut Check<'_>, id: FilesetId, fileset: &FilesetItems) {
     }
     for reason in wrong {
         check.findings.fault(Fault::Snapshot, &name, reason);
+    }
+}
+
+/// A snapshot that a fileset goes on from exists, and knows of that; who is said to go on from one does.
+fn bases(check: &mut Check<'_>, id: FilesetId, system: &System) {
+    let (fileset, mut wrong) = (&system.filesets[&id], Vec::new());
+    for (record, base) in &fileset.bases {
+        let origin = system.filesets.get(&base.origin);
+        let snapshot = origin.and_then(|origin| origin.snapshots.get(&base.snapshot));
+        let held = origin.and_then(|origin| origin.held.get(record));
+        let is_known = held.is_some_and(|held| held.fileset == id && held.snapshot == base.snapshot);
+        // What is being taken apart may need it no more.
+        if !fileset.is_hidden() && (snapshot.is_none() || !is_known) {
+            let (snapshot, origin) = (base.snapshot, base.origin);
+            wrong.push(format!(
+                "it goes on from snapshot {snapshot} of fileset {origin}, which does not exist or does not say so"
+            ));
+        }
+    }
+    for (record, held) in &fileset.held {
+        let other = system.filesets.get(&held.fileset);
+        let base = other.and_then(|other| other.bases.get(record));
+        if base.is_none_or(|base| base.origin != id || base.snapshot != held.snapshot) {
+            let (other, snapshot) = (held.fileset, held.snapshot);
+            wrong.push(format!(
+                "fileset {other} is said to go on from its snapshot {snapshot}, and does not"
+            ));
+        }
+    }
+    for reason in wrong {
+        check.findings.fault(Fault::Snapshot, fileset.name(id), reason);
+    }
+}
+
+/// Only of snapshots that were deleted the trees are taken apart.
+fn walks(check: &mut Check<'_>, system: &System) {
+    for at in &system.walks {
+        let found = system.filesets.values().find_map(|fileset| fileset.snapshots.get(at));
+        if found.is_none_or(Snapshot::is_kept) {
+            let on = format!("snapshot {at}");
+            check.findings.fault(
+                Fault::Snapshot,
+                on,
+                "its tree is being taken apart, and it was not deleted",
+            );
+        }
     }
 }
 

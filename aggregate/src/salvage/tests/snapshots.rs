@@ -9,25 +9,25 @@ use crate::salvage::Fault;
 use crate::transaction::Operation;
 use crate::tree::Stop;
 
-fn take(world: &World, called: &str) -> Lsn {
+pub fn take(world: &World, called: &str) -> Lsn {
     let done = world
         .fileset()
         .take_snapshot(&Operation::default(), &name(called), Namesake::Refuse);
     done.unwrap().answer.unwrap()
 }
 
-fn delete(world: &World, snapshot: Lsn) {
+pub fn delete(world: &World, snapshot: Lsn) {
     let done = world.fileset().delete_snapshot(&Operation::default(), snapshot);
     done.unwrap().answer.unwrap();
 }
 
-fn sound(world: &World, when: &str) {
+pub fn sound(world: &World, when: &str) {
     let report = world.check();
     assert!(report.findings.is_empty(), "{when}: {:?}", report.findings);
 }
 
 /// A file of each round is written anew in the next: its blocks are of the snapshots between.
-fn fill(world: &mut World, round: u64) {
+pub fn fill(world: &mut World, round: u64) {
     world.fill(&format!("{round}"));
     let root = world.root();
     if round > 0 {
