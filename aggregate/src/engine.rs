@@ -142,11 +142,16 @@ impl Engine {
     /// What keeps it from ever being so.
     pub fn wait(&self, lsn: Lsn) -> Result<()> {
         while self.log.durable() < lsn {
-            match self.has_threads.load(Ordering::Acquire) {
-                true => self.log.wait_a_moment(lsn)?,
-                false => drop(self.commit()?),
-            }
+            self.wait_a_moment(lsn)?;
         }
         Ok(())
+    }
+
+    /// Waits for the same, or a moment.
+    fn wait_a_moment(&self, lsn: Lsn) -> Result<()> {
+        match self.has_threads.load(Ordering::Acquire) {
+            true => self.log.wait_a_moment(lsn),
+            false => self.commit().map(drop),
+        }
     }
 }

@@ -133,7 +133,8 @@ impl Engine {
             };
         }
         while self.log.queued() > QUEUED_MAX {
-            self.wait(self.log.durable().next())?;
+            // No longer than that: it may be the last of history that was just written, and the next is ours.
+            self.wait_a_moment(self.log.durable().next())?;
         }
         while self.is_at_bound() {
             self.checkpoint()?;

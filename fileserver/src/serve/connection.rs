@@ -458,7 +458,7 @@ impl Line {
             Some(client) => drop(client.sessions.insert((*session, *epoch))),
             None => return,
         }
-        self.shared.turns.bound((*session, *epoch), last);
+        turns::bound(&self.shared, (*session, *epoch), last);
         *self.bound.lock() = Some(Bond {
             bound,
             session: *session,

@@ -27,23 +27,22 @@ thread_local! {
 }
 
 impl Turns {
-    /// A session was taken up; `last` is the last of its ordered stream that ran.
-    pub(super) fn bound(&self, session: Session, last: u32) {
-        self.changes.lock().bound(session, last);
-    }
-
     /// Nobody waits for what a session asked.
     pub(super) fn gone(&self, session: Session) {
         self.changes.lock().gone(session);
     }
 }
 
+/// A session was taken up; `last` is the last of its ordered stream that ran.
+pub(super) fn bound(shared: &Arc<Shared>, session: Session, last: u32) {
+    let due = shared.turns.changes.lock().bound(session, last);
+    run_all(shared, session, due);
+}
+
 /// What the client of a session says that it has seen: a change may have waited for just that.
 pub(super) fn seen(shared: &Arc<Shared>, session: Session, seen: u32) {
     let due = shared.turns.changes.lock().seen(session, seen);
-    if let Some(call) = due {
-        run(shared, session, call);
-    }
+    run_all(shared, session, due);
 }
 
 /// Sees to a change of `session`.
@@ -54,6 +53,12 @@ pub(super) fn arrived(shared: &Arc<Shared>, session: Session, call: Call, waiter
         Arrived::Run(call) => run(shared, session, call),
         Arrived::Waits => {}
         Arrived::Refused(waiter, error) => waiter.answer(Err(error.into())),
+    }
+}
+
+fn run_all(shared: &Arc<Shared>, session: Session, due: Vec<Call>) {
+    for call in due {
+        run(shared, session, call);
     }
 }
 
@@ -102,13 +107,11 @@ impl Turn {
             Ok(_) | Err(Refused { lsn: 1.., .. }) => Ended::Recorded,
             Err(Refused { error, lsn: 0 }) => Ended::Refused(error),
         };
-        let (waiters, next) = self.shared.turns.changes.lock().ended(self.session, self.name, &ended);
+        let (waiters, due) = self.shared.turns.changes.lock().ended(self.session, self.name, &ended);
         for waiter in waiters {
             waiter.answer(outcome.clone());
         }
-        if let Some(call) = next {
-            run(&self.shared, self.session, call);
-        }
+        run_all(&self.shared, self.session, due);
     }
 }
 
@@ -117,8 +120,8 @@ impl Drop for Turn {
         if !self.is_over {
             let error = Error::new(Kind::Detached, "change").because("the store has stopped");
             let ended = Ended::Refused(&error);
-            let (waiters, _) = self.shared.turns.changes.lock().ended(self.session, self.name, &ended);
-            drop(waiters);
+            let (waiters, due) = self.shared.turns.changes.lock().ended(self.session, self.name, &ended);
+            drop((waiters, due));
         }
     }
 }

@@ -139,8 +139,9 @@ impl<W, C> Default for Changes<W, C> {
 }
 
 impl<W, C> Changes<W, C> {
-    /// A client took its session up; `last` is the last of its ordered stream that ran.
-    pub fn bound(&mut self, session: Session, last: u32) {
+    /// A client took its session up; `last` is the last of its ordered stream that ran. Returns those whose turn it is by
+    /// that: a connection more may be bound when a change has its place and is just about to end.
+    pub fn bound(&mut self, session: Session, last: u32) -> Vec<C> {
         let (number, epoch) = session;
         self.sessions
             .retain(|(other, old), _| *other != number || *old >= epoch);
@@ -153,6 +154,7 @@ impl<W, C> Changes<W, C> {
         });
         streams.is_gone = false;
         streams.next = streams.next.max(last.saturating_add(1));
+        streams.due()
     }
 
     /// The client of a session has no connection any more: nobody waits for what it asked.
@@ -172,16 +174,15 @@ impl<W, C> Changes<W, C> {
     }
 
     /// The client of a session has the replies of the ordered stream up to `seen`, whoever gave them: a change whose
-    /// caller could not log in never came here. Returns the one whose turn it is by that.
-    pub fn seen(&mut self, session: Session, seen: u32) -> Option<C> {
-        let streams = self.sessions.get_mut(&session)?;
+    /// caller could not log in never came here. Returns those whose turn it is by that.
+    pub fn seen(&mut self, session: Session, seen: u32) -> Vec<C> {
+        let Some(streams) = self.sessions.get_mut(&session) else {
+            return Vec::new();
+        };
         let next = seen.saturating_add(1);
         streams.refused = streams.refused.split_off(&next);
-        if next <= streams.next {
-            return None;
-        }
-        streams.next = next;
-        streams.held.remove(&next)
+        streams.next = streams.next.max(next);
+        streams.due()
     }
 
     /// A change arrived from a session that is bound.
@@ -214,31 +215,37 @@ impl<W, C> Changes<W, C> {
         Arrived::Run(call)
     }
 
-    /// A change ended. Returns all who asked for it, and the one whose turn it is now.
-    pub fn ended(&mut self, session: Session, name: (u16, u32), ended: &Ended<'_>) -> (Vec<W>, Option<C>) {
+    /// A change ended. Returns all who asked for it, and those whose turn it is now.
+    pub fn ended(&mut self, session: Session, name: (u16, u32), ended: &Ended<'_>) -> (Vec<W>, Vec<C>) {
         let Some(streams) = self.sessions.get_mut(&session) else {
-            return (Vec::new(), None);
+            return (Vec::new(), Vec::new());
         };
         let waiters = streams.open.remove(&name).unwrap_or_default();
         if streams.is_gone && streams.open.is_empty() {
             self.sessions.remove(&session);
-            return (waiters, None);
+            return (waiters, Vec::new());
         }
         let (stream, sequence) = name;
-        if stream != 0 || sequence != streams.next {
-            return (waiters, None);
-        }
-        match ended {
-            Ended::Recorded => streams.next += 1,
-            // It will be asked for again, and what follows it waits for that.
-            Ended::Refused(error) if error.kind.is_internal() => return (waiters, None),
-            Ended::Refused(error) => {
-                streams.refused.insert(sequence, (*error).clone());
-                streams.next += 1;
+        if stream == 0 && sequence == streams.next {
+            match ended {
+                Ended::Recorded => streams.next += 1,
+                // It will be asked for again, and what follows it waits for that.
+                Ended::Refused(error) if error.kind.is_internal() => {}
+                Ended::Refused(error) => {
+                    streams.refused.insert(sequence, (*error).clone());
+                    streams.next += 1;
+                }
             }
         }
-        let next = streams.held.remove(&streams.next);
-        (waiters, next)
+        (waiters, streams.due())
+    }
+}
+
+impl<W, C> Streams<W, C> {
+    /// Of the ordered stream, those that were held and need not wait any more.
+    fn due(&mut self) -> Vec<C> {
+        let later = self.held.split_off(&self.next.saturating_add(1));
+        std::mem::replace(&mut self.held, later).into_values().collect()
     }
 }
 
@@ -252,7 +259,7 @@ mod tests {
 
     fn changes(last: u32) -> Changes<&'static str, u32> {
         let mut changes = Changes::default();
-        changes.bound(SESSION, last);
+        assert!(changes.bound(SESSION, last).is_empty());
         changes
     }
 
@@ -271,7 +278,7 @@ mod tests {
         assert_eq!(arrive(&mut changes, (3, 1), "again"), "waits");
         assert_eq!(arrive(&mut changes, (4, 1), "other"), "run");
         let (told, next) = changes.ended(SESSION, (3, 1), &Ended::Recorded);
-        assert_eq!((told, next), (vec!["first", "again"], None));
+        assert_eq!((told, next), (vec!["first", "again"], vec![]));
         assert_eq!(
             arrive(&mut changes, (3, 1), "late"),
             "run",
@@ -285,9 +292,9 @@ mod tests {
         assert_eq!(arrive(&mut changes, (0, 7), "c"), "waits");
         assert_eq!(arrive(&mut changes, (0, 6), "b"), "waits");
         assert_eq!(arrive(&mut changes, (0, 5), "a"), "run");
-        assert_eq!(changes.ended(SESSION, (0, 5), &Ended::Recorded), (vec!["a"], Some(6)));
-        assert_eq!(changes.ended(SESSION, (0, 6), &Ended::Recorded), (vec!["b"], Some(7)));
-        assert_eq!(changes.ended(SESSION, (0, 7), &Ended::Recorded), (vec!["c"], None));
+        assert_eq!(changes.ended(SESSION, (0, 5), &Ended::Recorded), (vec!["a"], vec![6]));
+        assert_eq!(changes.ended(SESSION, (0, 6), &Ended::Recorded), (vec!["b"], vec![7]));
+        assert_eq!(changes.ended(SESSION, (0, 7), &Ended::Recorded), (vec!["c"], vec![]));
     }
 
     #[test]
@@ -298,10 +305,10 @@ mod tests {
         let denied = Error::new(Kind::Denied, "file");
         assert_eq!(
             changes.ended(SESSION, (0, 1), &Ended::Refused(&denied)),
-            (vec!["a"], Some(2))
+            (vec!["a"], vec![2])
         );
         assert_eq!(arrive(&mut changes, (0, 1), "a again"), "refused");
-        assert_eq!(changes.seen(SESSION, 2), None);
+        assert_eq!(changes.seen(SESSION, 2), [0; 0]);
         assert_eq!(arrive(&mut changes, (0, 3), "c"), "run", "what was seen needs no turn");
     }
 
@@ -310,9 +317,27 @@ mod tests {
         let mut changes = changes(0);
         assert_eq!(arrive(&mut changes, (0, 2), "b"), "waits");
         assert_eq!(arrive(&mut changes, (0, 3), "c"), "waits");
-        assert_eq!(changes.seen(SESSION, 1), Some(2));
-        assert_eq!(changes.seen(SESSION, 1), None, "once");
-        assert_eq!(changes.ended(SESSION, (0, 2), &Ended::Recorded), (vec!["b"], Some(3)));
+        assert_eq!(changes.seen(SESSION, 1), [2]);
+        assert_eq!(changes.seen(SESSION, 1), [0; 0], "once");
+        assert_eq!(changes.ended(SESSION, (0, 2), &Ended::Recorded), (vec!["b"], vec![3]));
+    }
+
+    #[test]
+    fn a_connection_that_is_bound_while_a_change_ends_holds_nobody_up() {
+        // Its place is in the store, and whoever runs it has not said so yet: the answer to `Bind` counts it.
+        for how in ["bound", "seen"] {
+            let mut changes = changes(4);
+            assert_eq!(arrive(&mut changes, (0, 5), "a"), "run");
+            assert_eq!(arrive(&mut changes, (0, 6), "b"), "waits");
+            assert_eq!(arrive(&mut changes, (0, 7), "c"), "waits");
+            let due = match how {
+                "bound" => changes.bound(SESSION, 5),
+                _ => changes.seen(SESSION, 5),
+            };
+            assert_eq!(due, [6], "{how}");
+            assert_eq!(changes.ended(SESSION, (0, 5), &Ended::Recorded), (vec!["a"], vec![]));
+            assert_eq!(changes.ended(SESSION, (0, 6), &Ended::Recorded), (vec!["b"], vec![7]));
+        }
     }
 
     #[test]
@@ -323,12 +348,12 @@ mod tests {
         let grace = Error::new(Kind::Grace, "fileset");
         assert_eq!(
             changes.ended(SESSION, (0, 1), &Ended::Refused(&grace)),
-            (vec!["a"], None)
+            (vec!["a"], vec![])
         );
         assert_eq!(arrive(&mut changes, (0, 1), "a again"), "run");
         assert_eq!(
             changes.ended(SESSION, (0, 1), &Ended::Recorded),
-            (vec!["a again"], Some(2))
+            (vec!["a again"], vec![2])
         );
     }
 
@@ -342,7 +367,7 @@ mod tests {
         assert_eq!(arrive(&mut changes, (0, 1), "a again"), "waits");
         assert_eq!(arrive(&mut changes, (0, 2), "b again"), "waits");
         let ended = changes.ended(SESSION, (0, 1), &Ended::Recorded);
-        assert_eq!(ended, (vec!["a again"], Some(2)));
+        assert_eq!(ended, (vec!["a again"], vec![2]));
     }
 
     #[test]

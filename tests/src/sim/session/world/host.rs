@@ -1,5 +1,7 @@
 //! The server's side of a history: what it does with what arrives, and what it promises after a look.
 
+use std::collections::VecDeque;
+
 use baton_rpc::session::client::{ConnectionId, Refusal, Sent};
 use baton_rpc::session::server::{Arrived, Ended};
 use baton_types::call::{Answer, Coming, Hold, Push, Request, Role};
@@ -37,10 +39,9 @@ impl World {
             return Ok(());
         }
         let session = (sent.session, self.servers[number].epoch);
-        if self.habit != Habit::NoOrder
-            && let Some(call) = self.servers[number].changes.seen(session, sent.seen)
-        {
-            self.run_change(number, session, call);
+        if self.habit != Habit::NoOrder {
+            let due = self.servers[number].changes.seen(session, sent.seen);
+            self.run_changes(number, session, due);
         }
         let server = &mut self.servers[number];
         let is_returning = server.awaited.contains(&client);
@@ -103,15 +104,15 @@ impl World {
             return;
         }
         match server.changes.arrived(session, name, waiter, call) {
-            Arrived::Run(call) => self.run_change(number, session, call),
+            Arrived::Run(call) => self.run_changes(number, session, vec![call]),
             Arrived::Waits => {}
             Arrived::Refused(_, error) => self.answer(client, sent, Err(error.into())),
         }
     }
 
-    pub(super) fn run_change(&mut self, number: usize, session: (u64, Epoch), call: Call) {
-        let mut next = Some(call);
-        while let Some(call) = next {
+    pub(super) fn run_changes(&mut self, number: usize, session: (u64, Epoch), due: Vec<Call>) {
+        let mut due = VecDeque::from(due);
+        while let Some(call) = due.pop_front() {
             let done = self.perform_change(number, call);
             let refused = refusal(done);
             let ended = match &refused {
@@ -120,7 +121,7 @@ impl World {
             };
             let (waiters, following) = self.servers[number].changes.ended(session, call.1, &ended);
             self.report(number, &waiters, done);
-            next = following;
+            due.extend(following);
         }
     }
 
@@ -278,7 +279,8 @@ impl World {
             .iter()
             .find(|(stream, _)| *stream == 0)
             .map_or(0, |(_, last)| *last);
-        server.changes.bound((session, epoch), last);
+        let due = server.changes.bound((session, epoch), last);
+        self.run_changes(number, (session, epoch), due);
         if let Some(connection) = self.connections.get_mut(&(client, sent.connection)) {
             connection.bound = Some((session, epoch));
         }
