@@ -233,6 +233,23 @@ fn what_the_server_has_to_judge_is_not_certain() {
     assert!(!may(1, Some(0o600), None), "it is not what it was to be");
 }
 
+/// A request that makes a `kind` in a directory.
+fn making(kind: FileKind, directory: Fid, time: Timestamp) -> Request {
+    let place = baton_types::file::Place {
+        directory,
+        name: FileName::parse(b"name").unwrap(),
+    };
+    let newborn = baton_types::call::Newborn {
+        vnode: Vnode::new(9).unwrap(),
+        unique: 1,
+        mode: 0o644,
+    };
+    match kind {
+        FileKind::Directory => Request::Mkdir { place, newborn, time },
+        _ => Request::Create { place, newborn, time },
+    }
+}
+
 #[test]
 fn directory_is_foreseen_while_files_are_made_in_it_one_after_the_other_and_nothing_else_happens() {
     let inode = inodes()
@@ -241,19 +258,7 @@ fn directory_is_foreseen_while_files_are_made_in_it_one_after_the_other_and_noth
     let made = attributes(FileKind::Directory, 1);
     inode.begin_draft(3, maker(1), made);
     let ask_for = |time, kind| {
-        let place = baton_types::file::Place {
-            directory: inode.fid,
-            name: FileName::parse(b"name").unwrap(),
-        };
-        let newborn = baton_types::call::Newborn {
-            vnode: Vnode::new(9).unwrap(),
-            unique: 1,
-            mode: 0o644,
-        };
-        let request = match kind {
-            FileKind::Directory => Request::Mkdir { place, newborn, time },
-            _ => Request::Create { place, newborn, time },
-        };
+        let request = making(kind, inode.fid, time);
         inode.foresee_name(&request, Heard::Ahead, Some(3));
         inode.begin();
     };
@@ -289,17 +294,8 @@ fn directory_that_was_made_here_stays_its_makers_whatever_is_made_in_it() {
         .tell(Instance::ROOT, &object(6, FileKind::Directory), None)
         .unwrap();
     inode.begin_draft(3, maker(1), attributes(FileKind::Directory, 1));
-    let place = baton_types::file::Place {
-        directory: inode.fid,
-        name: FileName::parse(b"name").unwrap(),
-    };
-    let newborn = baton_types::call::Newborn {
-        vnode: Vnode::new(9).unwrap(),
-        unique: 1,
-        mode: 0o644,
-    };
-    let (time, to) = (Timestamp(20), set(Some(0o700), None));
-    let create = Request::Create { place, newborn, time };
+    let to = set(Some(0o700), None);
+    let create = making(FileKind::Regular, inode.fid, Timestamp(20));
     inode.foresee_name(&create, Heard::Ahead, Some(3));
     inode.asked();
     assert!(inode.may_surely_set(3, &maker(1), &to) && !inode.may_surely_set(3, &maker(2), &to));
