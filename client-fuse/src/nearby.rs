@@ -3,13 +3,14 @@
 //! A request costs two wake-ups, one each way. From processor to processor each is an interrupt, on a virtual machine
 //! some twenty microseconds; on one processor it is a tenth of that. The system wakes a thread where it ran last, and so
 //! the two stay apart as long as both processors have time. Whoever is asked again and again by one and the same thread
-//! therefore goes to its processor, and is free to run anywhere as soon as somebody else asks: that one finds the others.
+//! therefore goes to its processor. As soon as somebody else asks it, it may run anywhere again.
 
 use std::cell::RefCell;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// So many requests of one thread after the other are a habit. To look where it runs costs as much as half a request.
+/// So many requests of one thread after the other are a habit; where that thread runs is looked up so seldom, because
+/// it means reading a file of `/proc`.
 const HABIT: u32 = 64;
 
 /// Whom a thread of ours served last, and where it is bound to run.

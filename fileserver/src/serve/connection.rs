@@ -239,9 +239,10 @@ impl Line {
             return;
         }
         let Client { sessions, .. } = clients.remove(&self.client).unwrap_or_default();
-        drop(clients);
+        // Before anybody else can see that it is gone: what a new connection of it registers must not be taken out.
         sessions.into_iter().for_each(|session| self.shared.turns.gone(session));
         self.shared.pushes.gone(self.client);
+        drop(clients);
         self.shared.service.gone(self.client);
     }
 
@@ -453,19 +454,23 @@ impl Line {
             .iter()
             .find(|(stream, _)| *stream == 0)
             .map_or(0, |(_, last)| *last);
+        let session = (*session, *epoch);
+        let mut clients = self.shared.clients.lock();
         // If the client went away meanwhile, nothing would ever take it out again.
-        match self.shared.clients.lock().get_mut(&self.client) {
-            Some(client) => drop(client.sessions.insert((*session, *epoch))),
-            None => return,
-        }
-        turns::bound(&self.shared, (*session, *epoch), last);
-        *self.bound.lock() = Some(Bond {
-            bound,
-            session: *session,
-            round,
-        });
+        let Some(client) = clients.get_mut(&self.client) else {
+            return;
+        };
+        client.sessions.insert(session);
+        let due = self.shared.turns.bound(session, last);
         if self.role == Role::Push {
             self.shared.pushes.bound(self.client, bound, self.pushes.clone());
         }
+        drop(clients);
+        *self.bound.lock() = Some(Bond {
+            bound,
+            session: session.0,
+            round,
+        });
+        turns::run_all(&self.shared, session, due);
     }
 }

@@ -27,16 +27,16 @@ thread_local! {
 }
 
 impl Turns {
+    /// A session was taken up; `last` is the last of its ordered stream that ran. What waited for that and is due now
+    /// is for [`run_all`], once the caller holds no lock.
+    pub(super) fn bound(&self, session: Session, last: u32) -> Vec<Call> {
+        self.changes.lock().bound(session, last)
+    }
+
     /// Nobody waits for what a session asked.
     pub(super) fn gone(&self, session: Session) {
         self.changes.lock().gone(session);
     }
-}
-
-/// A session was taken up; `last` is the last of its ordered stream that ran.
-pub(super) fn bound(shared: &Arc<Shared>, session: Session, last: u32) {
-    let due = shared.turns.changes.lock().bound(session, last);
-    run_all(shared, session, due);
 }
 
 /// What the client of a session says that it has seen: a change may have waited for just that.
@@ -56,7 +56,8 @@ pub(super) fn arrived(shared: &Arc<Shared>, session: Session, call: Call, waiter
     }
 }
 
-fn run_all(shared: &Arc<Shared>, session: Session, due: Vec<Call>) {
+/// Runs what is due.
+pub(super) fn run_all(shared: &Arc<Shared>, session: Session, due: Vec<Call>) {
     for call in due {
         run(shared, session, call);
     }

@@ -45,7 +45,8 @@ pub fn copy_and_compare(first: &Path, last: &Path) -> Result<String> {
 /// # Errors
 /// When cargo does not say.
 pub fn sources() -> Result<Vec<PathBuf>> {
-    let words = ["metadata", "--format-version", "1", "--offline"];
+    // What only other systems build upon was not downloaded for the build: then it is now.
+    let words = ["metadata", "--format-version", "1", "--locked"];
     let output = Command::new("cargo")
         .args(words)
         .current_dir(env!("CARGO_MANIFEST_DIR"))

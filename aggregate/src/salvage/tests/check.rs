@@ -14,6 +14,12 @@ use crate::salvage::{Fault, served_by};
 use crate::transaction::{Reply, Transaction};
 use crate::tree::Stop;
 
+/// Nothing is found at this `moment`.
+fn sound(world: &World, moment: &str) {
+    let report = world.check();
+    assert!(report.findings.is_empty(), "{moment}: {:?}", report.findings);
+}
+
 #[test]
 fn new_aggregate_is_sound() {
     let world = World::new();
@@ -27,28 +33,17 @@ fn used_aggregate_is_sound_at_every_stage_of_its_life() {
     let mut world = World::served();
     for round in 0..12 {
         world.fill(&format!("{round}"));
-        let report = world.check();
-        assert!(report.findings.is_empty(), "round {round}, log: {:?}", report.findings);
+        sound(&world, &format!("round {round}, log"));
         if round % 2 == 0 {
             world.aggregate().checkpoint().unwrap();
-            let report = world.check();
-            assert!(
-                report.findings.is_empty(),
-                "round {round}, checkpoint: {:?}",
-                report.findings
-            );
+            sound(&world, &format!("round {round}, checkpoint"));
         }
         if round % 3 == 1 {
             world.aggregate().detach(Timestamp(9)).unwrap();
         }
         if round % 3 != 2 {
             world.take_over();
-            let report = world.check();
-            assert!(
-                report.findings.is_empty(),
-                "round {round}, takeover: {:?}",
-                report.findings
-            );
+            sound(&world, &format!("round {round}, takeover"));
         }
     }
     let report = world.check();
@@ -65,15 +60,9 @@ fn aggregate_that_has_grown_is_sound() {
         world.disk.grow(bytes);
         assert_eq!(world.aggregate().grow(None).unwrap(), bytes);
         world.fill(&format!("more {round}"));
-        let report = world.check();
-        assert!(report.findings.is_empty(), "round {round}: {:?}", report.findings);
+        sound(&world, &format!("round {round}"));
         world.take_over();
-        let report = world.check();
-        assert!(
-            report.findings.is_empty(),
-            "round {round}, takeover: {:?}",
-            report.findings
-        );
+        sound(&world, &format!("round {round}, takeover"));
     }
 }
 
@@ -89,14 +78,10 @@ fn aggregate_is_sound_whoever_crashed_and_however_early() {
             for _ in 0..checkpoints {
                 world.aggregate().checkpoint().unwrap();
             }
-            let before = world.check();
+            let moment = format!("{checkpoints} checkpoints each, round {round}");
+            sound(&world, &moment);
             world.take_over();
-            let after = world.check();
-            let findings = (&before.findings, &after.findings);
-            assert!(
-                findings.0.is_empty() && findings.1.is_empty(),
-                "{checkpoints} checkpoints each, round {round}: {findings:?}"
-            );
+            sound(&world, &format!("{moment}, takeover"));
         }
     }
 }

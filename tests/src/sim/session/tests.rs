@@ -42,3 +42,9 @@ fn a_server_that_runs_the_ordered_stream_as_it_comes_is_caught() {
     let found = broken(Habit::NoOrder, 400);
     assert!(!found.is_empty());
 }
+
+#[test]
+fn a_server_that_forgets_who_waits_when_a_connection_is_bound_is_caught() {
+    let found = broken(Habit::ForgetsWhoWaits, 400);
+    assert!(found.iter().any(|what| what.contains("waits for")), "{found:?}");
+}

@@ -18,7 +18,7 @@ use faults::{FAULTS_UNTIL, Fault};
 use network::{Connection, Told};
 
 use super::mount::{Mount, Purpose, Wish, change_of};
-use super::store::{Disk, Server, effects, is_refused, is_refused_for_good};
+use super::store::{Disk, Done, Server, effects, is_refused, is_refused_for_good};
 use crate::invariants::i04_within_lifetime::WithinLifetime;
 use crate::invariants::i05_nothing_lost::NothingLost;
 use crate::invariants::i06_once_in_order::{Change, OnceInOrder};
@@ -43,6 +43,8 @@ pub enum Habit {
     NoOrder,
     /// It does not say what came before a change.
     NoPlace,
+    /// It runs nothing of what a new connection makes due.
+    ForgetsWhoWaits,
 }
 
 /// Something on the agenda.
@@ -57,6 +59,8 @@ enum Item {
     Program(usize),
     /// A look, after which a call is answered; the number of changes that are durable with it.
     Look(usize, usize, Option<(usize, Sent)>),
+    /// A change of a session, by its name, that has its place at this server, is over.
+    Ended(usize, (u64, Epoch), (u16, u32), Done),
     Owner(usize),
     Fault(Fault),
     Claim,
@@ -175,6 +179,10 @@ impl World {
             }
             Item::Program(client) => self.program(client),
             Item::Look(server, durable, call) => self.look(server, durable, call),
+            Item::Ended(server, session, name, done) => {
+                self.ended(server, session, name, done);
+                Ok(())
+            }
             Item::Owner(client) => {
                 let epoch = self.servers.last().map_or(Epoch::NONE, |server| server.epoch);
                 self.step(client, Event::Owner(epoch))
@@ -191,7 +199,7 @@ impl World {
                 let connection = self.connections.get(&(*client, sent.connection))?;
                 self.asleep.get(&connection.server).copied()
             }
-            Item::Look(server, ..) => self.asleep.get(server).copied(),
+            Item::Look(server, ..) | Item::Ended(server, ..) => self.asleep.get(server).copied(),
             Item::ToClient(client, ..)
             | Item::Broken(client, _)
             | Item::Wake(client)

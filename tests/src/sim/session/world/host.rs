@@ -1,7 +1,5 @@
 //! The server's side of a history: what it does with what arrives, and what it promises after a look.
 
-use std::collections::VecDeque;
-
 use baton_rpc::session::client::{ConnectionId, Refusal, Sent};
 use baton_rpc::session::server::{Arrived, Ended};
 use baton_types::call::{Answer, Coming, Hold, Push, Request, Role};
@@ -110,19 +108,31 @@ impl World {
         }
     }
 
+    /// Changes that are due have their places in history at once, and end a little later: meanwhile others come.
     pub(super) fn run_changes(&mut self, number: usize, session: (u64, Epoch), due: Vec<Call>) {
-        let mut due = VecDeque::from(due);
-        while let Some(call) = due.pop_front() {
+        for call in due {
+            let name = call.1;
             let done = self.perform_change(number, call);
-            let refused = refusal(done);
-            let ended = match &refused {
-                Some(refusal) if refusal.lsn == 0 => Ended::Refused(&refusal.error),
-                Some(_) | None => Ended::Recorded,
-            };
-            let (waiters, following) = self.servers[number].changes.ended(session, call.1, &ended);
-            self.report(number, &waiters, done);
-            due.extend(following);
+            let slow = self.seed.between(500, 100_000);
+            let delay = if self.seed.chance(30) { slow } else { 0 };
+            self.agenda.after(delay, Item::Ended(number, session, name, done));
         }
+    }
+
+    /// A change that runs is over.
+    pub(super) fn ended(&mut self, number: usize, session: (u64, Epoch), name: (u16, u32), done: Done) {
+        let server = &mut self.servers[number];
+        if !server.is_up {
+            return;
+        }
+        let refused = refusal(done);
+        let ended = match &refused {
+            Some(refusal) if refusal.lsn == 0 => Ended::Refused(&refusal.error),
+            Some(_) | None => Ended::Recorded,
+        };
+        let (waiters, due) = server.changes.ended(session, name, &ended);
+        self.report(number, &waiters, done);
+        self.run_changes(number, session, due);
     }
 
     pub(super) fn execute(&mut self, number: usize, waiters: Vec<(usize, ConnectionId, u16, u32)>, call: Call) {
@@ -279,7 +289,10 @@ impl World {
             .iter()
             .find(|(stream, _)| *stream == 0)
             .map_or(0, |(_, last)| *last);
-        let due = server.changes.bound((session, epoch), last);
+        let mut due = server.changes.bound((session, epoch), last);
+        if self.habit == Habit::ForgetsWhoWaits {
+            due.clear();
+        }
         self.run_changes(number, (session, epoch), due);
         if let Some(connection) = self.connections.get_mut(&(client, sent.connection)) {
             connection.bound = Some((session, epoch));
