@@ -11,6 +11,7 @@ mod failover;
 mod filesets;
 mod headers;
 mod history;
+mod hold;
 mod lsfldb;
 mod lsft;
 mod mounts;
@@ -61,6 +62,8 @@ pub async fn run(session: &Session, command: Fts) -> Result<Output> {
         Fts::FailOver(words) => failover::failover(session, words).await,
         Fts::Drain(words) => failover::drain(session, words.server).await,
         Fts::UnDrain(words) => failover::undrain(session, words.server).await,
+        Fts::Hold(words) => hold::hold(session, words.aggregate, Some(words.why)).await,
+        Fts::UnHold(words) => hold::hold(session, words.aggregate, None).await,
         Fts::History(words) => history::history(session, words).await,
         Fts::Status(words) => status::status(session, words).await,
         Fts::Events(words) => events::events(session, words).await,

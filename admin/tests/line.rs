@@ -33,7 +33,7 @@ fn link_is_the_program_of_its_name() {
 fn complaints_go_to_standard_error_with_their_code() {
     let absent = "fts: move: not in this version (another place for a fileset)\n";
     assert_eq!(complaint(&run("fts m")), (Some(1), absent.to_owned()));
-    let ambiguous = "fts: 'un' could be undrain, unlock, unlockfldb\n";
+    let ambiguous = "fts: 'un' could be undrain, unhold, unlock, unlockfldb\n";
     assert_eq!(complaint(&run("fts un")), (Some(2), ambiguous.to_owned()));
     let missing = "baton: join: missing <TOKEN>\nUsage: baton join <TOKEN>\n";
     assert_eq!(complaint(&run("join")), (Some(2), missing.to_owned()));

@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use crate::daemon::Me;
 use crate::devices::{Devices, Found};
+use crate::endings::Ending;
 use crate::exports::{Export, Exports};
 use crate::filesets;
 use crate::ports::Ports;
@@ -348,6 +349,10 @@ impl Claims {
             records,
             replayed_at,
         } = taken?;
+        // It may have been heard that it is to move while there was nothing to hand over yet.
+        if self.row(id).is_some_and(|row| self.is_to_move(&row)) {
+            self.moving.notify_one();
+        }
         let micros = self.clock.now().saturating_sub(begun);
         self.report_takeover(&export, (begun, replayed_at), records);
         filesets::make_root_cell(self, &export).await;
@@ -376,16 +381,32 @@ impl Claims {
         self.give_up(export.id, export.epoch, error);
     }
 
+    /// Tells the location database what ended earlier runs of this server, before this one takes anything.
+    pub async fn confess(&self, endings: Vec<Ending>) {
+        for ending in endings {
+            tracing::error!(aggregate = %ending.aggregate, epoch = %ending.epoch, "{}", ending.why);
+            let change = Change::Fail {
+                aggregate: ending.aggregate,
+                server: self.me.id,
+                epoch: ending.epoch,
+                why: ending.why.clone(),
+            };
+            say_until_heard(self.client.clone(), change).await;
+            ending.forget();
+        }
+    }
+
     /// The location database is not to say that this server serves what it does not. Whoever is fit may have it; but
-    /// what is damaged is for salvage, and not for one server after the other (I10).
+    /// what is damaged is tried by one other at most, and then for salvage (I10).
     fn give_up(&self, aggregate: AggregateId, epoch: Epoch, error: &Error) {
         let server = self.me.id;
         let change = match error.kind {
             Kind::WrongEpoch | Kind::Detached => return, // it knows more than this server
-            Kind::Damaged => Change::Detach {
+            Kind::Damaged => Change::Fail {
                 aggregate,
                 server,
                 epoch,
+                why: error.to_string(),
             },
             _ => Change::GiveUp {
                 aggregate,

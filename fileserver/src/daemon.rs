@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use crate::claims::Claims;
 use crate::control::Control;
 use crate::devices::Devices;
+use crate::endings;
 use crate::exports::Exports;
 use crate::follow::{Heard, follow};
 use crate::pulse::Pulse;
@@ -47,6 +48,7 @@ pub struct Me {
 /// Whatever keeps it from starting, naming the file; what the location database refuses for good.
 pub async fn run(paths: &Paths, config: &Config, run: Incarnation) -> Result<()> {
     let _lock = Lock::take(&paths.state(Daemon::Fileserver))?;
+    endings::note_in(paths.state(Daemon::Fileserver));
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
     let tls = Arc::new(HostTls::load(Place::host(paths.pki()), clock.clone())?);
     let me = Me::of(&tls, config, run)?;
@@ -83,6 +85,7 @@ pub async fn run(paths: &Paths, config: &Config, run: Incarnation) -> Result<()>
     let socket = paths.socket(Daemon::Fileserver);
     let serve = async {
         let registered = register(&client, &claims.me).await?;
+        claims.confess(endings::left_in(&paths.state(Daemon::Fileserver))).await;
         let _beats = client.beat(beats(&claims, &pulse))?;
         let own = |aggregate: &_| claims.heard(aggregate);
         tokio::select! {

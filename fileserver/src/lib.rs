@@ -6,6 +6,7 @@
 //! | `control` | what administrators ask of it |
 //! | `daemon` | the process: registered, followed, ended |
 //! | `devices` | which aggregates this machine can reach |
+//! | `endings` | what ended an earlier run of it |
 //! | `exports` | what it owns and serves now |
 //! | `filesets` | the server's half of making, deleting and renaming them |
 //! | `follow` | what it hears of the cell |
@@ -44,6 +45,7 @@ pub mod devices;
 pub mod difference;
 pub mod driver;
 pub mod durable;
+pub mod endings;
 pub mod exports;
 pub mod filesets;
 pub mod follow;

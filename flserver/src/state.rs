@@ -22,6 +22,7 @@ mod draft;
 mod dump;
 mod entries;
 mod filesets;
+mod held;
 mod owners;
 mod plan;
 mod query;

@@ -178,6 +178,8 @@ impl From<Change> for v1::Change {
             }),
             Change::Move(wish) => Wire::Move(wish.into()),
             owners @ (Change::GiveUp { .. }
+            | Change::Fail { .. }
+            | Change::SetHeld { .. }
             | Change::Judge { .. }
             | Change::HandOver { .. }
             | Change::AbandonMove { .. }
@@ -349,6 +351,8 @@ impl TryFrom<v1::Change> for Change {
             },
             Wire::Move(c) => Change::Move(c.try_into()?),
             Wire::GiveUp(c) => owners::give_up(c)?,
+            Wire::Fail(c) => owners::fail(c)?,
+            Wire::SetHeld(c) => owners::set_held(c)?,
             Wire::Judge(c) => owners::judge(c)?,
             Wire::HandOver(c) => owners::hand_over(&c)?,
             Wire::AbandonMove(c) => owners::abandon_move(c)?,

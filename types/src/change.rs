@@ -249,6 +249,25 @@ pub enum Change {
         /// In one line for people.
         why: String,
     },
+    /// A server cannot go on with an aggregate because of what is on its disk, or ended when it tried; under its own
+    /// certificate only. If it owns it, it has given it up; the second time within an hour it is held.
+    Fail {
+        /// Which.
+        aggregate: AggregateId,
+        /// Who.
+        server: ServerId,
+        /// Under which it owned it.
+        epoch: Epoch,
+        /// In one line for people.
+        why: String,
+    },
+    /// `fts hold`, `fts unhold`.
+    SetHeld {
+        /// Which.
+        aggregate: AggregateRef,
+        /// Why, in one line for people; `None` if it is held no more.
+        why: Option<String>,
+    },
     /// What the arbiter decides, all of it or, row by row, what still fits; by a member only.
     Judge {
         /// Servers whose state changes.

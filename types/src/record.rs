@@ -12,7 +12,7 @@ use crate::{
     ServerId, Timestamp,
 };
 
-pub use owners::{Aggregate, AggregateState, Patience, Server, ServerState, Tenure, TimeLine};
+pub use owners::{Aggregate, AggregateState, Failure, Patience, Server, ServerState, Tenure, TimeLine};
 
 /// What administrators edit and read under a server's address, as DFS had it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -197,7 +197,7 @@ fn aggregates(view: &View) -> String {
             state(view, aggregate),
             view.attached(aggregate).join(" "),
             date(aggregate.since),
-            printable(&aggregate.reason),
+            printable(aggregate.held.as_ref().unwrap_or(&aggregate.reason)),
         ]
     };
     match view.aggregates.as_slice() {
@@ -212,6 +212,7 @@ fn aggregates(view: &View) -> String {
 fn state(view: &View, aggregate: &Aggregate) -> String {
     match (aggregate.state, aggregate.target) {
         (AggregateState::Draining, Some(to)) => format!("draining to {}", view.server_name(to)),
+        (state, _) if aggregate.held.is_some() => format!("{}, held", state_word(state)),
         (state, _) => state_word(state).to_owned(),
     }
 }
@@ -284,6 +285,7 @@ fn aggregate_json(view: &View, aggregate: &Aggregate) -> Value {
         "target": aggregate.target.map(|to| view.server_name(to)),
         "since": date(aggregate.since),
         "reason": aggregate.reason,
+        "held": aggregate.held,
         "attached": view.attached(aggregate),
     })
 }

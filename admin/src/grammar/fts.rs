@@ -3,6 +3,7 @@
 //! Options stand in DFS's order, which is also the order that bare words are taken in. What DFS did not
 //! have is marked with [`ADDED`].
 
+mod owners;
 mod quota;
 mod snapshots;
 
@@ -15,6 +16,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use super::values::{aggregate, fileset, owner, server, size};
 use super::{Parsed, Standard};
 use crate::dfs_args::ADDED;
+pub use owners::{FailOver, History, Hold, UnHold};
 pub use quota::{LsQuota, SetQuota};
 pub use snapshots::{CloneSys, RestoreHome, SnapshotDiff, Snapshots};
 
@@ -166,6 +168,12 @@ pub enum Fts {
     /// Lets a server have aggregates again
     #[command(next_help_heading = ADDED, after_help = "Example:\n  fts undrain -server mlserva")]
     UnDrain(FileServer),
+    /// Keeps an aggregate where it is: nobody becomes its owner until 'fts unhold'
+    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts hold -aggregate lfs03 -why 'disk is replaced'")]
+    Hold(Hold),
+    /// Lets servers take an aggregate again that is held
+    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts unhold -aggregate lfs03")]
+    UnHold(UnHold),
     /// Prints who owned an aggregate, since when and why
     #[command(next_help_heading = ADDED, after_help = "Example:\n  fts history -aggregate lfs03 -last 3")]
     History(History),
@@ -413,37 +421,6 @@ pub struct FilesetOnly {
     /// Its name or id
     #[arg(long, value_parser = fileset)]
     pub fileset: FilesetRef,
-}
-
-/// `fts failover`.
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct FailOver {
-    /// These: names or numbers
-    #[arg(long, num_args = 1.., value_parser = aggregate, required_unless_present = "server", conflicts_with = "server")]
-    pub aggregate: Vec<AggregateRef>,
-    /// All that this server owns: its name or an address
-    #[arg(long, value_parser = server)]
-    pub server: Option<Address>,
-    /// To this server; else each to the next that is fit
-    #[arg(long, value_name = "SERVER", value_parser = server)]
-    pub to: Option<Address>,
-    /// Do not ask the owner: it is fenced, and clients send again what they hold
-    #[arg(long)]
-    pub takeover: bool,
-    /// Only show what would be done
-    #[arg(long = "dry-run")]
-    pub dry_run: bool,
-}
-
-/// `fts history`.
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct History {
-    /// Its name or number
-    #[arg(long, value_parser = aggregate)]
-    pub aggregate: AggregateRef,
-    /// Only the last of them
-    #[arg(long, value_name = "NUMBER")]
-    pub last: Option<usize>,
 }
 
 /// `fts status`.

@@ -14,6 +14,7 @@ use baton_types::{Epoch, Error, Kind, PrincipalName, Result, Time};
 
 use super::{Claims, aggregate_of, blocking};
 use crate::devices::Found;
+use crate::endings::Taking;
 use crate::exports::Export;
 
 /// Between two looks whether grace is over: the time of its end is noted by who sees it.
@@ -61,7 +62,7 @@ impl Claims {
             takeover,
         };
         let granted = self.client.change(change).await.map_err(|error| match error.kind {
-            Kind::Busy => self.not_taken(error, &slots),
+            Kind::Busy if known.held.is_none() => self.not_taken(error, &slots),
             _ => error,
         })?;
         Ok(Leave {
@@ -107,6 +108,7 @@ impl Claims {
             epoch,
         } = leave;
         device.hold(*epoch)?;
+        let _taking = Taking::begin(found.id, *epoch);
         let grant = Grant {
             epoch: *epoch,
             server: self.me.id,

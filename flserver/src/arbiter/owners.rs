@@ -100,9 +100,9 @@ impl Arbiter {
         None
     }
 
-    /// Why `aggregate` wants another owner than its own; what was detached on purpose does not.
+    /// Why `aggregate` wants another owner than its own; what was detached on purpose or is held does not.
     fn orphaned(&self, now: Time, owner: &Server, aggregate: &Aggregate) -> Option<String> {
-        if aggregate.state == AggregateState::Detached {
+        if aggregate.state == AggregateState::Detached || aggregate.held.is_some() {
             return None;
         }
         if owner.state == ServerState::Dead {
@@ -169,13 +169,16 @@ impl Arbiter {
     fn fails_on(&self, aggregate: &Aggregate) -> Option<&Server> {
         let owner = self.state.known_server(aggregate.owner?).ok()?;
         let port = self.evidence.port(owner.id, aggregate.id)?;
-        let is_its = aggregate.state.is_served() && aggregate.run == owner.incarnation;
+        let is_its = aggregate.state.is_served() && aggregate.run == owner.incarnation && aggregate.held.is_none();
         (is_its && port.state != PortState::Good).then_some(owner)
     }
 
-    /// `aggregate` for the first who may take it: attached, alive by record and by what is heard, its port good. Its
+    /// `aggregate`, unless it is held, for the first who may take it: attached, alive by record and by what is heard, its port good. Its
     /// owner comes last, and only if it is to try again what it gave up.
     pub(super) fn grant(&self, now: Time, watches: Time, aggregate: &Aggregate) -> Option<Grant> {
+        if aggregate.held.is_some() {
+            return None;
+        }
         let others = aggregate.attached.iter().filter(|id| Some(**id) != aggregate.owner);
         let itself = aggregate
             .owner

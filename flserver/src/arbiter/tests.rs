@@ -248,6 +248,17 @@ impl Cell {
         self.change(host(server), change);
     }
 
+    fn fails_on(&mut self, server: u128, aggregate: u128) {
+        let Held { aggregate, epoch } = self.held(aggregate);
+        let change = Change::Fail {
+            aggregate,
+            server: server_id(server),
+            epoch,
+            why: "its log does not replay".to_owned(),
+        };
+        self.change(host(server), change);
+    }
+
     /// How an aggregate stands for its owner.
     fn held(&self, aggregate: u128) -> Held {
         Held {
@@ -286,6 +297,10 @@ impl Cell {
                     name: of(agg),
                 };
                 self.change(host(number(fs)), report);
+            }
+            ["unhold", agg] => {
+                let aggregate = AggregateRef::Name(of(agg));
+                self.change(alice(), Change::SetHeld { aggregate, why: None });
             }
             [fs, "claims", agg] => self.claim(number(fs), number(agg)),
             _ => self.deed(line, &words),
@@ -328,6 +343,7 @@ impl Cell {
                 };
                 self.change(host(server), change);
             }
+            ["fails", "on", agg] => self.fails_on(server, number(agg)),
             ["detaches", agg] => {
                 let Held { aggregate, epoch } = self.held(number(agg));
                 let change = Change::Detach {
@@ -366,7 +382,8 @@ impl Cell {
                 AggregateState::Exported => String::new(),
                 other => format!(" {}", format!("{other:?}").to_lowercase()),
             };
-            format!("{} {owner} {}{state}", a.name, a.epoch)
+            let held = a.held.as_ref().map_or("", |_| " held");
+            format!("{} {owner} {}{state}{held}", a.name, a.epoch)
         };
         self.state.aggregates().map(stand).collect::<Vec<_>>().join(", ")
     }

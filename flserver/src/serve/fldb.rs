@@ -177,12 +177,9 @@ impl Server {
 
     /// A refused claim says how alive the owner is, as far as this member has heard.
     fn with_beat(&self, aggregate: AggregateId, error: Error) -> Error {
-        let owner = self
-            .published()
-            .state()
-            .known_aggregate(aggregate)
-            .ok()
-            .and_then(|a| a.owner);
+        // What is held is refused whoever its owner is.
+        let known = self.published().state().known_aggregate(aggregate).ok();
+        let owner = known.filter(|a| a.held.is_none()).and_then(|a| a.owner);
         let Some(silent) = owner.and_then(|owner| self.bench.silence(owner)) else {
             return error;
         };

@@ -16,6 +16,7 @@ use baton_types::record::{Aggregate, AggregateState, Record, Server, ServerState
 use baton_types::{AggregateId, Epoch, Error, Incarnation, Kind, Result, ServerId};
 
 use super::draft::Draft;
+use super::held;
 
 /// Why somebody becomes owner.
 struct Cause {
@@ -55,6 +56,11 @@ impl Draft<'_> {
         }
         if !aggregate.attached.contains(by) {
             return Err(Error::new(Kind::Denied, on).because(format!("{me} has not reported its label")));
+        }
+        if let Some(why) = &aggregate.held {
+            return Err(Error::new(Kind::Busy, on)
+                .because(format!("it is held: {why}"))
+                .remedy(held::remedy(&aggregate.name)));
         }
         let cause = self.claimable(&aggregate, *by, *takeover)?;
         let record = self.grant(aggregate, (*by, *run), *disk_epoch, cause)?;
@@ -125,7 +131,7 @@ impl Draft<'_> {
     }
 
     /// The aggregate, if `by` owns it under `epoch`.
-    fn held(&self, id: AggregateId, by: ServerId, epoch: Epoch) -> Result<Aggregate> {
+    pub(super) fn held(&self, id: AggregateId, by: ServerId, epoch: Epoch) -> Result<Aggregate> {
         let aggregate = self.state.known_aggregate(id)?;
         if aggregate.owner != Some(by) || aggregate.epoch != epoch {
             return Err(Error::new(Kind::WrongEpoch, format!("aggregate {}", aggregate.name))
@@ -193,7 +199,7 @@ impl Draft<'_> {
         })
     }
 
-    /// A grant, if it fits; what is detached on purpose stays so.
+    /// A grant, if it fits; what is detached on purpose or held stays so.
     fn pass_on(&mut self, grant: &Grant, cause: Cause) -> Result<Option<(Record, String)>> {
         let (Ok(aggregate), Ok(to)) = (
             self.state.known_aggregate(grant.aggregate),
@@ -201,7 +207,8 @@ impl Draft<'_> {
         ) else {
             return Ok(None);
         };
-        let is_ours = aggregate.epoch == grant.from && aggregate.state != AggregateState::Detached;
+        let is_free = aggregate.held.is_none() && aggregate.state != AggregateState::Detached;
+        let is_ours = aggregate.epoch == grant.from && is_free;
         let is_theirs = to.incarnation == Some(grant.run) && to.is_fit() && aggregate.attached.contains(&to.id);
         if !is_ours || !is_theirs {
             return Ok(None);
@@ -437,7 +444,7 @@ impl Draft<'_> {
         })
     }
 
-    fn server_name(&self, id: ServerId) -> String {
+    pub(super) fn server_name(&self, id: ServerId) -> String {
         let known = self.state.servers.get(&id);
         known.map_or_else(|| id.to_string(), |server| server.name.to_string())
     }

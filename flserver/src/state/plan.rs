@@ -6,6 +6,7 @@ use baton_types::record::{Aggregate, AggregateState, Server, ServerState};
 use baton_types::{Error, Kind, Result, ServerId};
 
 use super::Fldb;
+use super::held;
 
 impl Fldb {
     /// What `wish` comes to, aggregate by aggregate.
@@ -94,6 +95,9 @@ impl Fldb {
         else {
             return Err(format!("server {server} has not registered"));
         };
+        if let Some(why) = &aggregate.held {
+            return Err(format!("it is held ({why}); {}", held::remedy(&aggregate.name)));
+        }
         if aggregate.owner == Some(server) && aggregate.state.is_served() {
             return Err(format!("{name} owns it already, under epoch {}", aggregate.epoch));
         }

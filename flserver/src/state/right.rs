@@ -32,7 +32,9 @@ pub(crate) fn may(state: &Fldb, who: &Who, change: &Change) -> Result<()> {
                 Err(who.denied("only a member of the location database judges"))
             }
         },
-        Change::Move(_) | Change::SetDrained { .. } => member_of(state, who, &[FLDB_ADMIN, OPERATOR]),
+        Change::Move(_) | Change::SetDrained { .. } | Change::SetHeld { .. } => {
+            member_of(state, who, &[FLDB_ADMIN, OPERATOR])
+        }
         // The secret of the token is the right.
         Change::UseInvitation { .. } => Ok(()),
         Change::RegisterServer { id, .. } => own_server(who, *id),
@@ -40,6 +42,7 @@ pub(crate) fn may(state: &Fldb, who: &Who, change: &Change) -> Result<()> {
         | Change::Claim { server, .. }
         | Change::Detach { server, .. }
         | Change::GiveUp { server, .. }
+        | Change::Fail { server, .. }
         | Change::HandOver { server, .. }
         | Change::AbandonMove { server, .. }
         | Change::ReportTakeover { server, .. }

@@ -8,6 +8,7 @@ mod cell;
 mod dump;
 mod entries;
 mod filesets;
+mod held;
 mod invitations;
 mod members;
 mod once;

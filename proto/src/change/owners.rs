@@ -30,6 +30,21 @@ pub(super) fn to_wire(change: Change) -> Wire {
             epoch: epoch.0,
             why,
         }),
+        Change::Fail {
+            aggregate,
+            server,
+            epoch,
+            why,
+        } => Wire::Fail(v1::Fail {
+            aggregate: id(aggregate.0),
+            server: id(server.0),
+            epoch: epoch.0,
+            why,
+        }),
+        Change::SetHeld { aggregate, why } => Wire::SetHeld(v1::SetHeld {
+            aggregate: aggregate_bytes(aggregate),
+            why,
+        }),
         Change::Judge {
             verdicts,
             grants,
@@ -79,6 +94,22 @@ pub(super) fn give_up(c: v1::GiveUp) -> Result<Change> {
         server: ServerId::from_wire(&c.server)?,
         epoch: Epoch(c.epoch),
         why: free_text(c.why, "reason")?,
+    })
+}
+
+pub(super) fn fail(c: v1::Fail) -> Result<Change> {
+    Ok(Change::Fail {
+        aggregate: AggregateId::from_wire(&c.aggregate)?,
+        server: ServerId::from_wire(&c.server)?,
+        epoch: Epoch(c.epoch),
+        why: free_text(c.why, "reason")?,
+    })
+}
+
+pub(super) fn set_held(c: v1::SetHeld) -> Result<Change> {
+    Ok(Change::SetHeld {
+        aggregate: AggregateRef::from_wire(&c.aggregate)?,
+        why: c.why.map(|why| free_text(why, "reason")).transpose()?,
     })
 }
 

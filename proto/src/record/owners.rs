@@ -3,7 +3,7 @@
 //! Fields that an older version did not write read as what was true then: every server was taken to be alive.
 
 use baton_types::limits::{ADDRESSES_MAX, ATTACHED_MAX};
-use baton_types::record::{Aggregate, AggregateState, Server, ServerState, Tenure, TimeLine};
+use baton_types::record::{Aggregate, AggregateState, Failure, Server, ServerState, Tenure, TimeLine};
 use baton_types::{Address, AggregateId, Epoch, Error, Incarnation, PrincipalName, Result, ServerId, Timestamp};
 
 use super::uuid_bytes;
@@ -108,6 +108,8 @@ impl From<Aggregate> for v1::Aggregate {
             target: a.target.map(|s| uuid_bytes(s.0)).unwrap_or_default(),
             since: a.since.0,
             reason: a.reason,
+            held: a.held,
+            failure: a.failure.map(Into::into),
         }
     }
 }
@@ -128,6 +130,30 @@ impl TryFrom<v1::Aggregate> for Aggregate {
             target: ServerId::optional(&a.target)?,
             since: Timestamp(a.since),
             reason: free_text(a.reason, "reason")?,
+            held: a.held.map(|why| free_text(why, "reason")).transpose()?,
+            failure: a.failure.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl From<Failure> for v1::FailedOn {
+    fn from(failure: Failure) -> v1::FailedOn {
+        v1::FailedOn {
+            server: uuid_bytes(failure.server.0),
+            epoch: failure.epoch.0,
+            date: failure.date.0,
+        }
+    }
+}
+
+impl TryFrom<v1::FailedOn> for Failure {
+    type Error = Error;
+
+    fn try_from(failure: v1::FailedOn) -> Result<Failure> {
+        Ok(Failure {
+            server: ServerId::from_wire(&failure.server)?,
+            epoch: Epoch(failure.epoch),
+            date: Timestamp(failure.date),
         })
     }
 }
@@ -251,6 +277,12 @@ mod tests {
             target: Some(ServerId(id(4))),
             since: Timestamp(8),
             reason: "fts failover".to_owned(),
+            held: Some("two servers failed on it".to_owned()),
+            failure: Some(Failure {
+                server: server.id,
+                epoch: Epoch(3),
+                date: Timestamp(7),
+            }),
             ..Aggregate::new(AggregateId(id(3)), AggregateName::parse("agg1").unwrap(), 1)
         };
         assert_eq!(

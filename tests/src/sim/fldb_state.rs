@@ -70,7 +70,7 @@ enum Message {
     /// Do this for that client.
     Forward(usize, Box<Proposal>),
     /// This is what came of it.
-    Answer(Name, Told),
+    Answer(Name, Box<Told>),
     /// Nobody leads, as far as is known here.
     NoLeader(Name),
     /// The leader of this term knows the list to be agreed up to here.

@@ -2,16 +2,21 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, ensure};
+use baton_aggregate::format::{Geometry, RootPlace};
 use baton_tests::cell::{Builder, Cell, Trust};
 use baton_tests::suites::Stage;
+use baton_types::Epoch;
 use baton_types::change::Takeover;
+use baton_types::record::AggregateState;
 use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::process::Signal;
 
 /// A program that is promised one thing after the other, and notes what.
 struct Writer {
@@ -284,6 +289,70 @@ async fn owner_that_lives_is_fenced_when_another_takes_what_it_has() -> Result<(
     drop(held);
     salvage(&mut stage.cell, &["fs1", "fs2"])?;
     stage.cell.down()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn owner_that_is_to_move_what_it_does_not_serve_yet_does_so_as_soon_as_it_can() -> Result<()> {
+    let cell = Cell::builder().flservers(1).servers(2).aggregates(1).start().await?;
+    let (one, other) = (cell.file_server("fs1").await?.id, cell.file_server("fs2").await?.id);
+    let before = cell.served_by("lfs01", "fs1", Epoch::NONE).await?;
+    // What is said meanwhile is heard at once when it goes on: before it has read the disk.
+    cell.process("fs2").context("it runs")?.signal_server(Signal::STOP)?;
+    cell.fail_over("lfs01", other, Takeover::Forced).await?;
+    cell.fail_over("lfs01", one, Takeover::Planned).await?;
+    cell.process("fs2").context("it runs")?.signal_server(Signal::CONT)?;
+    cell.served_by("lfs01", "fs1", before).await?;
+    let state = cell.aggregate("lfs01").await?.state;
+    ensure!(state == AggregateState::Exported, "{state:?}");
+    cell.down()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_every_server_fails_on_is_held_until_an_administrator_lets_it_go() -> Result<()> {
+    let mut cell = Cell::builder().flservers(1).servers(3).aggregates(2).start().await?;
+    cell.served_by("lfs01", "fs1", Epoch::NONE).await?;
+    for server in ["fs1", "fs2", "fs3"] {
+        cell.kill(server)?;
+    }
+    // Its label is right, and no root is: nobody can recover it.
+    let disk = cell.places().disk("lfs01");
+    let whole = fs::read(&disk)?;
+    let file = OpenOptions::new().write(true).open(&disk)?;
+    for epoch in 0..8 {
+        for place in [RootPlace::A, RootPlace::B] {
+            file.write_all_at(&[0; Geometry::ROOT_BYTES_MAX], Geometry::root_offset(epoch, place))?;
+        }
+    }
+    file.sync_all()?;
+    for server in ["fs1", "fs2", "fs3"] {
+        cell.start(server)?;
+    }
+    let held = cell
+        .wait("it is held", async || cell.aggregate("lfs01").await.ok()?.held)
+        .await?;
+    ensure!(held.contains("failed on it"), "{held}");
+    let epoch = cell.aggregate("lfs01").await?.epoch;
+    cell.wait("the other one is served", async || {
+        let state = cell.aggregate("lfs02").await.ok()?.state;
+        (state == AggregateState::Exported).then_some(())
+    })
+    .await?;
+    let said = cell.fts(&["status"])?;
+    ensure!(said.stdout.contains("lfs01 is held and not served"), "{}", said.stdout);
+    let seat = cell.seat("fs3", "root.here");
+    seat.dfsexport(&["-aggregate", "lfs01"])?
+        .refused(1, &["aggregate lfs01: it is held", "fts unhold -aggregate lfs01"])?;
+    ensure!(cell.aggregate("lfs01").await?.epoch == epoch, "somebody tried");
+
+    file.write_all_at(&whole, 0)?;
+    file.sync_all()?;
+    cell.fts(&["unhold", "-aggregate", "lfs01"])?.done()?;
+    cell.wait("somebody serves it", async || {
+        let row = cell.aggregate("lfs01").await.ok()?;
+        (row.state == AggregateState::Exported && row.epoch > epoch).then_some(())
+    })
+    .await?;
+    cell.down()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -117,6 +117,21 @@ pub struct Aggregate {
     pub since: Timestamp,
     /// Why, in one line for people.
     pub reason: String,
+    /// Why nobody becomes its owner until an administrator says so (I10); whoever owns it goes on.
+    pub held: Option<String>,
+    /// When a server failed on it last: the next that does so soon after has it held.
+    pub failure: Option<Failure>,
+}
+
+/// A server could not go on with an aggregate because of what is on its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Which.
+    pub server: ServerId,
+    /// Under which epoch.
+    pub epoch: Epoch,
+    /// When it said so.
+    pub date: Timestamp,
 }
 
 impl Aggregate {
@@ -134,6 +149,8 @@ impl Aggregate {
             target: None,
             since: Timestamp::default(),
             reason: String::new(),
+            held: None,
+            failure: None,
         }
     }
 }

@@ -171,6 +171,7 @@ fn status_in_json_has_its_fields() {
             "id": "00000000-0000-0000-0000-000000000008", "name": "lfs03", "number": 13, "owner": "mlserva",
             "epoch": 41, "state": "exported", "attached": ["mlserva"], "target": null,
             "since": "2027-01-15T08:00:00Z", "reason": "claimed by mlserva",
+            "held": null,
         })
     );
 }

@@ -138,6 +138,13 @@ impl View {
 
     /// How the file servers are; the members are well.
     fn of_servers(&self) -> (Health, String) {
+        if let Some(aggregate) = self.held().find(|aggregate| !aggregate.state.is_served()) {
+            let name = &aggregate.name;
+            let sentence = format!(
+                "{name} is held and not served: look at it with salvage -check, then: fts unhold -aggregate {name}."
+            );
+            return (Health::Critical, sentence);
+        }
         let unserved: Vec<&Aggregate> = self.in_state(AggregateState::Unserved).collect();
         if let [first, ..] = unserved.as_slice() {
             let names: Vec<&str> = unserved.iter().map(|aggregate| aggregate.name.as_str()).collect();
@@ -169,7 +176,17 @@ impl View {
             let sentence = format!("Wait: {name} moves; if it takes long: fts failover -aggregate {name} -takeover.");
             return (Health::Well, sentence);
         }
+        if let Some(aggregate) = self.held().next() {
+            let name = &aggregate.name;
+            let sentence =
+                format!("Nobody would take {name} over: it is held; to end that: fts unhold -aggregate {name}.");
+            return (Health::Warning, sentence);
+        }
         (Health::Well, self.growth().to_owned())
+    }
+
+    fn held(&self) -> impl Iterator<Item = &Aggregate> {
+        self.aggregates.iter().filter(|aggregate| aggregate.held.is_some())
     }
 
     fn in_state(&self, state: AggregateState) -> impl Iterator<Item = &Aggregate> {

@@ -179,7 +179,7 @@ fn move_change(seed: &mut Seed, state: &Fldb) -> (Who, Change) {
         seed.between(1, SERVERS)
     });
     let rows = vec![Held { aggregate, epoch }];
-    let change = match seed.below(8) {
+    let change = match seed.below(9) {
         0..2 => return (caller(seed), wish(seed)),
         2..4 => return (member(), judgement(seed, state)),
         4 => Change::HandOver { server, rows },
@@ -193,6 +193,12 @@ fn move_change(seed: &mut Seed, state: &Fldb) -> (Who, Change) {
             server,
             epoch,
             why: "its disk fails".to_owned(),
+        },
+        7 => Change::Fail {
+            aggregate,
+            server,
+            epoch,
+            why: "its log does not replay".to_owned(),
         },
         _ => Change::ReportTakeover {
             server,

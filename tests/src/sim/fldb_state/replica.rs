@@ -179,7 +179,7 @@ impl World {
                     .remove(&(session, sequence))
                     .unwrap_or_default()
                 {
-                    let body = Message::Answer((session, sequence), told.clone());
+                    let body = Message::Answer((session, sequence), Box::new(told.clone()));
                     self.send(replica, client, body);
                 }
             }
@@ -298,7 +298,7 @@ impl World {
         for action in state.step(0, next) {
             if let Action::Answer { index, outcome, .. } = action {
                 let told = outcome.map(|record| (index, record));
-                let body = Message::Answer((proposal.session, proposal.sequence), told);
+                let body = Message::Answer((proposal.session, proposal.sequence), Box::new(told));
                 self.send(replica, client, body);
             }
         }
