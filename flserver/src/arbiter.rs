@@ -148,6 +148,7 @@ impl Arbiter {
             return Vec::new();
         };
         self.note_unclaimed(now);
+        self.forget_held();
         let mut actions = Vec::new();
         let change = self
             .bury(now, watches)

@@ -202,6 +202,13 @@ impl Arbiter {
         others.chain(itself).find_map(taker)
     }
 
+    /// Whoever lets a held aggregate go has looked at it: what became of it before holds nothing back.
+    pub(super) fn forget_held(&mut self) {
+        let state = &self.state;
+        self.brakes
+            .retain(|id, _| state.known_aggregate(*id).is_ok_and(|a| a.held.is_none()));
+    }
+
     fn is_braked(&self, now: Time, aggregate: &Aggregate) -> bool {
         self.brakes.get(&aggregate.id).is_some_and(|brake| {
             let wait = BRAKES[brake.count.saturating_sub(1).min(BRAKES.len() - 1)];
