@@ -31,19 +31,21 @@ impl Fileset {
     /// an older one of that name goes. All other snapshots stay. Changes wait meanwhile, for two checkpoints.
     ///
     /// # Errors
-    /// As [`Fileset::change`]; `Busy` if checkpoints fail. The operation itself may be refused as `NotFound`, as
-    /// `Unsupported` by an aggregate that was made before filesets could, and as
+    /// `NotFound`; `Exists` if the snapshot itself is named `present`; `Busy` if checkpoints fail; `Unsupported` by an
+    /// aggregate that was made before filesets could; as [`Fileset::change`]. The operation itself may be refused as
     /// [taking one](Fileset::take_snapshot) may.
     pub fn roll_back(&self, operation: &Operation, id: Lsn, present: &FileName) -> Result<Done<Lsn>> {
         self.may_branch()?;
         let _alone = self.cell.door.write();
-        self.cell
-            .state
-            .lock()
-            .snapshots
-            .line
-            .get(id)
-            .ok_or_else(|| self.missing(id))?;
+        {
+            let state = self.cell.state.lock();
+            let to = state.snapshots.line.get(id).ok_or_else(|| self.missing(id))?;
+            if to.name == *present {
+                // It would make way for the present.
+                let error = Error::new(Kind::Exists, format!("snapshot '{present}' of fileset {}", self.id()));
+                return Err(error.because("this is the one to go back to"));
+            }
+        }
         let own = Operation {
             session: SessionId::default(),
             ..*operation
@@ -191,7 +193,7 @@ impl Fileset {
 
 impl Engine {
     /// Both roots that a recovery may begin with have all records up to here in their trees.
-    fn settled(&self) -> Lsn {
+    pub(super) fn settled(&self) -> Lsn {
         Lsn(self.settled.load(Ordering::Acquire))
     }
 

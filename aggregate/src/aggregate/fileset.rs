@@ -62,6 +62,8 @@ pub(crate) struct State {
     pub is_changed: bool,
     /// It was deleted, and no checkpoint is to speak of it.
     pub is_gone: bool,
+    /// It was seen to be deleted and empty, nodes and all: no later record is about what it held.
+    pub emptied: Option<Lsn>,
 }
 
 /// What became of a change.

@@ -197,6 +197,7 @@ fn state(header: FilesetHeader, root: Option<Pointer>, usage: FilesetUsage, line
         next_vnode: usage.next_vnode.max(FIRST_VNODE),
         is_changed: false,
         is_gone: false,
+        emptied: None,
     }
 }
 
@@ -206,6 +207,6 @@ const FIRST_VNODE: u64 = 2;
 impl State {
     /// True if its nodes do not say it all.
     fn is_needed(&self) -> bool {
-        self.is_changed || !self.tree.is_clean()
+        self.is_changed || !self.tree.is_clean() || self.emptied.is_some()
     }
 }

@@ -153,6 +153,11 @@ impl Engine {
             Reclaimed::Nothing => {}
             reclaimed => return Ok(reclaimed),
         }
+        // A recovery from a root that has nodes of it must find it, to give them back.
+        let emptied = *cell.state.lock().emptied.get_or_insert(self.log.last());
+        if self.settled() < emptied {
+            return Ok(Reclaimed::Later);
+        }
         match self.leave_base(&cell)? {
             Reclaimed::Nothing => self.remove(&cell),
             reclaimed => Ok(reclaimed),

@@ -7,10 +7,12 @@
 //! | `store/faults.rs` | what goes wrong: power cuts, failing writes, servers that stop or are outrun, rot |
 //! | `store/actions.rs`, `clients.rs` | what is asked for, and asked for again |
 //! | `store/snapshots.rs` | moments kept, read, deleted, and their space given back, in every third history |
+//! | `store/branches.rs` | filesets that go back and are cloned, in every sixth; their origins go before them and after them |
 //! | `store/model.rs` | the same in memory, which the store must be equal to |
 //! | `store/server.rs` | an incarnation of a server, in the middle of whose operations another one may run |
 
 mod actions;
+mod branches;
 mod clients;
 mod faults;
 pub mod fence;

@@ -173,6 +173,22 @@ fn deleted_origin_stays_until_its_last_clone_goes() {
 }
 
 #[test]
+fn root_that_rots_after_a_fileset_is_gone_loses_no_block_of_it() {
+    let mut rig = Rig::with_segments(900, 213);
+    let fileset = listed(&rig);
+    change(&rig, &fileset, 0);
+    rig.checkpoint();
+    rig.checkpoint();
+    hide(&rig, 7);
+    drop(fileset);
+    reclaim(&rig);
+    rig.commit();
+    rot_newest_root(&mut rig);
+    reclaim(&rig);
+    assert_eq!(used(&rig).0, 0);
+}
+
+#[test]
 fn snapshot_that_was_gone_back_to_may_be_deleted() {
     let mut rig = Rig::with_segments(900, 203);
     let mut fileset = listed(&rig);
@@ -240,6 +256,19 @@ fn walk_of_a_left_branch_goes_on_where_it_was_cut() {
         assert_eq!(rig.data(&fileset, 10_007).unwrap(), vec![7; 4_096]);
         assert_eq!(used(&rig).0, data);
     }
+}
+
+#[test]
+fn snapshot_to_go_back_to_does_not_make_way_for_the_present() {
+    let rig = Rig::with_segments(400, 212);
+    let fileset = rig.make_fileset(7);
+    rig.put(&fileset, name(1), b"one");
+    let at = take(&fileset, "s");
+    rig.put(&fileset, name(1), b"two");
+    let refused = fileset.roll_back(&op(0, 0), at, &named("s")).err().unwrap();
+    assert_eq!(refused.kind, Kind::Exists);
+    assert_eq!(fileset.snapshots().len(), 1);
+    assert_eq!(rig.get(&fileset.at(at).unwrap(), name(1)).unwrap(), b"one");
 }
 
 #[test]

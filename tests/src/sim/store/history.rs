@@ -25,6 +25,8 @@ pub const FILESETS: [FilesetId; 2] = [FilesetId(7), FilesetId(8)];
 const STEPS: u64 = 140;
 /// Every so manieth history has snapshots: the others stay what they were before there were any.
 const WITH_SNAPSHOTS: u64 = 3;
+/// And in every so manieth filesets go back to them and are cloned besides.
+const WITH_BRANCHES: u64 = 6;
 /// Sessions at most.
 const SESSIONS: usize = 3;
 /// Segments of 64 KiB: each takeover shuts some away.
@@ -40,7 +42,7 @@ pub struct World {
     pub owner: Server,
     /// Who still thinks it is owner, and where its history was cut.
     pub zombies: Vec<(Server, Lsn)>,
-    sessions: Vec<Session>,
+    pub sessions: Vec<Session>,
     /// The newest epoch that was granted.
     pub granted: Epoch,
     /// Told to be durable up to here.
@@ -49,8 +51,14 @@ pub struct World {
     pub is_broken: bool,
     /// Snapshots are taken in this history.
     has_snapshots: bool,
+    /// Filesets go on from snapshots in this history.
+    pub has_branches: bool,
     /// Snapshots taken so far.
     pub taken: u64,
+    /// Clones made so far.
+    pub cloned: u64,
+    /// Whatever was made in clones so far.
+    pub born: u64,
 }
 
 /// What keeps a history from going on: what was broken, in a sentence.
@@ -100,7 +108,10 @@ impl World {
             told: Lsn(0),
             is_broken: false,
             has_snapshots: number.is_multiple_of(WITH_SNAPSHOTS),
+            has_branches: number.is_multiple_of(WITH_BRANCHES),
             taken: 0,
+            cloned: 0,
+            born: 0,
         };
         for (fileset, name) in FILESETS.into_iter().zip(["home", "work"]) {
             world.make_fileset(fileset, name)?;
@@ -112,18 +123,7 @@ impl World {
     }
 
     fn make_fileset(&mut self, id: FilesetId, name: &str) -> Result<()> {
-        let header = FilesetHeader {
-            kind: FilesetKind::ReadWrite,
-            name: FilesetName::parse(name)?,
-            hash_key: SECRET,
-            created: Timestamp(1),
-            quota_bytes: 0,
-            quota_files: 0,
-            newest_snapshot: Lsn(0),
-            origin: 0,
-            snapshots_taken: 0,
-            version: 0,
-        };
+        let header = header(name)?;
         let aggregate = &self.owner.aggregate;
         let nobody = Operation::default();
         aggregate.change_system(RecordKind::Fileset, &nobody, |transaction| {
@@ -155,6 +155,9 @@ impl World {
             if self.has_snapshots && self.seed.chance(160) {
                 self.snapshot_step()?;
             }
+            if self.has_branches && self.seed.chance(200) {
+                self.branch_step()?;
+            }
             match self.seed.below(1_000) {
                 0..600 => self.operate()?,
                 600..660 => self.ask_again()?,
@@ -172,9 +175,10 @@ impl World {
         }
         self.take_over()?;
         self.check()?;
-        match self.has_snapshots {
-            true => self.delete_all(),
-            false => Ok(()),
+        match (self.has_snapshots, self.has_branches) {
+            (true, false) => self.delete_all(),
+            (_, true) => self.delete_filesets(),
+            (false, false) => Ok(()),
         }
     }
 
@@ -343,7 +347,7 @@ impl World {
 
     /// The store holds what the model does, and every block is in one state; unless a read fails.
     fn look_around(&mut self) -> Step {
-        for id in FILESETS {
+        for id in self.model.filesets() {
             let found = self.owner.aggregate.fileset(id).and_then(|fileset| read(&fileset));
             if let Err(error) = found {
                 return self.failed("read", &error);
@@ -359,7 +363,7 @@ impl World {
     pub fn check(&mut self) -> Step<Census> {
         let last = self.owner.aggregate.last();
         let is_durable = self.owner.aggregate.durable() == last;
-        for id in FILESETS {
+        for id in self.model.filesets() {
             let fileset = self.owner.aggregate.fileset(id).map_err(|error| error.to_string())?;
             let found = read(&fileset).map_err(|error| format!("fileset {id}: {error}"))?;
             let found = compared(found, is_durable.then_some(&self.disk))?;
@@ -412,4 +416,23 @@ impl World {
         }
         self.check().map(drop)
     }
+}
+
+/// A fileset of this name.
+///
+/// # Errors
+/// `Invalid` for a name that is none.
+pub fn header(name: &str) -> Result<FilesetHeader> {
+    Ok(FilesetHeader {
+        kind: FilesetKind::ReadWrite,
+        name: FilesetName::parse(name)?,
+        hash_key: SECRET,
+        created: Timestamp(1),
+        quota_bytes: 0,
+        quota_files: 0,
+        newest_snapshot: Lsn(0),
+        origin: 0,
+        snapshots_taken: 0,
+        version: 0,
+    })
 }

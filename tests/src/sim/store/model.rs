@@ -10,7 +10,7 @@ use baton_aggregate::format::{BLOCK_BYTES, Checksum, Extent, Key, KeyKind, Lsn};
 use baton_aggregate::nodes::Nodes;
 use baton_aggregate::transaction::scratch::Scratch;
 use baton_aggregate::transaction::{Operation, Transaction, Usage};
-use baton_aggregate::tree::Stop;
+use baton_aggregate::tree::{Layer, Stop};
 use baton_types::{FilesetId, Kind, Result};
 use bytes::Bytes;
 
@@ -48,12 +48,25 @@ pub struct Moment {
 }
 
 /// What a snapshot has.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Kept {
     /// Its items.
     pub items: Items,
     /// What they take.
     pub usage: Usage,
+    /// All of it, to go on from.
+    layer: Layer,
+}
+
+/// A fileset began, or went back, or went.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// Its place.
+    pub lsn: Lsn,
+    /// Which fileset.
+    pub fileset: FilesetId,
+    /// What it goes on from; `None`: it was deleted.
+    pub from: Option<Kept>,
 }
 
 /// The history, and what it comes to.
@@ -63,6 +76,10 @@ pub struct Model {
     filesets: BTreeMap<FilesetId, Scratch>,
     /// Snapshots taken and deleted, in order.
     moments: Vec<Moment>,
+    /// Clones made, and filesets gone back and deleted, in order.
+    turns: Vec<Turn>,
+    /// The filesets that were there from the start.
+    first: Vec<FilesetId>,
     device: Arc<dyn Device>,
 }
 
@@ -85,15 +102,43 @@ impl Model {
             history: Vec::new(),
             filesets: BTreeMap::new(),
             moments: Vec::new(),
+            turns: Vec::new(),
+            first: filesets.to_vec(),
             device,
         };
-        model.reset(filesets.iter().copied());
+        model.reset();
         model
     }
 
-    fn reset(&mut self, filesets: impl IntoIterator<Item = FilesetId>) {
-        let empty = |id| (id, Scratch::new(Nodes::new(self.device.clone())));
-        self.filesets = filesets.into_iter().map(empty).collect();
+    fn reset(&mut self) {
+        self.filesets = self.first.iter().map(|id| (*id, self.empty())).collect();
+    }
+
+    fn empty(&self) -> Scratch {
+        Scratch::new(Nodes::new(self.device.clone()))
+    }
+
+    /// The filesets that there are.
+    pub fn filesets(&self) -> Vec<FilesetId> {
+        self.filesets.keys().copied().collect()
+    }
+
+    /// A fileset goes on from something, or is deleted.
+    pub fn turn(&mut self, turn: Turn) {
+        self.take_turn(&turn);
+        self.turns.push(turn);
+    }
+
+    fn take_turn(&mut self, turn: &Turn) {
+        let Turn { lsn, fileset, from } = turn;
+        match from {
+            Some(kept) => {
+                let mut scratch = self.empty();
+                scratch.go_on(kept.layer.clone(), kept.usage, *lsn);
+                self.filesets.insert(*fileset, scratch);
+            }
+            None => drop(self.filesets.remove(fileset)),
+        }
     }
 
     /// An operation found its place; what it was answered must be what the map says.
@@ -117,7 +162,7 @@ impl Model {
         let scratch = self
             .filesets
             .get_mut(&past.fileset)
-            .expect("filesets are made at the start");
+            .expect("nobody asks for a fileset that is not there");
         let run = |transaction: &mut Transaction<'_>| past.action.run(past.fileset, transaction);
         let answer = match scratch.change(&past.operation, run) {
             Ok(reply) => reply.into_result("").map_err(|error| error.kind),
@@ -135,13 +180,20 @@ impl Model {
     /// # Errors
     /// As [`Model::push`].
     pub fn cut(&mut self, last: Lsn) -> Result<(), String> {
-        let ids: Vec<_> = self.filesets.keys().copied().collect();
-        self.reset(ids);
+        self.reset();
         self.history.retain(|past| past.lsn <= last);
         self.moments.retain(|moment| moment.lsn <= last);
-        let history = std::mem::take(&mut self.history);
-        let applied = history.iter().try_for_each(|past| self.apply(past));
-        self.history = history;
+        self.turns.retain(|turn| turn.lsn <= last);
+        let (history, turns) = (std::mem::take(&mut self.history), std::mem::take(&mut self.turns));
+        let mut next = turns.iter().peekable();
+        let applied = history.iter().try_for_each(|past| {
+            while let Some(turn) = next.next_if(|turn| turn.lsn < past.lsn) {
+                self.take_turn(turn);
+            }
+            self.apply(past)
+        });
+        next.for_each(|turn| self.take_turn(turn));
+        (self.history, self.turns) = (history, turns);
         applied
     }
 
@@ -167,6 +219,7 @@ impl Model {
         let kept = Some(Kept {
             items: self.items(fileset),
             usage: self.usage(fileset),
+            layer: self.filesets[&fileset].layer.clone(),
         });
         self.moments.push(Moment { lsn, fileset, id, kept });
     }

@@ -10,14 +10,14 @@ use super::history::{FILESETS, Step, World};
 use super::model::{compared, difference, read};
 
 /// Snapshots of one fileset at a time.
-const KEPT_MAX: usize = 6;
+pub const KEPT_MAX: usize = 6;
 /// Steps in which everything is given back: each frees something, or waits for a checkpoint.
-const STEPS_MAX: usize = 400;
+const STEPS_MAX: usize = 2_000;
 
 impl World {
     /// Takes one, deletes one, or gives some space back.
     pub fn snapshot_step(&mut self) -> Step {
-        let id = *self.seed.pick(&FILESETS);
+        let id = *self.seed.pick(&self.model.filesets());
         let kept: Vec<Lsn> = self.model.snapshots(id).into_keys().collect();
         match self.seed.below(10) {
             0..4 if kept.len() < KEPT_MAX => self.take_snapshot(id),
@@ -57,7 +57,7 @@ impl World {
         }
     }
 
-    fn delete_snapshot(&mut self, id: FilesetId, snapshot: Lsn) -> Step {
+    pub fn delete_snapshot(&mut self, id: FilesetId, snapshot: Lsn) -> Step {
         let deleted = self.owner.aggregate.fileset(id).and_then(|fileset| {
             let done = fileset.delete_snapshot(&Operation::default(), snapshot)?;
             done.answer.map(|()| done.lsn)
@@ -72,7 +72,7 @@ impl World {
         }
     }
 
-    fn reclaim(&mut self) -> Step<Result<Reclaimed>> {
+    pub fn reclaim(&mut self) -> Step<Result<Reclaimed>> {
         let reclaimed = self.owner.aggregate.reclaim();
         match &reclaimed {
             Ok(reclaimed) => self.note("owner", &format!("gives back: {reclaimed:?}")),
@@ -82,7 +82,7 @@ impl World {
     }
 
     /// Space is given back, and then the newest root rots: the one before has lost nothing, and frees nothing twice.
-    fn rot_behind_steps(&mut self) -> Step {
+    pub fn rot_behind_steps(&mut self) -> Step {
         let made = self.owner.aggregate.generation();
         self.checkpoint();
         for _ in 0..4 {
@@ -131,20 +131,27 @@ impl World {
                 self.delete_snapshot(id, snapshot)?;
             }
         }
+        self.give_all_back()?;
+        let census = self.check()?;
+        let (data, expected) = (census.data, self.model.blocks() as u64);
+        match census.dead == 0 && data == expected {
+            true => Ok(()),
+            false => Err(format!(
+                "{census:?} when all snapshots are gone, and {expected} blocks are in use"
+            )),
+        }
+    }
+
+    /// Gives back all that there is to give back.
+    ///
+    /// # Errors
+    /// There is no end of it.
+    pub fn give_all_back(&mut self) -> Step {
         for _ in 0..STEPS_MAX {
             match self.reclaim()? {
                 Ok(Reclaimed::Blocks(_)) => {}
                 Ok(Reclaimed::Later) | Err(_) => self.checkpoint(),
-                Ok(Reclaimed::Nothing) => {
-                    let census = self.check()?;
-                    let (data, expected) = (census.data, self.model.blocks() as u64);
-                    return match census.dead == 0 && data == expected {
-                        true => Ok(()),
-                        false => Err(format!(
-                            "{census:?} when all snapshots are gone, and {expected} blocks are in use"
-                        )),
-                    };
-                }
+                Ok(Reclaimed::Nothing) => return Ok(()),
             }
         }
         Err("there is no end of what is given back".to_owned())

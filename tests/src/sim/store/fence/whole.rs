@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use baton_aggregate::aggregate::{Aggregate, Fileset, Need, Opened};
+use baton_aggregate::aggregate::{Aggregate, Fileset, Namesake, Need, Opened};
 use baton_aggregate::buffer::Buffer;
 use baton_aggregate::device::Device;
 use baton_aggregate::fence::Grant;
@@ -15,7 +15,7 @@ use baton_aggregate::format::{
 use baton_aggregate::nodes::Nodes;
 use baton_aggregate::transaction::{Operation, Reply, Transaction};
 use baton_aggregate::tree::Stop;
-use baton_types::{Epoch, Error, FilesetId, FilesetName, Kind, Result, Timestamp};
+use baton_types::{Epoch, Error, FileName, FilesetId, FilesetName, Kind, Result, Timestamp};
 use parking_lot::Mutex;
 
 use super::habit::Bent;
@@ -27,6 +27,8 @@ use crate::sim::Seed;
 const FILESET: FilesetId = FilesetId(7);
 /// Most things that one run does: enough for what it frees to come back to it.
 const DEEDS_MAX: u64 = 25;
+/// Steps of giving space back after a fileset went back.
+const RECLAIMS: u32 = 4;
 
 /// One run.
 pub(super) struct Whole {
@@ -157,7 +159,11 @@ impl Whole {
 
 impl Serving {
     fn work(mut self) -> Result<()> {
+        let goes_back = self.whole.world.lock().goes_back;
         for _ in 0..self.whole.seed.between(1, DEEDS_MAX) {
+            if goes_back && self.whole.seed.chance(150) {
+                self.go_back()?;
+            }
             match self.whole.seed.below(10) {
                 0..4 => self.write_new()?,
                 4..7 => self.write_again()?,
@@ -192,6 +198,23 @@ impl Serving {
         }
         let Entry { number, author, .. } = *self.whole.seed.pick(&self.entries);
         self.write(number, author)
+    }
+
+    /// Back to a moment ago: what was only written anew since is as it was, and nothing that was told is lost. What the
+    /// branches before had is given back.
+    fn go_back(&mut self) -> Result<()> {
+        let nobody = Operation::default();
+        let [then, before] = [&b"then"[..], b"before"].map(FileName::parse);
+        let taken = self.fileset.take_snapshot(&nobody, &then?, Namesake::Replace)?.answer?;
+        self.write_again()?;
+        let done = self.fileset.roll_back(&nobody, taken, &before?)?;
+        done.answer?;
+        self.aggregate.wait(done.lsn)?;
+        self.whole.looked();
+        for _ in 0..RECLAIMS {
+            self.aggregate.reclaim()?;
+        }
+        Ok(())
     }
 
     fn write(&self, number: u32, author: Epoch) -> Result<()> {

@@ -53,6 +53,8 @@ pub(super) struct World {
     trace: Trace,
     pub now: u64,
     pub seen: Seen,
+    /// Whoever serves a fileset takes it back to snapshots, in every third history.
+    pub goes_back: bool,
     numbers: u32,
     /// What was acknowledged, and by whom.
     told: BTreeMap<u32, (Epoch, Block)>,
@@ -70,6 +72,7 @@ impl World {
             trace: Trace::new(seed),
             now: 0,
             seen: Seen::default(),
+            goes_back: seed.is_multiple_of(3),
             numbers: 0,
             told: BTreeMap::new(),
             found: BTreeMap::new(),
