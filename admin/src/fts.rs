@@ -1,6 +1,7 @@
 //! The commands of `fts`, one file for each family.
 
 mod aggregates;
+mod branches;
 mod cell;
 mod check;
 mod diff;
@@ -46,6 +47,8 @@ pub async fn run(session: &Session, command: Fts) -> Result<Output> {
         Fts::Snapshot(Snapshots::Create { fileset, name }) => snapshots::create(session, fileset, name).await,
         Fts::Snapshot(Snapshots::List { fileset }) => snapshots::list(session, fileset).await,
         Fts::Snapshot(Snapshots::Delete { fileset, name }) => snapshots::delete(session, fileset, name).await,
+        Fts::Snapshot(Snapshots::Rollback(words)) => branches::rollback(session, words).await,
+        Fts::Snapshot(Snapshots::Clone(words)) => branches::clone(session, words).await,
         Fts::Snapshot(Snapshots::Diff(words)) => diff::diff(session, words).await,
         Fts::RestoreHome(words) => restore::restorehome(session, words).await,
         Fts::CrMount(words) => mounts::create(session, words),

@@ -40,7 +40,7 @@ use v1::fileserver_server::{Fileserver, FileserverServer};
 
 use crate::claims::{Claims, blocking};
 use crate::follow::Heard;
-use crate::{filesets, growth, restore, snapshots};
+use crate::{branches, filesets, growth, restore, snapshots};
 use pieces::in_pieces;
 
 /// Filesets in one piece of a list: some 100 bytes each, well below what a message may have.
@@ -425,6 +425,30 @@ impl Fileserver for Control {
         };
         let report = restore.await.map_err(|error| into_status(&error))?;
         Ok(pieces::of_restore(report))
+    }
+
+    async fn roll_back_fileset(
+        &self,
+        request: Request<v1::RollBackFilesetRequest>,
+    ) -> Result<Response<v1::RollBackFilesetReply>, Status> {
+        let back = async {
+            self.may_administrate(&request, request.get_ref().caller)?;
+            let (claims, wish) = (self.claims.clone(), wishes::roll_back(&request.into_inner())?);
+            to_its_end(async move { branches::roll_back(&claims, wish).await }).await
+        };
+        answer(back.await.map(Into::into))
+    }
+
+    async fn clone_snapshot(
+        &self,
+        request: Request<v1::CloneSnapshotRequest>,
+    ) -> Result<Response<v1::CloneSnapshotReply>, Status> {
+        let clone = async {
+            self.may_administrate(&request, request.get_ref().caller)?;
+            let (claims, wish) = (self.claims.clone(), wishes::clone(&request.into_inner())?);
+            to_its_end(async move { branches::clone(&claims, wish).await }).await
+        };
+        answer(clone.await.map(|()| v1::CloneSnapshotReply {}))
     }
 
     type DiffSnapshotsStream = ReceiverStream<Result<v1::DiffSnapshotsReply, Status>>;

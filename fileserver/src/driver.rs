@@ -23,6 +23,7 @@ mod past;
 mod peace;
 mod recall;
 mod ticks;
+mod whole;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

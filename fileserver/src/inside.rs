@@ -82,6 +82,11 @@ impl<'a> Inside<'a> {
         }
     }
 
+    /// Who it is.
+    pub fn client(&self) -> ClientId {
+        self.client
+    }
+
     /// The date that changes are made at.
     pub fn date(&self) -> Timestamp {
         self.clock.date()

@@ -18,8 +18,9 @@
 //! | `work` | what it is at work on |
 //! | `snapshots` | the server's half of taking and deleting snapshots |
 //! | `restore` | bringing the past of a fileset back |
-//! | `difference` | in what two of its moments differ |
-//! | `inside` | a client of this server's own service, for both |
+//! | `branches` | a fileset goes back to a snapshot, and clones begin as one was |
+//! | `difference` | in what two moments of a fileset differ |
+//! | `inside` | a client of this server's own service, for these three |
 //! | `serve` | connections in, calls to the service, answers out |
 //! | `pushes` | what clients are told unasked |
 //! | `service` | every call of every client, to its answer |
@@ -38,6 +39,7 @@
 //! | `locks` | byte ranges that programs keep others from |
 //! | `grace` | what a fileset waits for after a claim |
 
+pub mod branches;
 pub mod claims;
 pub mod control;
 pub mod daemon;

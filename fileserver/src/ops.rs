@@ -36,6 +36,7 @@ use baton_types::call::{Answer, Keep, Newborn, Request};
 use baton_types::{Error, Fid, Kind, Result};
 use bytes::Bytes;
 
+use crate::shape;
 use crate::who::Cred;
 
 /// What an operation is done with.
@@ -110,7 +111,8 @@ pub fn look(cx: &Cx<'_>, request: &Request) -> Result<(Answer, Bytes)> {
         Request::ListXattrs { fid } => return Ok((Answer::Bytes, get_xattr::list_xattrs(cx, *fid)?)),
         other => return Err(misplaced(other)),
     };
-    Ok((answer, Bytes::new()))
+    // The branch of now: if the fileset went back since it was looked at, that costs a client pages that were good.
+    Ok((shape::in_branch(answer, cx.fileset.began()), Bytes::new()))
 }
 
 /// What changes something. What it was refused with is in the answer.
@@ -118,6 +120,15 @@ pub fn look(cx: &Cx<'_>, request: &Request) -> Result<(Answer, Bytes)> {
 /// # Errors
 /// What keeps it from being decided; `Invalid` for what is none of these.
 pub fn change(cx: &Cx<'_>, request: &Request, payload: &Bytes) -> Result<Done<Object>> {
+    let mut done = changed(cx, request, payload)?;
+    if let Ok(object) = &mut done.answer {
+        let version = &mut object.attributes.data_version;
+        *version = shape::version_in(cx.fileset.began(), *version);
+    }
+    Ok(done)
+}
+
+fn changed(cx: &Cx<'_>, request: &Request, payload: &Bytes) -> Result<Done<Object>> {
     match request {
         Request::Create { place, newborn, .. } => newborn::create(cx, place, newborn),
         Request::Mkdir { place, newborn, .. } => newborn::mkdir(cx, place, newborn),
@@ -173,7 +184,7 @@ impl Cx<'_> {
 
 fn counts_as_directory(object: &Object) -> Result<bool> {
     use baton_aggregate::format::FileKind;
-    let kind = crate::shape::kind_of(&object.attributes)?;
+    let kind = shape::kind_of(&object.attributes)?;
     Ok(matches!(kind, FileKind::Directory | FileKind::MountPoint))
 }
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use baton_aggregate::format::Lsn;
 use baton_security::auth::Identity;
 use baton_types::call::{Answer, Request};
 use baton_types::control::Force;
-use baton_types::{AggregateId, ClientId, Clock, Epoch, Error, Kind, PrincipalName, Result};
+use baton_types::{AggregateId, ClientId, Clock, Epoch, Error, FilesetId, Kind, PrincipalName, Result};
 use bytes::Bytes;
 use parking_lot::RwLock;
 
@@ -150,6 +151,28 @@ impl Service {
             Force::No => driver.recall(),
             Force::Yes => Ok(driver.held()),
         }
+    }
+
+    /// Has a fileset of `export` as a whole changed, in the name of a client. May wait.
+    ///
+    /// # Errors
+    /// The change's own; `Detached` if the aggregate is not served; what the log says.
+    pub fn change_whole(
+        &self,
+        export: &Export,
+        of: (FilesetId, ClientId),
+        change: impl FnOnce() -> Result<Lsn>,
+    ) -> Result<()> {
+        self.driver(export.id, export.epoch)?.change_whole(of, change)
+    }
+
+    /// Files without a name that a new fileset of `export` began with are taken apart. May wait.
+    ///
+    /// # Errors
+    /// `Detached` if the aggregate is not served.
+    pub fn sweep(&self, export: &Export, fileset: FilesetId) -> Result<()> {
+        self.driver(export.id, export.epoch)?.sweep(fileset);
+        Ok(())
     }
 
     /// Exports it no more: whoever waits for something of it is told so, and asks the location database. To be called

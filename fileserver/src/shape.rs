@@ -1,7 +1,8 @@
 //! The store's values as the wire knows them, and back.
 
 use baton_aggregate::fileset as store;
-use baton_aggregate::format;
+use baton_aggregate::format::{self, Lsn};
+use baton_types::call::Answer;
 use baton_types::file::{Attributes, FileKind, MountPoint, Object, Place};
 use baton_types::{Error, Kind, Result};
 
@@ -14,6 +15,41 @@ pub fn object(object: &store::Object) -> Result<Object> {
         fid: object.fid,
         attributes: attributes(&object.attributes)?,
     })
+}
+
+/// The version of a file's data to clients, in a fileset whose branch began at `began`: of what was not changed since,
+/// that of the branch. Its own comes again when the fileset goes back, while other bytes had later ones meanwhile: a
+/// client would take its pages of those for good.
+pub fn version_in(began: Lsn, version: u64) -> u64 {
+    version.max(began.0)
+}
+
+/// The same in whatever files an answer tells of.
+pub fn in_branch(mut answer: Answer, began: Lsn) -> Answer {
+    let told = |attributes: &mut Attributes| attributes.data_version = version_in(began, attributes.data_version);
+    match &mut answer {
+        Answer::Object(object) | Answer::Joined { root: object, .. } | Answer::Changed { object, .. } => {
+            told(&mut object.attributes);
+        }
+        Answer::Listing { names, .. } => {
+            names
+                .iter_mut()
+                .filter_map(|listed| listed.attributes.as_mut())
+                .for_each(told);
+        }
+        Answer::Done
+        | Answer::Login { .. }
+        | Answer::Bound { .. }
+        | Answer::Renewed { .. }
+        | Answer::Vnodes { .. }
+        | Answer::Synced { .. }
+        | Answer::Usage(_)
+        | Answer::Bytes
+        | Answer::MountPoint(_)
+        | Answer::Sought(_)
+        | Answer::InTheWay(_) => {}
+    }
+    answer
 }
 
 /// What `stat` tells.

@@ -2,7 +2,7 @@
 
 use baton_types::control::{
     AggregateExport, AggregateReport, DetachReport, Difference, ExportReport, Fate, FilesetReport, GrowthReport,
-    Restored, SnapshotReport, Work,
+    Restored, RollBackReport, SnapshotReport, Work,
 };
 use baton_types::{Epoch, Error, FileName, FilesetId, Kind, Result, Timestamp};
 
@@ -179,6 +179,34 @@ impl TryFrom<v1::SnapshotReport> for SnapshotReport {
     }
 }
 
+impl From<RollBackReport> for v1::RollBackFilesetReply {
+    fn from(report: RollBackReport) -> v1::RollBackFilesetReply {
+        v1::RollBackFilesetReply {
+            taken: report.taken.0,
+            then_bytes: report.then_bytes,
+            then_files: report.then_files,
+            now_bytes: report.now_bytes,
+            now_files: report.now_files,
+            before: report.before,
+        }
+    }
+}
+
+impl TryFrom<v1::RollBackFilesetReply> for RollBackReport {
+    type Error = Error;
+
+    fn try_from(reply: v1::RollBackFilesetReply) -> Result<RollBackReport> {
+        Ok(RollBackReport {
+            taken: Timestamp(reply.taken),
+            then_bytes: reply.then_bytes,
+            then_files: reply.then_files,
+            now_bytes: reply.now_bytes,
+            now_files: reply.now_files,
+            before: free_text(reply.before, "snapshot")?,
+        })
+    }
+}
+
 impl From<Restored> for v1::RestoredFile {
     fn from(restored: Restored) -> v1::RestoredFile {
         let fate = match restored.fate {
@@ -307,6 +335,16 @@ mod tests {
         };
         let wire = v1::SnapshotReport::from(report.clone());
         assert_eq!(SnapshotReport::try_from(wire).unwrap(), report);
+        let report = RollBackReport {
+            taken: Timestamp(-5),
+            then_bytes: 1,
+            then_files: 2,
+            now_bytes: 3,
+            now_files: 4,
+            before: "before-rollback.1".to_owned(),
+        };
+        let wire = v1::RollBackFilesetReply::from(report.clone());
+        assert_eq!(RollBackReport::try_from(wire).unwrap(), report);
         for fate in [Fate::Back, Fate::Changed, Fate::Gone] {
             let restored = Restored {
                 path: b"doc/a".to_vec(),

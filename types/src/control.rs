@@ -84,6 +84,23 @@ pub struct SnapshotReport {
     pub unique_bytes: u64,
 }
 
+/// What going back to a snapshot came to, or would come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RollBackReport {
+    /// When the snapshot was taken.
+    pub taken: Timestamp,
+    /// What the fileset holds after it.
+    pub then_bytes: u64,
+    /// How many files of any kind.
+    pub then_files: u64,
+    /// What it held before.
+    pub now_bytes: u64,
+    /// How many files of any kind.
+    pub now_files: u64,
+    /// The snapshot that was taken of that; empty if nothing was done.
+    pub before: String,
+}
+
 /// Which snapshot the past is brought back from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Moment {

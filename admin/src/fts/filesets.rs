@@ -4,7 +4,7 @@ use baton_rpc::FldbClient;
 use baton_rpc::fldb::{Freshness, Query};
 use baton_types::change::{AggregateRef, Change, FilesetRef};
 use baton_types::record::{Aggregate, Fileset, Record, Site, Table, VersionState};
-use baton_types::{Error, Kind, Result};
+use baton_types::{Error, FilesetName, Kind, Result};
 use serde_json::{Value, json};
 
 use super::entry::{self, Book, state_text};
@@ -23,24 +23,20 @@ pub async fn create(session: &Session, words: Create) -> Result<Output> {
     if let Some(unowned) = aggregate.filter(|aggregate| aggregate.owner.is_none()) {
         return Err(servers.unowned(unowned));
     }
-    let fileset = entry(&client, &words, aggregate).await?;
+    let change = Change::CreateFileset {
+        name: words.ftname.clone(),
+        server: words.server.clone(),
+        aggregate: words.aggregate.clone(),
+        quota_bytes: words.quota.unwrap_or(0),
+    };
+    let fileset = entry(&client, change, (&words.ftname, aggregate)).await?;
     let aggregate = aggregate.ok_or_else(|| Error::new(Kind::NotFound, shown(&words.aggregate)))?;
     let control = servers.control_of(&client, aggregate).await;
     let made = match control {
         Ok(control) => control.create_fileset(fileset.id, words.owner).await,
         Err(error) => Err(error),
     };
-    made.map_err(|error| {
-        let remedy = format!(
-            "fileset {} has its ids and no files yet: give the command again",
-            fileset.id
-        );
-        let remedy = match error.remedy.as_str() {
-            "" => remedy,
-            before => format!("{before}; {remedy}"),
-        };
-        error.remedy(remedy)
-    })?;
+    made.map_err(|error| unmade(&fileset, error))?;
     let text = format!(
         "Fileset {} created on aggregate {} of {}\n",
         fileset.id,
@@ -59,19 +55,30 @@ pub async fn create(session: &Session, words: Create) -> Result<Output> {
     Ok(Output::new("baton.fts.create/1", text, json))
 }
 
-/// A new entry, or the one that an earlier try has left in the same place.
-async fn entry(client: &FldbClient, words: &Create, aggregate: Option<&Aggregate>) -> Result<Fileset> {
-    let change = Change::CreateFileset {
-        name: words.ftname.clone(),
-        server: words.server.clone(),
-        aggregate: words.aggregate.clone(),
-        quota_bytes: words.quota.unwrap_or(0),
+/// What to do when a fileset has an entry and nothing more.
+pub(super) fn unmade(fileset: &Fileset, error: Error) -> Error {
+    let remedy = format!(
+        "fileset {} has its ids and no files yet: give the command again",
+        fileset.id
+    );
+    let remedy = match error.remedy.as_str() {
+        "" => remedy,
+        before => format!("{before}; {remedy}"),
     };
+    error.remedy(remedy)
+}
+
+/// A new entry, by `change`, or the one that an earlier try has left in the same place.
+pub(super) async fn entry(
+    client: &FldbClient,
+    change: Change,
+    (name, aggregate): (&FilesetName, Option<&Aggregate>),
+) -> Result<Fileset> {
     let exists = match changed(client, change).await {
         Err(error) if error.kind == Kind::Exists => error,
         made => return made,
     };
-    let left = before(client, &FilesetRef::Name(words.ftname.clone())).await?;
+    let left = before(client, &FilesetRef::Name(name.clone())).await?;
     let is_here = |site: &Site| aggregate.is_some_and(|aggregate| aggregate.id == site.aggregate);
     match left.rw == VersionState::Invalid && left.sites.iter().any(is_here) {
         true => Ok(left),

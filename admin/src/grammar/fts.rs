@@ -18,7 +18,7 @@ use super::{Parsed, Standard};
 use crate::dfs_args::ADDED;
 pub use owners::{FailOver, History, Hold, UnHold};
 pub use quota::{LsQuota, SetQuota};
-pub use snapshots::{CloneSys, RestoreHome, SnapshotDiff, Snapshots};
+pub use snapshots::{CloneSys, RestoreHome, SnapshotClone, SnapshotDiff, SnapshotRollback, Snapshots};
 
 /// Administers filesets and the location database of a cell
 #[derive(Debug, Parser)]
@@ -151,7 +151,7 @@ pub enum Fts {
     /// Unlocks a fileset's entry
     #[command(after_help = "Example:\n  fts unlock user.ito")]
     Unlock(FilesetOnly),
-    /// Takes, lists, compares and deletes snapshots of a fileset
+    /// Takes, lists, compares and deletes snapshots of a fileset, goes back to them and clones them
     #[command(next_help_heading = ADDED, subcommand, arg_required_else_help = true)]
     Snapshot(Snapshots),
     /// Brings back what a home directory, or any fileset, held at a snapshot

@@ -129,6 +129,16 @@ fn lines_about_snapshots_become_typed_commands() {
     };
     assert_eq!((&words.fileset, words.from.as_bytes()), (&user_ito, &b"monday"[..]));
     assert_eq!((words.to, words.path, words.nul), (None, Some("doc".into()), true));
+    let Fts::Snapshot(Snapshots::Rollback(words)) = fts("fts snapshot rollback -f user.ito -s monday -dry").0 else {
+        panic!()
+    };
+    assert_eq!((&words.fileset, words.snapshot.as_bytes()), (&user_ito, &b"monday"[..]));
+    assert_eq!(words.carry(), Carry::Nothing);
+    let Fts::Snapshot(Snapshots::Clone(words)) = fts("fts snapshot clone -f user.ito -s monday -n test").0 else {
+        panic!()
+    };
+    assert_eq!((&words.fileset, words.snapshot.as_bytes()), (&user_ito, &b"monday"[..]));
+    assert_eq!(words.name.as_str(), "test");
     let restore = |text: &str| match fts(text).0 {
         Fts::RestoreHome(words) => words,
         other => panic!("{text}: {other:?}"),
@@ -148,6 +158,8 @@ fn lines_about_snapshots_become_typed_commands() {
         "fts restorehome ito -at yesterday",
         "fts clonesys -aggregate lfs03",
         "fts snapshot diff -fileset user.ito",
+        "fts snapshot rollback -fileset user.ito",
+        "fts snapshot clone -fileset user.ito -snapshot monday",
         "fts snapshot diff -fileset user.ito -from monday -0 -json",
     ] {
         wrong(bad);

@@ -177,6 +177,13 @@ impl Fileset {
         base
     }
 
+    /// Where the branch began that this is on; 0 if the fileset had not gone on from a snapshot. To whoever compares
+    /// versions of data, what was not changed since has this one: its own may come again in another branch.
+    pub fn began(&self) -> Lsn {
+        let end = self.snapshot.unwrap_or(Lsn(u64::MAX));
+        self.cell.state.lock().snapshots.line.began(end)
+    }
+
     fn may_branch(&self) -> Result<()> {
         let on = |kind| Error::new(kind, format!("fileset {}", self.id()));
         if self.snapshot.is_some() {

@@ -4,7 +4,7 @@ use baton_proto::{FromWire, v1};
 use baton_types::control::{Carry, Moment};
 use baton_types::{AggregateName, FileName, FilesetId, Result, Timestamp};
 
-use crate::{difference, growth, restore};
+use crate::{branches, difference, growth, restore};
 
 /// How large an aggregate is to be.
 pub(super) fn growth(ask: &v1::GrowAggregateRequest) -> Result<growth::Wish> {
@@ -23,6 +23,24 @@ pub(super) fn restore(ask: v1::RestoreFilesetRequest) -> restore::Wish {
         path: ask.path,
         carry: carry(ask.dry_run),
     }
+}
+
+/// Where a fileset is to go back to.
+pub(super) fn roll_back(ask: &v1::RollBackFilesetRequest) -> Result<branches::Back> {
+    Ok(branches::Back {
+        fileset: FilesetId(ask.fileset),
+        to: FileName::parse(&ask.snapshot)?,
+        carry: carry(ask.dry_run),
+    })
+}
+
+/// What is to be cloned.
+pub(super) fn clone(ask: &v1::CloneSnapshotRequest) -> Result<branches::Cloning> {
+    Ok(branches::Cloning {
+        clone: FilesetId(ask.clone),
+        origin: FilesetId(ask.fileset),
+        snapshot: FileName::parse(&ask.snapshot)?,
+    })
 }
 
 /// What is to be compared.

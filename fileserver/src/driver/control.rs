@@ -67,14 +67,15 @@ impl Driver {
     fn joined(self: &Arc<Self>, parked: Parked, id: FilesetId, (hold, serial): (Hold, u64), patience: Patience) {
         let root = self.fileset(id, patience).and_then(|fileset| {
             let root = fileset.read(|view| store::root(view, id))?;
-            shape::object(&root)
+            let root = shape::object(&root)?;
+            Ok(shape::in_branch(Answer::Joined { hold, serial, root }, fileset.began()))
         });
         match root {
             Err(error) if error.kind == Kind::Wait && patience == Patience::None => {
                 self.later(move |driver| driver.joined(parked, id, (hold, serial), Patience::Wait));
             }
             root => {
-                let outcome = root.map(|root| (Answer::Joined { hold, serial, root }, Bytes::new()));
+                let outcome = root.map(|joined| (joined, Bytes::new()));
                 self.tell(&parked.session, (id, hold), parked.reply, outcome.map_err(Into::into));
             }
         }

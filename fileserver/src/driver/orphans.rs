@@ -41,7 +41,7 @@ impl Driver {
     }
 
     /// Reports every file without a name of `fileset`.
-    pub(super) fn sweep(self: &Arc<Self>, fileset: FilesetId) {
+    pub fn sweep(self: &Arc<Self>, fileset: FilesetId) {
         if let Err(error) = self.report_orphans(fileset) {
             tracing::warn!(aggregate = %self.export.name, %fileset, %error, "files without a name stay for now");
         }

@@ -92,7 +92,7 @@ impl Driver {
                     Which::Backup => Hold::Shared,
                 };
                 let (serial, root) = (1, shape::object(&root)?);
-                Answer::Joined { hold, serial, root }
+                shape::in_branch(Answer::Joined { hold, serial, root }, fileset.began())
             }
             Request::Open { fid } => {
                 fileset.read(|view| store::getattr(view, *fid))?;

@@ -1,5 +1,6 @@
 //! The service over a real store on a double disk: who may what, once and in order, with whom, and after a takeover.
 
+mod branches;
 mod exactly_once;
 mod forged;
 mod holds;

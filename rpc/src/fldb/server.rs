@@ -7,7 +7,7 @@ use baton_proto::v1::fileserver_client::FileserverClient;
 use baton_types::change::Takeover;
 use baton_types::control::{
     AggregateReport, Carry, DetachReport, Difference, ExportReport, FilesetReport, Force, GrowthReport, Moment,
-    RestoreReport, Restored, SnapshotReport, Work,
+    RestoreReport, Restored, RollBackReport, SnapshotReport, Work,
 };
 use baton_types::limits::FLDB_MESSAGE_BYTES_MAX;
 use baton_types::record::Server;
@@ -277,6 +277,34 @@ impl ControlClient {
             name: name.as_bytes().to_vec(),
         };
         answer(self.client.clone().delete_snapshot(request).await).map(drop)
+    }
+
+    /// Takes a fileset back to one of its snapshots.
+    ///
+    /// # Errors
+    /// What the server says: `NotFound` without such a snapshot.
+    pub async fn roll_back(&self, fileset: FilesetId, snapshot: &FileName, carry: Carry) -> Result<RollBackReport> {
+        let request = v1::RollBackFilesetRequest {
+            caller: self.caller,
+            fileset: fileset.0,
+            snapshot: snapshot.as_bytes().to_vec(),
+            dry_run: carry == Carry::Nothing,
+        };
+        answer(self.client.clone().roll_back_fileset(request).await)?.try_into()
+    }
+
+    /// Makes the fileset `clone`, which has an entry in the location database, of a snapshot of another one.
+    ///
+    /// # Errors
+    /// What the server says: `NotFound` without such a snapshot.
+    pub async fn clone_snapshot(&self, clone: FilesetId, fileset: FilesetId, snapshot: &FileName) -> Result<()> {
+        let request = v1::CloneSnapshotRequest {
+            caller: self.caller,
+            clone: clone.0,
+            fileset: fileset.0,
+            snapshot: snapshot.as_bytes().to_vec(),
+        };
+        answer(self.client.clone().clone_snapshot(request).await).map(drop)
     }
 
     /// Brings what is at `path` of a fileset back to what it was at a moment; an empty path is all of it.

@@ -3,6 +3,7 @@
 //! A test ends with `cell.down()`, which fails if a daemon has ended by itself; a test that fails keeps the logs.
 
 mod arbiter;
+mod branches;
 mod commands;
 mod disk;
 mod export;

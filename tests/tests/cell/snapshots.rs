@@ -26,7 +26,7 @@ fn names(directory: &Path) -> Result<Vec<String>> {
 }
 
 /// All that a tree holds: of each path what it is, whose, its mode and date, its bytes or where it leads.
-fn tree(root: &Path) -> Result<BTreeMap<String, String>> {
+pub(super) fn tree(root: &Path) -> Result<BTreeMap<String, String>> {
     let (mut found, mut left) = (BTreeMap::new(), vec![root.to_owned()]);
     while let Some(path) = left.pop() {
         let meta = fs::symlink_metadata(&path)?;

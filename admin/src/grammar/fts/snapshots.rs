@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use baton_types::change::{AggregateRef, FilesetRef};
 use baton_types::control::{Carry, Moment};
-use baton_types::{Address, FileName, Timestamp};
+use baton_types::{Address, FileName, FilesetName, Timestamp};
 use clap::{Args, Subcommand};
 
 use crate::grammar::values::{aggregate, file_name, fileset, home, moment, server};
@@ -60,6 +60,47 @@ pub enum Snapshots {
                             fts snapshot diff -fileset user.ito -from monday -0 > changed"
     )]
     Diff(SnapshotDiff),
+    /// Takes a fileset back to a snapshot, in one moment; what is there now is kept as a snapshot
+    #[command(after_help = "Example:\n  fts snapshot rollback -fileset user.ito -snapshot monday")]
+    Rollback(SnapshotRollback),
+    /// Makes a fileset of a snapshot: it begins as that was, and lives on by itself
+    #[command(after_help = "Example:\n  fts snapshot clone -fileset user.ito -snapshot monday -name user.ito.test")]
+    Clone(SnapshotClone),
+}
+
+/// `fts snapshot rollback`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotRollback {
+    /// Which fileset: its name or id
+    #[arg(long, value_parser = fileset)]
+    pub fileset: FilesetRef,
+    /// To which snapshot
+    #[arg(long, value_parser = file_name)]
+    pub snapshot: FileName,
+    /// Only show what would be done
+    #[arg(long = "dry-run")]
+    dry_run: bool,
+}
+
+impl SnapshotRollback {
+    /// Whether it is done.
+    pub fn carry(&self) -> Carry {
+        carry(self.dry_run)
+    }
+}
+
+/// `fts snapshot clone`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotClone {
+    /// Of which fileset: its name or id
+    #[arg(long, value_parser = fileset)]
+    pub fileset: FilesetRef,
+    /// Of which snapshot
+    #[arg(long, value_parser = file_name)]
+    pub snapshot: FileName,
+    /// The name of the new fileset
+    #[arg(long)]
+    pub name: FilesetName,
 }
 
 /// `fts snapshot diff`.
@@ -118,9 +159,13 @@ impl RestoreHome {
 
     /// Whether it is done.
     pub fn carry(&self) -> Carry {
-        match self.dry_run {
-            true => Carry::Nothing,
-            false => Carry::Out,
-        }
+        carry(self.dry_run)
+    }
+}
+
+fn carry(is_dry: bool) -> Carry {
+    match is_dry {
+        true => Carry::Nothing,
+        false => Carry::Out,
     }
 }
