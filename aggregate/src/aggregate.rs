@@ -19,6 +19,7 @@ mod hand_over;
 mod quota;
 mod reclaim;
 mod running;
+mod scrub;
 mod seal;
 mod sessions;
 mod snapshots;
@@ -48,6 +49,8 @@ pub use fileset::{Done, Fileset, Need, Standing};
 pub use grow::Growth;
 pub use reclaim::Reclaimed;
 pub use running::Running;
+pub use scrub::ScrubPace;
+pub(crate) use scrub::Scrubs;
 pub use sessions::{RANGE_VNODES, SessionState};
 pub use snapshots::{Namesake, SnapshotInfo};
 

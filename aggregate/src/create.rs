@@ -161,9 +161,22 @@ pub(crate) fn must_hold(device: &dyn Device, label: &Label, bytes: u64) -> Resul
         .remedy("give the device its size back"))
 }
 
+/// The copies of the label that do not verify, and why.
+///
+/// # Errors
+/// What the device says.
+pub(crate) fn harmed_copies(device: &dyn Device) -> Result<Vec<(&'static str, Error)>> {
+    let copies = read_copies(device)?;
+    let names = ["first copy of the label", "second copy of the label"];
+    let decoded = names.into_iter().zip(copies.iter().map(|copy| Label::decode(copy)));
+    Ok(decoded
+        .filter_map(|(name, decoded)| Some((name, decoded.err()?)))
+        .collect())
+}
+
 /// Both copies of the label, as they lie there. A device that has grown has the second where it ended at birth,
 /// which the first one tells.
-pub(crate) fn read_copies(device: &dyn Device) -> Result<[Buffer; 2]> {
+fn read_copies(device: &dyn Device) -> Result<[Buffer; 2]> {
     let end = device.len() / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
     if end < 2 * BLOCK_BYTES as u64 {
         return Err(Error::new(Kind::NotFound, "label").because("the device is too small to hold an aggregate"));

@@ -22,7 +22,7 @@ use baton_types::{Epoch, Error, FilesetId, Kind, Result};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
-use crate::aggregate::FilesetCell;
+use crate::aggregate::{FilesetCell, Scrubs};
 use crate::checkpoint::Checkpoints;
 use crate::device::Device;
 use crate::fence::Fence;
@@ -68,6 +68,8 @@ pub(crate) struct Engine {
     pub settled: AtomicU64,
     /// Something may have space to give back.
     pub has_garbage: AtomicBool,
+    /// Who reads everything from time to time.
+    pub scrubs: Scrubs,
     /// True while threads commit and make checkpoints; else whoever waits does it himself.
     pub has_threads: AtomicBool,
 }

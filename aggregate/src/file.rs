@@ -27,6 +27,7 @@ mod write;
 
 use baton_types::{Error, Fid, Kind, Result};
 
+pub(crate) use extents::unit_of;
 pub use fallocate::fallocate;
 pub use read::{READ_BYTES_MAX, read, read_as};
 pub use resize::{truncate, truncate_as};

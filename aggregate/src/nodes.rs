@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use baton_types::{Error, Kind, Result};
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use parking_lot::RwLock;
 use crate::buffer::Buffer;
 use crate::cache::{self, Cache, Held, Member};
 use crate::device::Device;
-use crate::format::{BLOCK_BYTES, Block, Checksum, Lsn, Pointer};
+use crate::format::{BLOCK_BYTES, Block, Checksum, Extent, Lsn, Pointer};
 use crate::tree::Node;
 
 /// The cache of one who opens a device alone, as tools do.
@@ -26,6 +27,8 @@ pub struct Nodes {
     member: Member,
     /// What is on its way to the device, by its first block.
     pinned: RwLock<BTreeMap<Block, Bytes>>,
+    /// How often the device was read for somebody who waits for it.
+    reads: AtomicU64,
 }
 
 /// Units of data that lie side by side on the device, as an extent has them.
@@ -39,6 +42,17 @@ pub struct Units {
     pub count: u32,
     /// One for each unit.
     pub checksums: Vec<Checksum>,
+}
+
+impl From<&Extent> for Units {
+    fn from(extent: &Extent) -> Units {
+        Units {
+            block: extent.block,
+            unit_blocks: extent.unit_blocks(),
+            count: extent.count.into(),
+            checksums: extent.checksums.clone(),
+        }
+    }
 }
 
 impl Units {
@@ -89,7 +103,13 @@ impl Nodes {
             cache,
             member,
             pinned: RwLock::default(),
+            reads: AtomicU64::new(0),
         }
+    }
+
+    /// How often the device was read so far, but for those who look whether it can be.
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     /// The node, if it is in memory.
@@ -108,11 +128,43 @@ impl Nodes {
         if let Some(node) = self.cached(pointer) {
             return Ok(node);
         }
-        let mut bytes = Buffer::scratch(pointer.len());
-        self.device.read(pointer.block.offset(), &mut bytes)?;
-        let node = Node::verify(bytes.into(), pointer)?;
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let node = self.read_anew(pointer)?;
         self.insert(pointer, node.clone());
         Ok(node)
+    }
+
+    /// The node as it lies on the device, whatever is in memory.
+    ///
+    /// # Errors
+    /// What the device says; `Damaged`.
+    pub fn read_anew(&self, pointer: &Pointer) -> Result<Node> {
+        let mut bytes = Buffer::scratch(pointer.len());
+        self.device.read(pointer.block.offset(), &mut bytes)?;
+        Node::verify(bytes.into(), pointer)
+    }
+
+    /// Reads units of data that lie side by side as they lie on the device, whatever is in memory: gives the index of
+    /// each that is not what its checksum says, and why. A read may be wrong once: then it is read again, by itself.
+    pub fn harmed(&self, units: &[Pointer]) -> Vec<(usize, Error)> {
+        let Some(first) = units.first() else { return Vec::new() };
+        let len = units.iter().map(Pointer::len).sum();
+        let mut bytes = Buffer::scratch(len);
+        let is_read = self.device.read(first.block.offset(), &mut bytes).is_ok();
+        let (mut rest, mut harmed) = (&bytes[..], Vec::new());
+        for (index, pointer) in units.iter().enumerate() {
+            let (unit, after) = rest.split_at(pointer.len());
+            rest = after;
+            if is_read && check(unit, pointer).is_ok() {
+                continue;
+            }
+            let mut again = Buffer::scratch(pointer.len());
+            let read = self.device.read(pointer.block.offset(), &mut again);
+            if let Err(error) = read.and_then(|()| check(&again, pointer)) {
+                harmed.push((index, error));
+            }
+        }
+        harmed
     }
 
     /// Several nodes at once.
@@ -221,21 +273,28 @@ impl Nodes {
     /// Reads neighbours at once, and checks each.
     fn read_run(&self, run: &[Pointer], into: &mut [u8], reuse: Reuse) -> Result<()> {
         let Some(first) = run.first() else { return Ok(()) };
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.device.read(first.block.offset(), into)?;
         let mut rest = &*into;
         for pointer in run {
             let (unit, after) = rest.split_at(pointer.len());
             rest = after;
-            if Checksum::of(unit) != pointer.checksum {
-                let reason = "its checksum does not match the pointer to it";
-                return Err(Error::new(Kind::Damaged, format!("data at block {}", pointer.block)).because(reason));
-            }
+            check(unit, pointer)?;
             if reuse == Reuse::Likely {
                 self.cache.insert(self.member, pointer, cache::data(unit));
             }
         }
         Ok(())
     }
+}
+
+/// Whether these are the bytes that the pointer is to.
+fn check(bytes: &[u8], pointer: &Pointer) -> Result<()> {
+    if Checksum::of(bytes) == pointer.checksum {
+        return Ok(());
+    }
+    let reason = "its checksum does not match the pointer to it";
+    Err(Error::new(Kind::Damaged, format!("data at block {}", pointer.block)).because(reason))
 }
 
 #[cfg(test)]

@@ -112,4 +112,4 @@ fn no_root(label: &Label) -> Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -41,6 +41,7 @@ pub use diff::{Diff, Difference, diff};
 pub use layer::Layer;
 pub use merge::merge;
 pub use node::Node;
+pub(crate) use view::check_level;
 pub use view::{Pinned, Scan, View};
 
 use crate::format::{Block, Lsn, Pointer};

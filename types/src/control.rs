@@ -1,5 +1,9 @@
 //! What a file server tells those who administrate it.
 
+mod scrub;
+
+pub use scrub::{Damage, ScrubEnd, ScrubPass, ScrubReport, ScrubWish, Scrubbed};
+
 use crate::{AggregateId, AggregateName, Epoch, FileName, FilesetId, FilesetName, Timestamp};
 
 /// An aggregate whose label a server sees.

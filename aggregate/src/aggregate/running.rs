@@ -1,4 +1,5 @@
-//! The threads of an aggregate in service: one commits, one makes checkpoints and gives space back, one beats.
+//! The threads of an aggregate in service: one commits, one makes checkpoints and gives space back, one beats, one
+//! scrubs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use baton_types::{Clock, Error, Result};
 use parking_lot::{Condvar, Mutex};
 
+use super::scrub::keep;
 use super::{Aggregate, Reclaimed};
 
 /// What has gathered is written after this though nobody waits.
@@ -26,8 +28,9 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// Says to threads that they are to end.
 #[derive(Default)]
-struct Stop {
+pub(super) struct Stop {
     is_set: AtomicBool,
     lock: Mutex<()>,
     signal: Condvar,
@@ -35,11 +38,16 @@ struct Stop {
 
 impl Stop {
     /// Sleeps `at_most`; true if it is time to stop.
-    fn wait(&self, at_most: Duration) -> bool {
+    pub(super) fn wait(&self, at_most: Duration) -> bool {
         let mut guard = self.lock.lock();
         if !self.is_set.load(Ordering::Acquire) {
             self.signal.wait_for(&mut guard, at_most);
         }
+        self.is_set()
+    }
+
+    /// True if it is time to stop.
+    pub(super) fn is_set(&self) -> bool {
         self.is_set.load(Ordering::Acquire)
     }
 
@@ -67,7 +75,10 @@ impl Running {
         let stop = running.stop.clone();
         running.spawn("checkpoint", move |aggregate| checkpoint(aggregate, &stop))?;
         let stop = running.stop.clone();
-        running.spawn("beat", move |aggregate| beat(aggregate, &stop, &*clock))?;
+        let dates = clock.clone();
+        running.spawn("beat", move |aggregate| beat(aggregate, &stop, &*dates))?;
+        let stop = running.stop.clone();
+        running.spawn("scrub", move |aggregate| keep(aggregate, &stop, &*clock))?;
         Ok(running)
     }
 
@@ -100,7 +111,7 @@ impl Drop for Running {
 }
 
 fn commit(aggregate: &Aggregate, stop: &Stop) {
-    while !stop.is_set.load(Ordering::Acquire) {
+    while !stop.is_set() {
         if aggregate.engine.log.await_work(GATHER_AT_MOST)
             && let Err(error) = aggregate.commit()
         {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use baton_types::{Epoch, FilesetId, Kind, Result, ServerId};
 use parking_lot::{Mutex, RwLock};
 
-use super::{Aggregate, Claimed, Opened, Recovered, hand_over};
+use super::{Aggregate, Claimed, Opened, Recovered, Scrubs, hand_over};
 use crate::checkpoint::Checkpoints;
 use crate::engine::{Admission, Bounds, Engine, log_ahead};
 use crate::format::{
@@ -93,6 +93,7 @@ impl Recovered {
             rooted: AtomicU64::new(base.lsn.0),
             settled: AtomicU64::new(base.lsn.0),
             has_garbage: AtomicBool::new(true),
+            scrubs: Scrubs::default(),
             has_threads: AtomicBool::new(false),
         });
         engine.take_over(replayed.filesets, replayed.replies)?;

@@ -139,14 +139,8 @@ impl Fileset {
             let system = self.engine.system.lock();
             let mut state = self.cell.state.lock();
             state.snapshots.line.get(id).ok_or_else(|| self.missing(id))?;
-            let is_layered = state.tree.moments.iter().any(|moment| moment.snapshot == id);
-            if !is_layered && !state.snapshots.roots.contains_key(&id) {
-                let key = Key::snapshot_tree(self.cell.id, id);
-                let root = system.view(&self.engine.nodes, pinned).get(key)?;
-                let root = root.map(|bytes| Pointer::decode(&bytes)).transpose()?;
-                state.snapshots.roots.insert(id, root);
-            }
-            Ok(())
+            let view = system.view(&self.engine.nodes, pinned);
+            state.root_at(&view, (self.cell.id, id)).map(drop)
         })?;
         Ok(Fileset {
             snapshot: Some(id),
@@ -310,6 +304,31 @@ impl Fileset {
 
     pub(super) fn missing(&self, id: Lsn) -> Error {
         Error::new(Kind::NotFound, format!("snapshot {id} of fileset {}", self.cell.id))
+    }
+}
+
+impl State {
+    /// Where the nodes of the snapshot `at` begin; nothing yet, while it is made of layers.
+    ///
+    /// # Errors
+    /// A miss; damage.
+    pub(super) fn root_at(
+        &mut self,
+        system: &View<'_>,
+        (id, at): (FilesetId, Lsn),
+    ) -> Result<Option<Option<Pointer>>, Stop> {
+        if self.tree.moments.iter().any(|moment| moment.snapshot == at) {
+            return Ok(None);
+        }
+        if let Some(root) = self.snapshots.roots.get(&at) {
+            return Ok(Some(*root));
+        }
+        let root = system.get(Key::snapshot_tree(id, at))?;
+        let root = root.map(|bytes| Pointer::decode(&bytes)).transpose()?;
+        if self.snapshots.line.get(at).is_some() {
+            self.snapshots.roots.insert(at, root);
+        }
+        Ok(Some(root))
     }
 }
 

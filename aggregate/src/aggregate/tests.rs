@@ -8,6 +8,7 @@ mod growth;
 mod quota;
 mod records;
 mod rig;
+mod scrub;
 mod snapshots;
 mod takeover;
 mod threads;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::BLOCK;
 use crate::fileset::Items;
-use crate::format::{BLOCK_BYTES, Block, EXTENT_BLOCKS_MAX, Extent, Key, Lsn};
+use crate::format::{BLOCK_BYTES, Block, EXTENT_BLOCKS_MAX, Extent, Key, Lsn, Pointer};
 use crate::nodes::Units;
 use crate::transaction::Transaction;
 use crate::tree::Stop;
@@ -36,21 +36,16 @@ impl Placed {
         self.first.saturating_add(self.extent.count.into())
     }
 
-    /// Blocks that share a checksum.
-    fn unit_blocks(&self) -> u8 {
-        1 << (self.extent.unit_shift - BLOCK_SHIFT)
-    }
-
     /// The units that have blocks of `range`, which lies within; and how many of their blocks come before it.
     pub fn units(&self, range: &Range<u64>) -> (Units, u64) {
-        let unit = u64::from(self.unit_blocks());
+        let unit = u64::from(self.extent.unit_blocks());
         let from = (range.start - self.first) / unit * unit;
         let to = (range.end - self.first)
             .next_multiple_of(unit)
             .min(self.extent.count.into());
         let units = Units {
             block: Block(self.extent.block.0 + from),
-            unit_blocks: self.unit_blocks(),
+            unit_blocks: self.extent.unit_blocks(),
             count: (to - from) as u32,
             checksums: self.extent.checksums[(from / unit) as usize..to.div_ceil(unit) as usize].to_vec(),
         };
@@ -132,17 +127,24 @@ pub(super) fn last_until(items: &impl Items, vnode: Vnode, block: u64) -> Result
     last.map(|(key, value)| Placed::decode(vnode, key, &value)).transpose()
 }
 
-/// The bytes of one block, if it is in an extent.
-pub(super) fn block_of(transaction: &Transaction<'_>, vnode: Vnode, block: u64) -> Result<Option<Bytes>, Stop> {
-    let range = block..block + 1;
-    let Some(placed) = last_until(transaction, vnode, block)?.filter(|placed| placed.end() > block) else {
+/// The unit that has a block of a file, if an extent does; and how many of its blocks come before that one.
+pub(crate) fn unit_of(items: &impl Items, vnode: Vnode, block: u64) -> Result<Option<(Pointer, u64)>, Stop> {
+    let Some(placed) = last_until(items, vnode, block)?.filter(|placed| placed.end() > block) else {
         return Ok(None);
     };
-    let (units, before) = placed.units(&range);
-    let at = before as usize * BLOCK_BYTES;
+    let (units, before) = placed.units(&(block..block + 1));
     let Some(pointer) = units.pointers().next() else {
         unreachable!("an extent has a unit for each of its blocks");
     };
+    Ok(Some((pointer, before)))
+}
+
+/// The bytes of one block, if it is in an extent.
+pub(super) fn block_of(transaction: &Transaction<'_>, vnode: Vnode, block: u64) -> Result<Option<Bytes>, Stop> {
+    let Some((pointer, before)) = unit_of(transaction, vnode, block)? else {
+        return Ok(None);
+    };
+    let at = before as usize * BLOCK_BYTES;
     Ok(Some(transaction.data(&pointer)?.slice(at..at + BLOCK_BYTES)))
 }
 

@@ -6,7 +6,7 @@ mod line;
 mod space;
 mod system;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use baton_types::Result;
@@ -17,7 +17,7 @@ use super::walk::{Tree, Walk};
 use super::{Patient, Whole, no_root};
 use crate::checkpoint::{PENDING, SPACE, SYSTEM};
 use crate::device::Device;
-use crate::format::{Base, Block, Geometry, KeyKind, Lsn, Pointer, Root, RootName};
+use crate::format::{Base, Block, Geometry, Held, Key, KeyKind, Lsn, Pointer, Root, RootName, Snapshot};
 use crate::live::LiveTree;
 use crate::nodes::Nodes;
 use crate::transaction::Run;
@@ -193,10 +193,17 @@ impl Check<'_> {
         let mut origins = BTreeMap::<u64, Vec<u64>>::new();
         let mut trees = vec![(SYSTEM, root.system), (SPACE, root.space)];
         trees.extend(root.pending.map(|list| (PENDING, list)));
+        let (mut of_filesets, mut kept) = (Vec::new(), BTreeSet::new());
         let (patient, system) = (self.patient, LiveTree::at(root.system));
         let named = super::items::each(&system, &patient.nodes, super::items::ALL, |key, value| {
             if key.kind == KeyKind::FilesetTree {
-                trees.push((key.object, Some(Pointer::decode(&value)?)));
+                of_filesets.push((key, Some(Pointer::decode(&value)?)));
+            }
+            if key.kind == KeyKind::Snapshot && Snapshot::decode(&value)?.is_kept() {
+                kept.insert((key.object, key.sub));
+            }
+            if key.kind == KeyKind::Held {
+                kept.insert((key.object, Held::decode(&value)?.snapshot.0));
             }
             if key.kind == KeyKind::Base {
                 let origin = Base::decode(&value)?.origin.0;
@@ -204,6 +211,10 @@ impl Check<'_> {
             }
             Ok(())
         });
+        // Of a snapshot that was deleted nobody reads the tree, and its blocks may be others'.
+        let is_read = |key: &Key| key.sub == 0 || kept.contains(&(key.object, key.sub));
+        let of_filesets = of_filesets.into_iter().filter(|(key, _)| is_read(key));
+        trees.extend(of_filesets.map(|(key, root)| (key.object, root)));
         if let Err(error) = named {
             self.findings.fault(Fault::Node, &on, error.to_string());
         }

@@ -5,4 +5,4 @@ mod check;
 mod extract;
 mod image;
 mod snapshots;
-mod world;
+pub(crate) mod world;

@@ -48,6 +48,11 @@ const BLOCK_SHIFT: u8 = 12;
 const UNIT_SHIFT_MAX: u8 = 18;
 
 impl Extent {
+    /// Blocks that share a checksum.
+    pub fn unit_blocks(&self) -> u8 {
+        1 << (self.unit_shift - BLOCK_SHIFT)
+    }
+
     /// Units in `count` blocks.
     fn units(count: u8, unit_shift: u8) -> usize {
         (usize::from(count) << BLOCK_SHIFT).div_ceil(1 << unit_shift)

@@ -13,12 +13,12 @@ use bytes::{Bytes, BytesMut};
 use super::super::finding::Fault;
 use super::super::items::{self, ALL};
 use super::{Check, Data};
-use crate::buffer::Buffer;
 use crate::format::{
-    Attributes, BLOCK_BYTES, Checksum, Extent, FileKind, HashKey, Key, KeyKind, Lsn, MountPoint, NameEntry, Orphan,
-    PIECES_MAX, XattrEntry, name_hash,
+    Attributes, BLOCK_BYTES, Extent, FileKind, HashKey, Key, KeyKind, Lsn, MountPoint, NameEntry, Orphan, PIECES_MAX,
+    Pointer, XattrEntry, name_hash,
 };
 use crate::live::LiveTree;
+use crate::nodes::Units;
 use crate::transaction::Run;
 
 const ROOT: u64 = 1;
@@ -233,25 +233,25 @@ impl<'a, 'b> Files<'a, 'b> {
         match self.check.data {
             // What an older snapshot has was read there.
             Data::Read if reached != Ok(false) => self.data(vnode, first, extent),
-            Data::Read | Data::Skip => Ok(()),
-        }
-    }
-
-    fn data(&mut self, vnode: u64, first: u64, extent: &Extent) -> Result<()> {
-        let mut bytes = Buffer::scratch(usize::from(extent.count) * BLOCK_BYTES);
-        self.check.patient.device.read(extent.block.offset(), &mut bytes)?;
-        let unit = 1_u64 << extent.unit_shift;
-        for (index, (bytes, checksum)) in (0..).zip(bytes.chunks(unit as usize).zip(&extent.checksums)) {
-            if Checksum::of(bytes) != *checksum {
-                let at = first.saturating_mul(BLOCK_BYTES as u64).saturating_add(index * unit);
-                self.fault(
-                    Fault::Data,
-                    vnode,
-                    format!("its {} bytes from {at} on do not verify", bytes.len()),
-                );
-            }
+            Data::Read | Data::Skip => {}
         }
         Ok(())
+    }
+
+    fn data(&mut self, vnode: u64, first: u64, extent: &Extent) {
+        let units: Vec<Pointer> = Units::from(extent).pointers().collect();
+        for (index, error) in self.check.patient.nodes.harmed(&units) {
+            let unit = u64::from(extent.unit_blocks()) * BLOCK_BYTES as u64;
+            let at = first
+                .saturating_mul(BLOCK_BYTES as u64)
+                .saturating_add(index as u64 * unit);
+            let reason = match error.kind {
+                Kind::Damaged => "do not verify".to_owned(),
+                _ => format!("cannot be read: {error}"),
+            };
+            let len = units[index].len();
+            self.fault(Fault::Data, vnode, format!("its {len} bytes from {at} on {reason}"));
+        }
     }
 
     /// Compares what was read; gives how many files there are.

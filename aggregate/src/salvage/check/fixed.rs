@@ -5,16 +5,14 @@ use baton_types::{Epoch, Kind, Result};
 use super::super::Patient;
 use super::super::finding::{Fault, Findings};
 use crate::buffer::Buffer;
-use crate::create::read_copies;
+use crate::create::harmed_copies;
 use crate::fence::{Seen, Slots, read_slots};
-use crate::format::{Geometry, Label, Root, RootName, RootPlace};
+use crate::format::{Geometry, Root, RootName, RootPlace};
 
 /// Both copies of the label.
 pub(super) fn labels(patient: &Patient, findings: &mut Findings) -> Result<()> {
-    for (copy, name) in read_copies(&*patient.device)?.iter().zip(["first", "second"]) {
-        if let Err(error) = Label::decode(copy) {
-            findings.fault(Fault::Label, format!("{name} copy of the label"), error.reason);
-        }
+    for (copy, error) in harmed_copies(&*patient.device)? {
+        findings.fault(Fault::Label, copy, error.reason);
     }
     Ok(())
 }
