@@ -18,6 +18,7 @@ mod lsft;
 mod mounts;
 mod quota;
 mod restore;
+mod scrub;
 mod snapshots;
 mod status;
 
@@ -62,6 +63,7 @@ pub async fn run(session: &Session, command: Fts) -> Result<Output> {
         Fts::StatFtServer(words) => aggregates::statftserver(session, words.server).await,
         Fts::Cell(CellSettings::Show) => cell::show(session).await,
         Fts::Cell(CellSettings::Set { setting, value }) => cell::set(session, setting, value).await,
+        Fts::Scrub(words) => scrub::scrub(session, words).await,
         Fts::FailOver(words) => failover::failover(session, words).await,
         Fts::Drain(words) => failover::drain(session, words.server).await,
         Fts::UnDrain(words) => failover::undrain(session, words.server).await,

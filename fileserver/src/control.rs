@@ -40,7 +40,7 @@ use v1::fileserver_server::{Fileserver, FileserverServer};
 
 use crate::claims::{Claims, blocking};
 use crate::follow::Heard;
-use crate::{branches, filesets, growth, restore, snapshots};
+use crate::{branches, filesets, growth, restore, scrub, snapshots};
 use pieces::in_pieces;
 
 /// Filesets in one piece of a list: some 100 bytes each, well below what a message may have.
@@ -296,6 +296,16 @@ impl Fileserver for Control {
             to_its_end(async move { growth::grow(&claims, wish).await }).await
         };
         answer(grow.await.map(Into::into))
+    }
+
+    type ScrubStream = ReceiverStream<Result<v1::ScrubReply, Status>>;
+
+    async fn scrub(&self, request: Request<v1::ScrubRequest>) -> Result<Response<Self::ScrubStream>, Status> {
+        let report = self
+            .may_administrate(&request, request.get_ref().caller)
+            .and_then(|_| scrub::ask(&self.claims, &wishes::scrub(request.get_ref())?));
+        let report = report.map_err(|error| into_status(&error))?;
+        Ok(pieces::of_scrub(&report))
     }
 
     type ListFilesetsStream = ReceiverStream<Result<v1::ListFilesetsReply, Status>>;

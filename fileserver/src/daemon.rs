@@ -60,7 +60,8 @@ pub async fn run(paths: &Paths, config: &Config, run: Incarnation) -> Result<()>
     let cache_bytes = usize::try_from(config.fileserver.cache).unwrap_or(usize::MAX);
     let heard = Arc::new(Heard::default());
     let pushes = Arc::new(Pushes::default());
-    let exports = Arc::new(Exports::new(cache_bytes));
+    let (scrub_rate, scrub_every) = (config.fileserver.scrub_rate, config.fileserver.scrub_every);
+    let exports = Arc::new(Exports::new(cache_bytes).scrubbing(scrub_rate, scrub_every));
     let service = Service::start(exports, heard.registry().clone(), pushes.clone(), clock.clone())?;
     let claims = Arc::new(Claims::new(
         me,

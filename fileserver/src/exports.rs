@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use baton_aggregate::aggregate::{Aggregate, Running};
 use baton_aggregate::cache::Cache;
@@ -24,6 +25,9 @@ const LIST_PIECE: usize = 4_096;
 /// The aggregates that this server owns and serves.
 pub struct Exports {
     cache: Arc<Cache>,
+    /// How each aggregate is scrubbed, if not as the store does by itself: bytes a second, and how long after the end of
+    /// one pass the next begins.
+    scrub: Option<(u64, Option<Duration>)>,
     table: RwLock<Table>,
 }
 
@@ -54,7 +58,18 @@ impl Exports {
     pub fn new(cache_bytes: usize) -> Exports {
         Exports {
             cache: Arc::new(Cache::new(cache_bytes)),
+            scrub: None,
             table: RwLock::default(),
+        }
+    }
+
+    /// The same, for one who has its aggregates scrubbed: with so many bytes a second, and again so long after the end
+    /// of a pass; `None`: when somebody asks.
+    #[must_use]
+    pub fn scrubbing(self, rate: u64, every: Option<Duration>) -> Exports {
+        Exports {
+            scrub: Some((rate, every)),
+            ..self
         }
     }
 
@@ -110,6 +125,9 @@ impl Exports {
     /// Damage of that list; `Exists` if the aggregate is exported already.
     pub fn insert(&self, export: Arc<Export>) -> Result<()> {
         let filesets = export.filesets()?;
+        if let Some((rate, every)) = self.scrub {
+            export.aggregate().set_scrub(rate, every);
+        }
         let mut table = self.table.write();
         if table.aggregates.contains_key(&export.id) {
             return Err(Error::new(Kind::Exists, format!("aggregate {}", export.name)).because("exported already"));

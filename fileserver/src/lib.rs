@@ -11,6 +11,7 @@
 //! | `filesets` | the server's half of making, deleting and renaming them |
 //! | `follow` | what it hears of the cell |
 //! | `growth` | an aggregate takes in what its device has become |
+//! | `scrub` | an aggregate is read to see whether it still can be |
 //! | `handed` | what an owner hands to the next one |
 //! | `ports` | how each disk looks through this server's own port |
 //! | `pulse` | whether what every call goes through still moves on |
@@ -65,6 +66,7 @@ pub mod pulse;
 pub mod pushes;
 pub mod restore;
 pub mod right;
+pub mod scrub;
 pub mod serve;
 pub mod service;
 pub mod session;

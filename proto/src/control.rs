@@ -1,5 +1,9 @@
 //! What a file server tells administrators, to the wire and back.
 
+mod scrub;
+
+pub use scrub::{ScrubPieces, scrub_to_wire, wish_to_wire};
+
 use baton_types::control::{
     AggregateExport, AggregateReport, DetachReport, Difference, ExportReport, Fate, FilesetReport, GrowthReport,
     Restored, RollBackReport, SnapshotReport, Work,

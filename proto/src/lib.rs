@@ -18,7 +18,7 @@ pub mod v1 {
 
 mod beat;
 mod change;
-mod control;
+pub mod control;
 mod failure;
 pub mod files;
 mod hello;

@@ -10,8 +10,9 @@ mod read;
 mod settings;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use baton_types::limits::{ADDRESSES_MAX, CONNECTIONS_PER_ADDRESS_MAX, CONNECTS_PER_MINUTE_MAX};
+use baton_types::limits::{ADDRESSES_MAX, CONNECTIONS_PER_ADDRESS_MAX, CONNECTS_PER_MINUTE_MAX, SCRUB_RATE};
 use baton_types::{Address, CellName, Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,8 @@ const KEYS: &[&str] = &[
     "fileserver.listen",
     "fileserver.devices",
     "fileserver.cache",
+    "fileserver.scrub_rate",
+    "fileserver.scrub_every",
     "limits.connections_per_address",
     "limits.connections_per_minute",
 ];
@@ -101,6 +104,12 @@ pub struct Fileserver {
     /// For blocks of all aggregates.
     #[serde(with = "size")]
     pub cache: u64,
+    /// So many bytes of an aggregate a second are read to see whether they still can be; fewer beside programs.
+    #[serde(with = "size")]
+    pub scrub_rate: u64,
+    /// How long after the end of such a pass the next one begins; 0 or never: when somebody asks.
+    #[serde(with = "interval")]
+    pub scrub_every: Option<Duration>,
 }
 
 impl Default for Fileserver {
@@ -109,12 +118,37 @@ impl Default for Fileserver {
             listen: Listen::default().listen,
             devices: Vec::new(),
             cache: CACHE_BYTES,
+            scrub_rate: SCRUB_RATE,
+            scrub_every: Some(SCRUB_EVERY),
         }
     }
 }
 
 /// A cache that fits the smallest machine that anybody makes a file server of.
 const CACHE_BYTES: u64 = 256 << 20;
+
+/// What rots stays alone for so long: two copies on other disks seldom rot within it.
+const SCRUB_EVERY: Duration = Duration::from_hours(14 * 24);
+
+/// Times between two things, with their units.
+mod interval {
+    use std::time::Duration;
+
+    use baton_types::units::{format_duration, parse_duration};
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(every: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&every.map_or_else(|| "never".to_owned(), format_duration))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        match String::deserialize(from)?.as_str() {
+            "never" | "0" => Ok(None),
+            text => parse_duration(text).map(|every| Some(every).filter(|every| !every.is_zero())),
+        }
+        .map_err(de::Error::custom)
+    }
+}
 
 /// Sizes with their units.
 mod size {

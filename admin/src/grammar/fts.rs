@@ -5,6 +5,7 @@
 
 mod owners;
 mod quota;
+mod scrub;
 mod snapshots;
 
 use baton_rpc::fldb::Owner;
@@ -18,6 +19,7 @@ use super::{Parsed, Standard};
 use crate::dfs_args::ADDED;
 pub use owners::{FailOver, History, Hold, UnHold};
 pub use quota::{LsQuota, SetQuota};
+pub use scrub::Scrub;
 pub use snapshots::{CloneSys, RestoreHome, SnapshotClone, SnapshotDiff, SnapshotRollback, Snapshots};
 
 /// Administers filesets and the location database of a cell
@@ -158,6 +160,10 @@ pub enum Fts {
     #[command(next_help_heading = ADDED, after_help = "Example:\n  fts restorehome ito -at '2 days ago' -dry-run\n  \
                                                        fts restorehome -fileset user.ito -undo")]
     RestoreHome(RestoreHome),
+    /// Reads all that aggregates hold, while they are served, and names what is damaged
+    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts scrub -aggregate lfs03\n  \
+                                                       fts scrub -server mlserva -status")]
+    Scrub(Scrub),
     /// Moves aggregates to another server, with all that their clients hold
     #[command(next_help_heading = ADDED, after_help = "Example:\n  fts failover -aggregate lfs03 -to mlservb\n  \
                                                        fts failover -server mlserva --dry-run")]

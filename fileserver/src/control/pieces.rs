@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use baton_proto::control::scrub_to_wire;
 use baton_proto::{into_status, v1};
-use baton_types::control::{Difference, RestoreReport, Restored};
+use baton_types::control::{Difference, RestoreReport, Restored, ScrubReport};
 use baton_types::{Error, Kind};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -20,6 +21,20 @@ const RESTORED_PIECE: usize = 50;
 const PIECES: usize = 4;
 /// How long a thread waits for a reader of what it finds: somebody may look at it page by page.
 const READER_PATIENCE: Duration = Duration::from_secs(300);
+
+/// What there is to say of the scrubs of an aggregate.
+pub(super) fn of_scrub(report: &ScrubReport) -> Response<ReceiverStream<Result<v1::ScrubReply, Status>>> {
+    let (send, pieces) = mpsc::channel(PIECES);
+    let replies = scrub_to_wire(report);
+    tokio::spawn(async move {
+        for reply in replies {
+            if send.send(Ok(reply)).await.is_err() {
+                return; // the reader is gone
+            }
+        }
+    });
+    Response::new(ReceiverStream::new(pieces))
+}
 
 /// A list, so many of it in a message.
 pub(super) fn in_pieces<T: Clone + Send + Sync + 'static, R: Send + 'static>(

@@ -4,7 +4,7 @@ use baton_proto::{FromWire, v1};
 use baton_types::control::{Carry, Moment};
 use baton_types::{AggregateName, FileName, FilesetId, Result, Timestamp};
 
-use crate::{branches, difference, growth, restore};
+use crate::{branches, difference, growth, restore, scrub};
 
 /// How large an aggregate is to be.
 pub(super) fn growth(ask: &v1::GrowAggregateRequest) -> Result<growth::Wish> {
@@ -12,6 +12,14 @@ pub(super) fn growth(ask: &v1::GrowAggregateRequest) -> Result<growth::Wish> {
         aggregate: AggregateName::from_wire(&ask.aggregate)?,
         bytes: (ask.bytes > 0).then_some(ask.bytes),
         carry: carry(ask.dry_run),
+    })
+}
+
+/// What is asked of the scrub of an aggregate.
+pub(super) fn scrub(ask: &v1::ScrubRequest) -> Result<scrub::Wish> {
+    Ok(scrub::Wish {
+        aggregate: AggregateName::from_wire(&ask.aggregate)?,
+        wish: ask.try_into()?,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::time::Duration;
 
 use baton_security::Authority;
 use baton_types::{CellId, EntryName, PrincipalName, Timestamp};
@@ -110,6 +111,21 @@ fn sizes_have_units() {
     .unwrap();
     assert_eq!(config.fileserver.cache, 1 << 30);
     assert_eq!(config.fileserver.devices, ["/dev/disk/by-id/*"]);
+    assert_eq!(config.fileserver.scrub_every, Some(Duration::from_hours(14 * 24)));
+    for (text, every) in [
+        ("8h", Some(Duration::from_hours(8))),
+        ("never", None),
+        ("0", None),
+        ("0s", None),
+    ] {
+        let text = format!("[fileserver]\nscrub_rate = \"8MiB\"\nscrub_every = \"{text}\"\n");
+        let config = Config::parse("x", &text).unwrap();
+        assert_eq!(
+            (config.fileserver.scrub_rate, config.fileserver.scrub_every),
+            (8 << 20, every)
+        );
+        assert_eq!(Config::parse("x", &config.to_text().unwrap()).unwrap(), config);
+    }
     let error = Config::parse("x", "[fileserver]\ncache = \"much\"\n").unwrap_err();
     assert!(error.to_string().starts_with("x, line 2: size 'much'"), "{error}");
 }

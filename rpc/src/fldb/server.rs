@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use baton_proto::control::{ScrubPieces, wish_to_wire};
 use baton_proto::v1;
 use baton_proto::v1::fileserver_client::FileserverClient;
 use baton_types::change::Takeover;
 use baton_types::control::{
     AggregateReport, Carry, DetachReport, Difference, ExportReport, FilesetReport, Force, GrowthReport, Moment,
-    RestoreReport, Restored, RollBackReport, SnapshotReport, Work,
+    RestoreReport, Restored, RollBackReport, ScrubReport, ScrubWish, SnapshotReport, Work,
 };
 use baton_types::limits::FLDB_MESSAGE_BYTES_MAX;
 use baton_types::record::Server;
@@ -208,6 +209,27 @@ impl ControlClient {
             dry_run: carry == Carry::Nothing,
         };
         answer(self.client.clone().grow_aggregate(request).await).map(Into::into)
+    }
+
+    /// What is wished of the scrub of an aggregate that is served there; and how it goes.
+    ///
+    /// # Errors
+    /// What the server says: `NotFound` if the aggregate is not served there, or no scrub goes on to be stopped; `Exists`
+    /// if one goes on already.
+    pub async fn scrub(&self, aggregate: &AggregateName, wish: ScrubWish) -> Result<ScrubReport> {
+        let (wish, rate) = wish_to_wire(wish);
+        let request = v1::ScrubRequest {
+            caller: self.caller,
+            aggregate: aggregate.to_string().into_bytes(),
+            wish,
+            rate,
+        };
+        let mut replies = answer(self.client.clone().scrub(request).await)?;
+        let mut pieces = ScrubPieces::default();
+        while let Some(piece) = replies.message().await.map_err(|status| failed(&status))? {
+            pieces.add(piece);
+        }
+        pieces.report()
     }
 
     /// Gives a fileset the quota of its entry in the location database.

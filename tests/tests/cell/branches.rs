@@ -137,7 +137,7 @@ async fn fileset_goes_back_under_open_files_and_warm_pages_and_forth_again() -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mount_that_is_alone_forgets_what_it_cached_when_its_fileset_goes_back() -> Result<()> {
-    let stage = Stage::set(Builder::default(), 1, Trust::UsersAndRoot).await?;
+    let mut stage = Stage::set(Builder::default(), 1, Trust::UsersAndRoot).await?;
     let one = stage.first().clone();
     write(&one.join("f"), b'1')?;
     fs::write(one.join("gone"), "of then")?;
@@ -225,7 +225,7 @@ async fn clone_lives_on_by_itself_when_its_origin_is_deleted() -> Result<()> {
     ensure!(tree(&place)? == now && tree(&seen)? == now);
     let listed = stage.cell.fts(&["lsfldb"])?.done()?;
     ensure!(listed.contains("copy2") && !listed.contains("user.ito"), "{listed}");
-    stage.cell.fts(&["delete", "copy2", "fs2", "lfs01"])?.done()?;
+    stage.cell.fts(&["delete", "copy2", "fs1", "lfs01"])?.done()?;
     ensure!(tree(&seen)? == now);
     is_sound(&mut stage.cell, &["fs2"])?;
     stage.cell.down()
