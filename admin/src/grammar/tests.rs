@@ -134,7 +134,7 @@ fn lines_about_snapshots_become_typed_commands() {
     };
     assert_eq!((&words.fileset, words.snapshot.as_bytes()), (&user_ito, &b"monday"[..]));
     assert_eq!(words.carry(), Carry::Nothing);
-    let Fts::Snapshot(Snapshots::Clone(words)) = fts("fts snapshot clone -f user.ito -s monday -n test").0 else {
+    let Fts::Snapshot(Snapshots::Clone(words)) = fts("fts snapshot clone -f user.ito -s monday -na test").0 else {
         panic!()
     };
     assert_eq!((&words.fileset, words.snapshot.as_bytes()), (&user_ito, &b"monday"[..]));
