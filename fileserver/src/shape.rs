@@ -26,29 +26,7 @@ pub fn version_in(began: Lsn, version: u64) -> u64 {
 
 /// The same in whatever files an answer tells of.
 pub fn in_branch(mut answer: Answer, began: Lsn) -> Answer {
-    let told = |attributes: &mut Attributes| attributes.data_version = version_in(began, attributes.data_version);
-    match &mut answer {
-        Answer::Object(object) | Answer::Joined { root: object, .. } | Answer::Changed { object, .. } => {
-            told(&mut object.attributes);
-        }
-        Answer::Listing { names, .. } => {
-            names
-                .iter_mut()
-                .filter_map(|listed| listed.attributes.as_mut())
-                .for_each(told);
-        }
-        Answer::Done
-        | Answer::Login { .. }
-        | Answer::Bound { .. }
-        | Answer::Renewed { .. }
-        | Answer::Vnodes { .. }
-        | Answer::Synced { .. }
-        | Answer::Usage(_)
-        | Answer::Bytes
-        | Answer::MountPoint(_)
-        | Answer::Sought(_)
-        | Answer::InTheWay(_) => {}
-    }
+    answer.each_attributes(|attributes| attributes.data_version = version_in(began, attributes.data_version));
     answer
 }
 

@@ -1,19 +1,16 @@
 //! `snapshot rollback`, `snapshot clone`: a fileset goes back to a snapshot, and a new one begins as one was.
 
-use baton_rpc::fldb::{Freshness, Query};
 use baton_types::change::{AggregateRef, Change, FilesetRef};
 use baton_types::control::{Carry, RollBackReport};
-use baton_types::record::{Fileset, Site, Table};
+use baton_types::record::{Fileset, Site};
 use baton_types::units::format_bytes;
 use baton_types::{Error, Kind, Result};
 use serde_json::json;
 
-use super::entry::Book;
-use super::filesets::{changed, entry, unmade};
+use super::filesets::{changed, entry, entry_of, unmade};
 use super::snapshots::served;
 use crate::grammar::fts::{SnapshotClone, SnapshotRollback};
 use crate::output::{Output, count, date, printable};
-use crate::servers::Servers;
 use crate::session::Session;
 
 /// Takes a fileset back, or shows what that would do.
@@ -64,16 +61,8 @@ fn rolled_back(fileset: &Fileset, (to, carry): (&str, Carry), report: &RollBackR
 /// was cut short, it goes on.
 pub async fn clone(session: &Session, words: SnapshotClone) -> Result<Output> {
     let client = session.client()?;
-    let tables = [Table::Server, Table::Entry, Table::Aggregate, Table::Fileset];
-    let query = Query {
-        fileset: Some(words.fileset.clone()),
-        ..Query::tables(&tables, Freshness::Linearizable)
-    };
-    let records = client.list(&query).await?.records;
-    let book = Book::of(records.clone(), session.clock.date());
-    let servers = Servers::of(records);
     let missing = |what: &str| Error::new(Kind::NotFound, what).because("the location database does not know it");
-    let origin = book.filesets.first().ok_or_else(|| missing("fileset"))?;
+    let (origin, book, servers) = entry_of(session, &client, words.fileset.clone()).await?;
     let site = origin.sites.iter().find(|site| site.versions & Site::RW != 0);
     let site = site.ok_or_else(|| missing("site"))?;
     let aggregate = book.aggregate(site).ok_or_else(|| missing("aggregate"))?;

@@ -86,32 +86,36 @@ pub(super) async fn entry(
     }
 }
 
-/// Has the files deleted by the aggregate's owner, and gives ids and place up.
-pub async fn delete(session: &Session, words: Delete) -> Result<Output> {
-    let client = session.client()?;
+/// A fileset's newest entry, and what it refers to.
+pub(super) async fn entry_of(
+    session: &Session,
+    client: &FldbClient,
+    fileset: FilesetRef,
+) -> Result<(Fileset, Book, Servers)> {
     let tables = [Table::Server, Table::Entry, Table::Aggregate, Table::Fileset];
     let query = Query {
-        fileset: Some(words.fileset.clone()),
+        fileset: Some(fileset),
         ..Query::tables(&tables, Freshness::Linearizable)
     };
     let records = client.list(&query).await?.records;
-    let book = Book::of(records.clone(), session.clock.date());
-    let fileset = book
-        .filesets
-        .first()
-        .ok_or_else(|| Error::new(Kind::NotFound, "fileset"))?;
+    let mut book = Book::of(records.clone(), session.clock.date());
+    let fileset = book.filesets.pop();
+    let fileset = fileset.ok_or_else(|| Error::new(Kind::NotFound, "fileset"))?;
+    Ok((fileset, book, Servers::of(records)))
+}
+
+/// Has the files deleted by the aggregate's owner, and gives ids and place up.
+pub async fn delete(session: &Session, words: Delete) -> Result<Output> {
+    let client = session.client()?;
+    let (fileset, book, servers) = entry_of(session, &client, words.fileset.clone()).await?;
     // A wrong place or a lock is refused by the location database below, before anything is lost.
     let is_meant = |site: &&Site| book.is_at(site, &words.server, &words.aggregate) && site.versions & Site::RW != 0;
     let site = fileset.sites.iter().find(is_meant).filter(|_| fileset.lock.is_none());
     if let Some(aggregate) = site.and_then(|site| book.aggregate(site))
         && (fileset.rw == VersionState::Valid || aggregate.owner.is_some())
     {
-        let servers = Servers::of(records);
-        servers
-            .control_of(&client, aggregate)
-            .await?
-            .delete_fileset(fileset.id)
-            .await?;
+        let control = servers.control_of(&client, aggregate).await?;
+        control.delete_fileset(fileset.id).await?;
     }
     let change = Change::DeleteFileset {
         fileset: FilesetRef::Id(fileset.id),

@@ -117,11 +117,13 @@ pub enum Push {
 }
 
 impl Answer {
-    /// The attributes in it, if it is about one file.
-    pub fn attributes(&self) -> Option<&Attributes> {
-        match self {
-            Answer::Object(object) | Answer::Changed { object, .. } | Answer::Joined { root: object, .. } => {
-                Some(&object.attributes)
+    /// Has the attributes of whatever files it tells of changed.
+    pub fn each_attributes(&mut self, change: impl FnMut(&mut Attributes)) {
+        let of_one = match self {
+            Answer::Object(object) | Answer::Changed { object, .. } | Answer::Joined { root: object, .. } => object,
+            Answer::Listing { names, .. } => {
+                let listed = names.iter_mut().filter_map(|listed| listed.attributes.as_mut());
+                return listed.for_each(change);
             }
             Answer::Done
             | Answer::Login { .. }
@@ -130,11 +132,11 @@ impl Answer {
             | Answer::Vnodes { .. }
             | Answer::Synced { .. }
             | Answer::Usage(_)
-            | Answer::Listing { .. }
             | Answer::MountPoint(_)
             | Answer::Bytes
             | Answer::Sought(_)
-            | Answer::InTheWay(_) => None,
-        }
+            | Answer::InTheWay(_) => return,
+        };
+        std::iter::once(&mut of_one.attributes).for_each(change);
     }
 }

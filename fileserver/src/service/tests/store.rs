@@ -31,8 +31,10 @@ fn what_is_not_in_memory_is_read_by_the_stores_threads() {
     // Into the middle of a block that is not in memory.
     mount.write(&root(), fid, 100_001, b"!").unwrap();
     let place = mount.place(server.root, "f");
-    let found = mount.ask(&root(), Request::Lookup { place }).unwrap().0;
-    assert_eq!(found.attributes().unwrap().size, 300_000);
+    let Answer::Object(found) = mount.ask(&root(), Request::Lookup { place }).unwrap().0 else {
+        panic!("no file")
+    };
+    assert_eq!(found.attributes.size, 300_000);
     let (offset, len) = (100_000, 3);
     let read = mount.ask(&root(), Request::Read { fid, offset, len }).unwrap().1;
     assert_eq!(read[..], [bytes[100_000], b'!', bytes[100_002]]);
