@@ -75,7 +75,7 @@ fn quota_is_exact_and_what_frees_room_makes_room_at_once() {
     let refused = client.write(&fileset, 2, 1).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "fileset home: its quota of 40960 bytes is used up; delete something, or have the quota raised: fts setquota"
+        "fileset home7: its quota of 40960 bytes is used up; delete something, or have the quota raised: fts setquota"
     );
     // What takes no more than before is no growth.
     client.write(&fileset, 1, 10).unwrap();

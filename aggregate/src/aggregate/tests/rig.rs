@@ -16,6 +16,7 @@ use crate::create::{Overwrite, Plan, create};
 use crate::device::Device;
 use crate::device::double::Disk;
 use crate::fence::{Grant, Ring};
+use crate::fileset::catalog;
 use crate::format::{
     BLOCK_BYTES, Checksum, Extent, FilesetHeader, FilesetKind, Geometry, HashKey, Key, KeyKind, Lsn, RecordKind,
 };
@@ -171,12 +172,14 @@ impl Rig {
     }
 
     pub fn make_fileset(&self, id: u64) -> Fileset {
-        let header = header();
+        let header = FilesetHeader {
+            name: FilesetName::parse(&format!("home{id}")).unwrap(),
+            ..header()
+        };
         let made = self
             .aggregate
             .change_system(RecordKind::Fileset, &op(0, 0), |transaction| {
-                transaction.put(Key::fileset_header(FilesetId(id)), header.encode());
-                Ok(())
+                catalog::create(transaction, FilesetId(id), &header)
             });
         made.unwrap();
         self.aggregate.fileset(FilesetId(id)).unwrap()

@@ -385,6 +385,12 @@ fn busy_writer_gives_no_false_alarm() {
 
 thread_local! {
     static IS_WITHIN: Cell<bool> = const { Cell::new(false) };
+    static WATCHED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A read of the block that is watched.
+fn watched(step: Step) -> bool {
+    matches!(step, Step::Read { offset, .. } if offset == WATCHED.get()) && !IS_WITHIN.get()
 }
 
 /// A read of something that may be a node or data, by the scrub itself.
@@ -432,6 +438,46 @@ fn what_is_replaced_in_the_middle_of_a_read_is_no_damage() {
     let scrubbed = aggregate.scrub(&mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!(said(&scrubbed.damages), Vec::<String>::new());
     assert!(rewritten.load(Ordering::Relaxed) > 20, "{rewritten:?} times");
+}
+
+/// Damage that programs replace while it is looked at, at the `nth` read of it: what the scrub says of it. It is read
+/// twice before it counts, and twice again to be sure.
+fn replaced_at(nth: usize, checkpoints: u64) -> Vec<String> {
+    let rig = Rig::with_segments(300, 62);
+    let fileset = rig.make_fileset(7);
+    rig.write_data(&fileset, 1_000, 1, 1);
+    rig.aggregate.checkpoint().unwrap();
+    let extent = fileset.read(|view| view.get(Key::new(1_000, KeyKind::Extent, 0)));
+    let extent = Extent::decode(&extent.unwrap().unwrap()).unwrap();
+    rig.disk.flip(extent.block.offset() + 77, 1);
+    WATCHED.set(extent.block.offset());
+    for _ in 1..nth {
+        rig.port.then(watched, || ());
+    }
+    let aggregate = rig.aggregate.clone();
+    rig.port.then(watched, move || {
+        IS_WITHIN.set(true);
+        let written = fileset.change(&Operation::default(), Need::data(8), |transaction| {
+            write_data(transaction, 1_000, 1, 9)
+        });
+        written.unwrap().answer.unwrap();
+        (0..checkpoints).for_each(|_| aggregate.checkpoint().unwrap());
+        IS_WITHIN.set(false);
+    });
+    let scrubbed = rig.aggregate.scrub(&mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(
+        rig.port.is_over(),
+        "it was not read {nth} times, {checkpoints} checkpoints: {:?}",
+        said(&scrubbed.damages)
+    );
+    said(&scrubbed.damages)
+}
+
+#[test]
+fn damage_that_is_replaced_before_it_counts_is_none() {
+    for (nth, checkpoints) in [(2, 0), (2, 3), (3, 3), (4, 3)] {
+        assert_eq!(replaced_at(nth, checkpoints), Vec::<String>::new(), "read {nth}");
+    }
 }
 
 #[test]
