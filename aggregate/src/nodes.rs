@@ -114,6 +114,9 @@ impl Nodes {
 
     /// The node, if it is in memory.
     pub fn cached(&self, pointer: &Pointer) -> Option<Node> {
+        if pointer.is_lost() {
+            return None;
+        }
         match self.cache.get(self.member, pointer)? {
             Held::Node(node) => Some(node),
             Held::Data(_) => None,

@@ -35,7 +35,7 @@ mod tests;
 
 use baton_types::{Epoch, Error, Result};
 
-pub(crate) use apart::take_apart;
+pub(crate) use apart::{Apart, reach, take_apart};
 pub use build::build;
 pub use diff::{Diff, Difference, diff};
 pub use layer::Layer;
@@ -100,4 +100,14 @@ pub trait Sink {
     /// Takes a node that the new tree does not have any more. It is free when the new root counts and not before:
     /// a merge that fails, or is made again after newer changes, may yet keep it.
     fn free(&mut self, pointer: &Pointer);
+
+    /// Says whether the merge may go on though a node that so many changes fall into is damaged: then they are lost with
+    /// all that is below it, and the rest is not.
+    ///
+    /// # Errors
+    /// `error`, which is what the node's reader was told, if it may not.
+    fn give_up(&mut self, pointer: &Pointer, changes: usize, error: Error) -> Result<()> {
+        let _ = (pointer, changes);
+        Err(error)
+    }
 }

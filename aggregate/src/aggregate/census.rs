@@ -201,7 +201,7 @@ impl Engine {
         }
         // What is left to be walked behind the last one.
         for (root, walk) in rest.trees {
-            let apart = take_apart(&self.nodes, root, (walk.floor, walk.from), usize::MAX)?;
+            let apart = take_apart(&self.nodes, root, (walk.floor, walk.from), usize::MAX)?.whole()?;
             for run in apart.runs {
                 uses.add(run.block.0, run.count.into(), Use::Dead, &format!("fileset {id}"))?;
             }

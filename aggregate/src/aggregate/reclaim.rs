@@ -15,7 +15,7 @@ mod branches;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use baton_types::{FilesetId, Kind, Result};
+use baton_types::{Error, FilesetId, Kind, Result};
 
 use super::Aggregate;
 use super::branching::let_go;
@@ -27,7 +27,7 @@ use crate::fileset::{STEP_ITEMS_MAX, catalog};
 use crate::format::{Base, DeadChunk, Extent, FilesetKind, Key, KeyKind, Lsn, Record, RecordKind, Snapshot, Walk};
 use crate::snapshot::{self, Line, branches};
 use crate::transaction::{Operation, Transaction, Usage};
-use crate::tree::Stop;
+use crate::tree::{Stop, reach};
 
 /// Snapshots of a hidden fileset that one record deletes at most.
 const SNAPSHOTS_AT_ONCE: usize = 64;
@@ -196,6 +196,54 @@ impl Engine {
 
     /// Deletes items of a hidden fileset; `Nothing` when it has none.
     fn delete_items(self: &Arc<Engine>, cell: &Arc<FilesetCell>) -> Result<Reclaimed> {
+        match self.delete_between(cell, Key::FIRST, Key::LAST) {
+            Ok(Some(blocks)) => Ok(Reclaimed::Blocks(blocks)),
+            Ok(None) => {
+                // Its nodes go with the checkpoint that sees it so.
+                let tree = &cell.state.lock().tree;
+                Ok(match tree.is_clean() && tree.root.is_none() {
+                    true => Reclaimed::Nothing,
+                    false => Reclaimed::Later,
+                })
+            }
+            Err(error) if error.kind == Kind::Damaged => self.delete_readable(cell, &error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes items of a hidden fileset where its tree can be read; `Nothing` when only damage is left of it.
+    fn delete_readable(self: &Arc<Engine>, cell: &Arc<FilesetCell>, error: &Error) -> Result<Reclaimed> {
+        self.leave_taken(cell.id, error)?;
+        let (root, mut from) = (cell.state.lock().tree.root, Some(Key::FIRST));
+        while let Some(first) = from {
+            let (is_readable, until) = reach(&self.nodes, root, first)?;
+            let last = until.map_or(Some(Key::LAST), Key::before);
+            if let Some(last) = last.filter(|_| is_readable)
+                && let Some(blocks) = self.delete_between(cell, first, last)?
+            {
+                return Ok(Reclaimed::Blocks(blocks));
+            }
+            from = until;
+        }
+        Ok(match cell.state.lock().tree.is_clean() {
+            true => Reclaimed::Nothing,
+            false => Reclaimed::Later,
+        })
+    }
+
+    /// Damage stands in the way of giving space back: what is below it stays taken, and the rest does not.
+    ///
+    /// # Errors
+    /// `WrongEpoch`: only the owner may believe what it reads.
+    fn leave_taken(&self, fileset: FilesetId, error: &Error) -> Result<()> {
+        self.fence.look()?;
+        let aggregate = &self.label.name;
+        tracing::warn!(%aggregate, %fileset, %error, "what is below damage is not given back");
+        Ok(())
+    }
+
+    /// Deletes items of a hidden fileset from one key to another: how many blocks that frees, if there were any items.
+    fn delete_between(self: &Arc<Engine>, cell: &Arc<FilesetCell>, first: Key, last: Key) -> Result<Option<u64>> {
         self.admit(Need::UPKEEP.purpose, 0, Patience::Wait)?;
         self.retrying(|pinned| {
             let room = Reserve(self);
@@ -203,14 +251,10 @@ impl Engine {
             let _history = self.history.read();
             let mut state = cell.state.lock();
             let view = state.tree.view(&self.nodes, pinned);
-            let items = view.scan(Key::FIRST, Key::LAST).take(STEP_ITEMS_MAX);
+            let items = view.scan(first, last).take(STEP_ITEMS_MAX);
             let items = items.collect::<Result<Vec<_>, Stop>>()?;
             if items.is_empty() {
-                // Its nodes go with the checkpoint that sees it so.
-                return Ok(match state.tree.is_clean() && state.tree.root.is_none() {
-                    true => Reclaimed::Nothing,
-                    false => Reclaimed::Later,
-                });
+                return Ok(None);
             }
             let mut transaction = Transaction::new(view, &operation, state.usage, &room);
             let mut blocks = 0;
@@ -232,7 +276,7 @@ impl Engine {
             let State { tree, snapshots, .. } = &mut *state;
             self.append(head, change, tree, Some(snapshots))?;
             self.note_change(cell, &mut state);
-            Ok(Reclaimed::Blocks(blocks))
+            Ok(Some(blocks))
         })
     }
 

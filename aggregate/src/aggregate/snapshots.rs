@@ -182,7 +182,7 @@ impl Fileset {
             }
         })?;
         let Some((root, floor)) = walk else { return Ok(blocks) };
-        let apart = take_apart(&self.engine.nodes, root, (floor, Key::FIRST), usize::MAX)?;
+        let apart = take_apart(&self.engine.nodes, root, (floor, Key::FIRST), usize::MAX)?.whole()?;
         Ok(apart.runs.iter().map(|run| u64::from(run.count)).sum())
     }
 

@@ -2,6 +2,7 @@
 
 mod between;
 mod branches;
+mod damage;
 mod difference;
 mod generations;
 mod growth;

@@ -1,6 +1,6 @@
 //! Where a checkpoint's nodes go: into this epoch's node segments, adjacent ones in one write.
 
-use baton_types::Result;
+use baton_types::{Error, Result};
 
 use crate::buffer::Buffer;
 use crate::device::Write;
@@ -26,6 +26,8 @@ pub(super) struct NodeSink<'a> {
     dead: Dead,
     /// The snapshots of the fileset that is being merged, and up to which of them it is.
     line: (Line, Lsn),
+    /// True while it is a fileset. The aggregate's own trees are whole or of no use.
+    is_fileset: bool,
     /// Nodes before this one are of trees; those behind it of the lists of pending frees.
     noted: usize,
 }
@@ -40,6 +42,7 @@ impl<'a> NodeSink<'a> {
             freed: Vec::new(),
             dead: Dead::default(),
             line: (Line::default(), Lsn(0)),
+            is_fileset: false,
             noted: 0,
         }
     }
@@ -47,11 +50,13 @@ impl<'a> NodeSink<'a> {
     /// What is freed from here on is of a fileset with the snapshots `line`, before the one at `end`.
     pub fn merge_before(&mut self, line: &Line, end: Lsn) {
         self.line = (line.clone(), end);
+        self.is_fileset = true;
     }
 
     /// What is freed from here on is of no fileset; gives what snapshots of the last one have.
     pub fn take_dead(&mut self) -> Dead {
         self.line = (Line::default(), Lsn(0));
+        self.is_fileset = false;
         std::mem::take(&mut self.dead)
     }
 
@@ -120,6 +125,17 @@ impl Sink for NodeSink<'_> {
             Fate::Base => {}
             Fate::Free => self.replace(Run { block, count }),
         }
+    }
+
+    fn give_up(&mut self, pointer: &Pointer, changes: usize, error: Error) -> Result<()> {
+        if !self.is_fileset {
+            return Err(error);
+        }
+        // Damage is believed only by the owner: another one may have used its blocks again.
+        self.engine.fence.look()?;
+        let (aggregate, block) = (&self.engine.label.name, pointer.block);
+        tracing::error!(%aggregate, %block, changes, %error, "changes to what is damaged are lost with it; scrub names it");
+        Ok(())
     }
 }
 

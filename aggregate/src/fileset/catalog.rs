@@ -140,7 +140,8 @@ pub fn hide(transaction: &mut Transaction<'_>, fileset: FilesetId) -> Result<(),
     Ok(())
 }
 
-/// Takes a hidden fileset off the list, once nothing of it is left: with what it used, and who held something in it.
+/// Takes a hidden fileset off the list, once nothing of it is left: with what it used, who held something in it, and a
+/// tree in which only damage is left.
 ///
 /// # Errors
 /// `NotFound`.
@@ -154,6 +155,9 @@ pub(crate) fn remove(transaction: &mut Transaction<'_>, fileset: FilesetId) -> R
     transaction.delete(Key::fileset_name(HIDDEN | fileset.0));
     transaction.delete(Key::fileset_header(fileset));
     transaction.delete(Key::fileset_usage(fileset));
+    if transaction.get(Key::fileset_tree(fileset))?.is_some() {
+        transaction.delete(Key::fileset_tree(fileset));
+    }
     transaction.delete(Key::cursor(fileset));
     let bases = transaction.scan(Key::base(fileset, Lsn(0)), Key::base(fileset, Lsn(u64::MAX)));
     for key in bases.map(|item| Ok(item?.0)).collect::<Result<Vec<_>, Stop>>()? {

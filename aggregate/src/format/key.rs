@@ -139,6 +139,19 @@ impl Key {
     /// After every key that an item has.
     pub const LAST: Key = Key::new(u64::MAX, KeyKind::Pending, u64::MAX);
 
+    /// The greatest key that comes before this one; `None` before the first.
+    pub fn before(self) -> Option<Key> {
+        let Key { object, kind, sub } = self;
+        if sub > 0 {
+            return Some(Key::new(object, kind, sub - 1));
+        }
+        let kinds = KeyKind::ALL;
+        match kinds.iter().rev().find(|other| **other < kind) {
+            Some(kind) => Some(Key::new(object, *kind, u64::MAX)),
+            None => Some(Key::new(object.checked_sub(1)?, *kinds.last()?, u64::MAX)),
+        }
+    }
+
     /// The key of these three.
     pub const fn new(object: u64, kind: KeyKind, sub: u64) -> Key {
         Key { object, kind, sub }

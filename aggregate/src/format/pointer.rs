@@ -18,7 +18,7 @@ pub struct Pointer {
     pub block: Block,
     /// How many, 1 or more.
     pub blocks: u8,
-    /// Compressed, encrypted: none is known yet, so 0.
+    /// [`Pointer::LOST`], or 0: compression and encryption are not known yet.
     pub flags: u8,
     /// For a node: the newest record of the layer whose merge wrote it.
     pub birth: Lsn,
@@ -38,6 +38,23 @@ struct Layout {
 }
 
 impl Pointer {
+    /// In `flags`: the node did not verify when changes to it were to be merged, and it is given up, with them and all
+    /// that is below. Its blocks stay taken, and whatever a device says of them later is not believed.
+    pub const LOST: u8 = 1;
+
+    /// True if what it leads to is given up.
+    pub fn is_lost(&self) -> bool {
+        self.flags & Pointer::LOST != 0
+    }
+
+    /// The same, given up.
+    pub fn lost(self) -> Pointer {
+        Pointer {
+            flags: self.flags | Pointer::LOST,
+            ..self
+        }
+    }
+
     /// Its length in bytes.
     pub fn len(&self) -> usize {
         usize::from(self.blocks) * BLOCK_BYTES
@@ -93,7 +110,7 @@ impl Pointer {
         if pointer.block == Block(0) || pointer.blocks == 0 {
             return Err(damaged(WHAT, "it leads nowhere"));
         }
-        if pointer.flags != 0 {
+        if pointer.flags & !Pointer::LOST != 0 {
             return Err(newer(WHAT, format!("its flags are {:#x}", pointer.flags)));
         }
         Ok(Some(pointer))

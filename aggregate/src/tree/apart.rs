@@ -2,8 +2,10 @@
 //!
 //! What is born no later than a *floor* others have, and with a node all that is below it. A node goes when all below
 //! it went: so whoever comes back with the key where he stopped finds the way there, and everything but once.
+//!
+//! What is below a damaged node stays taken: nobody can say what it is.
 
-use baton_types::Result;
+use baton_types::{Error, Kind, Result};
 
 use crate::format::{Extent, Key, KeyKind, Lsn, Pointer};
 use crate::nodes::Nodes;
@@ -18,6 +20,21 @@ pub(crate) struct Apart {
     pub runs: Vec<Run>,
     /// Where to go on; `None` at the end.
     pub next: Option<Key>,
+    /// What was left out.
+    pub damage: Option<Error>,
+}
+
+impl Apart {
+    /// The same, if nothing was left out.
+    ///
+    /// # Errors
+    /// `Damaged`.
+    pub fn whole(self) -> Result<Apart> {
+        match self.damage {
+            Some(error) => Err(error),
+            None => Ok(self),
+        }
+    }
 }
 
 struct Walk<'a> {
@@ -32,7 +49,7 @@ struct Walk<'a> {
 /// are `runs_max` runs or a leaf more.
 ///
 /// # Errors
-/// `Damaged`; what the device says.
+/// What the device says.
 pub(crate) fn take_apart(
     nodes: &Nodes,
     root: Option<Pointer>,
@@ -47,11 +64,51 @@ pub(crate) fn take_apart(
         runs_max,
         apart,
     };
-    if let Some(root) = root.filter(|root| root.birth > floor) {
-        let node = nodes.read(&root)?;
+    if let Some(root) = root.filter(|root| root.birth > floor)
+        && let Some(node) = whole(nodes.read(&root), &mut walk.apart)?
+    {
         walk.node(&root, &node, None)?;
     }
     Ok(walk.apart)
+}
+
+/// The node, if it is not damaged.
+fn whole(read: Result<Node>, apart: &mut Apart) -> Result<Option<Node>> {
+    match read {
+        Err(error) if error.kind == Kind::Damaged => {
+            apart.damage.get_or_insert(error);
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
+}
+
+/// Whether the leaf that has `key` can be read, and the first key behind it; or, if it cannot be, behind the damaged
+/// node.
+///
+/// # Errors
+/// What the device says.
+pub(crate) fn reach(nodes: &Nodes, root: Option<Pointer>, key: Key) -> Result<(bool, Option<Key>)> {
+    let (mut at, mut above, mut until) = (root, None::<Node>, None);
+    while let Some(pointer) = at {
+        let read = nodes.read(&pointer).and_then(|node| match &above {
+            Some(above) => check_level(above, &node, &pointer).map(|()| node),
+            None => Ok(node),
+        });
+        let node = match read {
+            Err(error) if error.kind == Kind::Damaged => return Ok((false, until)),
+            read => read?,
+        };
+        at = (node.level() > 0).then(|| {
+            let index = node.child(key);
+            if index + 1 < node.len() {
+                until = Some(node.key(index + 1));
+            }
+            node.pointer(index)
+        });
+        above = Some(node);
+    }
+    Ok((true, until))
 }
 
 impl Walk<'_> {
@@ -71,8 +128,11 @@ impl Walk<'_> {
                 self.apart.next = Some(node.key(index));
                 return Ok(());
             }
-            let below = self.nodes.read(&child)?;
-            check_level(node, &below, &child)?;
+            let below = self.nodes.read(&child);
+            let below = below.and_then(|below| check_level(node, &below, &child).map(|()| below));
+            let Some(below) = whole(below, &mut self.apart)? else {
+                continue;
+            };
             self.node(&child, &below, end)?;
             if self.apart.next.is_some() {
                 return Ok(());

@@ -3,6 +3,9 @@
 //! One walk in key order. Only nodes that a change falls into are read, each once, up to sixteen at a time; a
 //! child without a change goes into the new tree by its pointer. A node that turns out as it was (an item was
 //! made and deleted within the layers) stays too, and with it the path to it if nothing else changes there.
+//!
+//! A node that is damaged is given up, if the sink says so: its place in the tree says that it is
+//! [lost](Pointer::LOST), and changes to what was below are lost with it. Else one bad block would end all checkpoints.
 
 use std::collections::VecDeque;
 
@@ -51,7 +54,13 @@ pub fn merge(
             if merge.changes.peek().is_none() {
                 return Ok(root);
             }
-            let node = nodes.read(&pointer)?;
+            let node = match merge.believed(nodes.read(&pointer), &pointer) {
+                Err(error) if error.kind == Kind::Damaged => {
+                    merge.let_go(&pointer, None, error)?;
+                    return Ok(Some(pointer.lost()));
+                }
+                read => read?,
+            };
             if merge.visit(pointer, node, None)? == Outcome::Kept {
                 return Ok(root);
             }
@@ -59,6 +68,9 @@ pub fn merge(
     }
     merge.writer.finish()
 }
+
+/// How often a node is read before it counts as damaged.
+const READS: usize = 4;
 
 struct Merge<'a> {
     /// Newest first.
@@ -128,11 +140,20 @@ impl Merge<'_> {
             let frame = self.frame();
             let index = frame.node.child(key);
             self.keep_until(index)?;
-            let (pointer, child) = self.child(index)?;
+            let (pointer, child) = self.child(index);
             let frame = self.frame();
-            check_level(&frame.node, &child, &pointer)?;
             let (begin, end) = (frame.node.key(index), frame.end_of(index));
-            check_range(&child, &pointer, begin, end)?;
+            let child = child.and_then(|child| {
+                check_level(&frame.node, &child, &pointer)?;
+                check_range(&child, &pointer, begin, end).map(|()| child)
+            });
+            let child = match child {
+                Err(error) if error.kind == Kind::Damaged => {
+                    self.leave(index, (pointer, end), error)?;
+                    continue;
+                }
+                child => child?,
+            };
             if self.visit(pointer, child, end)? == Outcome::Replaced {
                 self.frame().done = index + 1;
             }
@@ -205,26 +226,54 @@ impl Merge<'_> {
         Ok(())
     }
 
+    /// The damaged child at `index` of the innermost node stays where it is, as one that is given up.
+    fn leave(&mut self, index: usize, (pointer, end): (Pointer, Option<Key>), error: Error) -> Result<()> {
+        self.let_go(&pointer, end, error)?;
+        if !pointer.is_lost() {
+            self.replace_path()?;
+            if let Some(frame) = self.path.last_mut() {
+                let level = usize::from(frame.node.level());
+                self.writer.keep(level, frame.node.raw_key(index), &pointer.lost())?;
+                frame.done = index + 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves out the changes before `end`, if that is allowed.
+    fn let_go(&mut self, pointer: &Pointer, end: Option<Key>, error: Error) -> Result<()> {
+        let mut count = 0;
+        while self.changes.peek().is_some_and(|(key, _)| is_before(key, end)) {
+            self.changes.next();
+            count += 1;
+        }
+        self.writer.give_up(pointer, count, error)
+    }
+
+    /// A node that was read, or is read once more: a read may be wrong.
+    fn believed(&self, read: Result<Node>, pointer: &Pointer) -> Result<Node> {
+        match read {
+            Err(error) if error.kind == Kind::Damaged => {
+                (1..READS).find_map(|_| self.nodes.read_anew(pointer).ok()).ok_or(error)
+            }
+            read => read,
+        }
+    }
+
     /// The child at `index` of the innermost node: read with those after it that a change falls into.
-    fn child(&mut self, index: usize) -> Result<(Pointer, Node)> {
+    fn child(&mut self, index: usize) -> (Pointer, Result<Node>) {
         let pointer = self.frame().node.pointer(index);
         if let Some((_, node)) = self.frame().ahead.pop_front().filter(|(at, _)| *at == index) {
-            return Ok((pointer, node));
+            return (pointer, Ok(node));
         }
         let indices = self.touched(index);
         let frame = self.frame();
         let pointers: Vec<Pointer> = indices.iter().map(|&index| frame.node.pointer(index)).collect();
-        let read = self
-            .nodes
-            .read_all(&pointers)
-            .into_iter()
-            .collect::<Result<Vec<Node>>>()?;
-        let frame = self.frame();
-        frame.ahead = indices.into_iter().zip(read).collect();
-        match frame.ahead.pop_front() {
-            Some((_, node)) => Ok((pointer, node)),
-            None => self.nodes.read(&pointer).map(|node| (pointer, node)),
-        }
+        let mut read = self.nodes.read_all(&pointers).into_iter().zip(indices);
+        let first = read.next().map(|(first, _)| self.believed(first, &pointer));
+        // Those after one that cannot be read are read in their turn.
+        self.frame().ahead = read.map_while(|(node, index)| Some((index, node.ok()?))).collect();
+        (pointer, first.unwrap_or_else(|| self.nodes.read(&pointer)))
     }
 
     /// The child at `index` of the innermost node, and the next ones that a change falls into.

@@ -130,6 +130,9 @@ impl Node {
             on: format!("node at block {}", pointer.block),
             ..error
         };
+        if pointer.is_lost() {
+            return Err(on(damaged("it was damaged when it was to be changed, and is given up")));
+        }
         if bytes.len() != usize::from(pointer.blocks) * BLOCK_BYTES || Checksum::of(&bytes) != pointer.checksum {
             return Err(on(damaged("its checksum does not match the pointer to it")));
         }

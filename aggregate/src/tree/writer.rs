@@ -111,6 +111,11 @@ impl<'a> Writer<'a> {
         self.sink.free(pointer);
     }
 
+    /// Asks whether a damaged node may be left out.
+    pub(crate) fn give_up(&mut self, pointer: &Pointer, changes: usize, error: Error) -> Result<()> {
+        self.sink.give_up(pointer, changes, error)
+    }
+
     /// Writes all that is left and gives the root.
     pub(crate) fn finish(mut self) -> Result<Option<Pointer>> {
         let mut level = 0;

@@ -24,6 +24,9 @@ impl Engine {
             Ok(bytes.map(|bytes| Pointer::decode(&bytes)).transpose()?)
         })?;
         let apart = take_apart(&self.nodes, root, (walk.floor, walk.from), STEP_ITEMS_MAX)?;
+        if let Some(error) = &apart.damage {
+            self.leave_taken(id, error)?;
+        }
         let head = Record {
             fileset: id,
             ..blank(RecordKind::Snapshot)

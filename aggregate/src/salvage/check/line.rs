@@ -14,7 +14,7 @@ use crate::format::{Bitmap, Extent, FilesetUsage, KeyKind, Lsn, Pointer};
 use crate::live::LiveTree;
 use crate::snapshot::{self, Branch, Line, Rest, Span, branches};
 use crate::transaction::Run;
-use crate::tree::take_apart;
+use crate::tree::{Apart, take_apart};
 
 /// A tree of the line.
 struct Member {
@@ -144,7 +144,7 @@ impl Check<'_> {
     /// What is left to be walked behind the last snapshot of a branch that is kept.
     fn rest(&mut self, name: &str, rest: Rest) {
         for (root, walk) in rest.trees {
-            match take_apart(&self.patient.nodes, root, (walk.floor, walk.from), usize::MAX) {
+            match take_apart(&self.patient.nodes, root, (walk.floor, walk.from), usize::MAX).and_then(Apart::whole) {
                 Ok(apart) => self.waiting(name, apart.runs),
                 Err(error) => {
                     self.findings.fault(Fault::Node, name, error.to_string());

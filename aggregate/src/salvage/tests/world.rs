@@ -123,6 +123,10 @@ impl World {
 
     /// The next epoch; the owner before, if any, simply stops.
     pub fn take_over(&mut self) {
+        self.try_take_over().unwrap();
+    }
+
+    fn try_take_over(&mut self) -> baton_types::Result<()> {
         self.epoch += 1;
         let device = Arc::new(self.disk.port());
         let grant = Grant {
@@ -133,9 +137,10 @@ impl World {
             principal: "hosts/fs1".to_owned(),
             ring: Ring::Vouched,
         };
-        let opened = Opened::open(device.clone(), Nodes::new(device)).unwrap();
-        let claimed = opened.claim(grant, Timestamp(1)).unwrap();
-        self.aggregate = Some(claimed.recover().unwrap().seal().unwrap());
+        let opened = Opened::open(device.clone(), Nodes::new(device))?;
+        let claimed = opened.claim(grant, Timestamp(1))?;
+        self.aggregate = Some(claimed.recover()?.seal()?);
+        Ok(())
     }
 
     /// A copy of another one's disk, taken over.
@@ -152,14 +157,19 @@ impl World {
 
     /// A disk that somebody left, taken over under `epoch`.
     pub fn of(disk: Disk, epoch: u64) -> World {
+        World::try_of(disk, epoch).unwrap()
+    }
+
+    /// The same, if it can be.
+    pub fn try_of(disk: Disk, epoch: u64) -> baton_types::Result<World> {
         let mut world = World {
             disk,
             epoch: epoch - 1,
             aggregate: None,
             vnodes: 0..0,
         };
-        world.take_over();
-        world
+        world.try_take_over()?;
+        Ok(world)
     }
 
     pub fn aggregate(&self) -> Aggregate {
