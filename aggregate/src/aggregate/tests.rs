@@ -4,6 +4,7 @@ mod between;
 mod branches;
 mod damage;
 mod difference;
+mod fullness;
 mod generations;
 mod growth;
 mod quota;

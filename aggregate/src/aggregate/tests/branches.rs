@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use baton_types::{FilesetId, FilesetName, Kind};
+use baton_types::{FilesetId, FilesetName, Kind, Result};
 
 use super::rig::{Rig, claim, header, name, op, value};
 use super::snapshots::{Seen, change, delete, named, reclaim, seen, take, used};
@@ -12,35 +12,33 @@ use crate::fileset::catalog;
 use crate::format::{FilesetHeader, Geometry, Key, KeyKind, Lsn, Root, RootPlace};
 use crate::transaction::Usage;
 
-fn back(fileset: &Fileset, to: Lsn, present: &str) -> Lsn {
-    let done = fileset.roll_back(&op(0, 0), to, &named(present));
-    done.unwrap().answer.unwrap()
+pub fn try_back(fileset: &Fileset, to: Lsn, present: &str) -> Result<Lsn> {
+    fileset.roll_back(&op(0, 0), to, &named(present))?.answer
 }
 
-fn clone(rig: &Rig, fileset: &Fileset, at: Lsn, id: u64) -> Fileset {
+fn back(fileset: &Fileset, to: Lsn, present: &str) -> Lsn {
+    try_back(fileset, to, present).unwrap()
+}
+
+pub fn try_clone(fileset: &Fileset, at: Lsn, id: u64) -> Result<Lsn> {
     let header = FilesetHeader {
         name: FilesetName::parse(&format!("clone.{id}")).unwrap(),
         ..header()
     };
-    fileset.make_clone(&op(0, 0), at, FilesetId(id), &header).unwrap();
+    fileset.make_clone(&op(0, 0), at, FilesetId(id), &header)
+}
+
+fn clone(rig: &Rig, fileset: &Fileset, at: Lsn, id: u64) -> Fileset {
+    try_clone(fileset, at, id).unwrap();
     rig.aggregate.fileset(FilesetId(id)).unwrap()
 }
 
-fn hide(rig: &Rig, id: u64) {
+pub fn hide(rig: &Rig, id: u64) {
     let id = FilesetId(id);
     let hidden = rig
         .aggregate
         .change_fileset(id, &op(0, 0), |transaction| catalog::hide(transaction, id));
     hidden.unwrap();
-}
-
-/// A fileset that the catalog knows.
-fn listed(rig: &Rig) -> Fileset {
-    let made = rig.aggregate.change_fileset(FilesetId(7), &op(0, 0), |transaction| {
-        catalog::create(transaction, FilesetId(7), &header())
-    });
-    made.unwrap();
-    rig.aggregate.fileset(FilesetId(7)).unwrap()
 }
 
 /// The next owner begins with the root before the newest.
@@ -137,7 +135,7 @@ fn clone_and_origin_live_on_by_themselves() {
 #[test]
 fn deleted_origin_stays_until_its_last_clone_goes() {
     let mut rig = Rig::with_segments(900, 202);
-    let origin = listed(&rig);
+    let origin = rig.make_fileset(7);
     let (_, empty) = used(&rig);
     change(&rig, &origin, 0);
     let at = take(&origin, "s");
@@ -175,7 +173,7 @@ fn deleted_origin_stays_until_its_last_clone_goes() {
 #[test]
 fn root_that_rots_after_a_fileset_is_gone_loses_no_block_of_it() {
     let mut rig = Rig::with_segments(900, 213);
-    let fileset = listed(&rig);
+    let fileset = rig.make_fileset(7);
     change(&rig, &fileset, 0);
     rig.checkpoint();
     rig.checkpoint();
@@ -191,7 +189,7 @@ fn root_that_rots_after_a_fileset_is_gone_loses_no_block_of_it() {
 #[test]
 fn snapshot_that_was_gone_back_to_may_be_deleted() {
     let mut rig = Rig::with_segments(900, 203);
-    let mut fileset = listed(&rig);
+    let mut fileset = rig.make_fileset(7);
     change(&rig, &fileset, 0);
     let at = take(&fileset, "s");
     let then = seen(&rig, &fileset);
@@ -228,7 +226,7 @@ fn snapshot_that_was_gone_back_to_may_be_deleted() {
 fn walk_of_a_left_branch_goes_on_where_it_was_cut() {
     for cut in 0..4 {
         let mut rig = Rig::with_segments(900, 204 + cut);
-        let mut fileset = listed(&rig);
+        let mut fileset = rig.make_fileset(7);
         for number in 0..1_500 {
             rig.write_data(&fileset, 10_000 + number, 1, number as u8);
         }
@@ -427,7 +425,7 @@ impl Play {
 fn prop_filesets_that_go_back_and_clones_equal_a_model() {
     for seed in 0..24 {
         let rig = Rig::with_segments(1_200, 300 + seed);
-        listed(&rig);
+        rig.make_fileset(7);
         let (_, empty) = used(&rig);
         let mut play = Play {
             state: seed,

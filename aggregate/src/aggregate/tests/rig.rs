@@ -231,7 +231,7 @@ impl Rig {
         let done = fileset.change(&op(0, 0), Need::data(count.into()), |transaction| {
             write_data(transaction, number, count, byte)
         });
-        done.unwrap().answer.map(drop)
+        done?.answer.map(drop)
     }
 
     pub fn write_data(&self, fileset: &Fileset, number: u64, count: u8, byte: u8) {

@@ -2,7 +2,7 @@
 //!
 //! The census looks into every tree at each step: who has a block, and whether the lists of dead ones say the same.
 
-use baton_types::{FileName, FilesetId, Kind, Timestamp};
+use baton_types::{FileName, FilesetId, Kind, Result, Timestamp};
 
 use super::between;
 use super::rig::{Rig, claim, name, op, value};
@@ -19,12 +19,17 @@ pub fn named(text: &str) -> FileName {
 }
 
 pub fn take(fileset: &Fileset, text: &str) -> Lsn {
+    try_take(fileset, text).unwrap()
+}
+
+pub fn try_take(fileset: &Fileset, text: &str) -> Result<Lsn> {
     let operation = Operation {
         time: Timestamp(5),
         ..op(0, 0)
     };
-    let done = fileset.take_snapshot(&operation, &named(text), Namesake::Refuse);
-    done.unwrap().answer.unwrap()
+    fileset
+        .take_snapshot(&operation, &named(text), Namesake::Refuse)?
+        .answer
 }
 
 pub fn delete(fileset: &Fileset, id: Lsn) {
