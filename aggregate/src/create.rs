@@ -161,17 +161,32 @@ pub(crate) fn must_hold(device: &dyn Device, label: &Label, bytes: u64) -> Resul
         .remedy("give the device its size back"))
 }
 
-/// The copies of the label that do not verify, and why.
+/// The copies of the label that are not as `label`, by their places, and why.
 ///
 /// # Errors
 /// What the device says.
-pub(crate) fn harmed_copies(device: &dyn Device) -> Result<Vec<(&'static str, Error)>> {
-    let copies = read_copies(device)?;
+pub(crate) fn harmed_copies(device: &dyn Device, label: &Label) -> Result<Vec<(&'static str, u64, Error)>> {
     let names = ["first copy of the label", "second copy of the label"];
-    let decoded = names.into_iter().zip(copies.iter().map(|copy| Label::decode(copy)));
-    Ok(decoded
-        .filter_map(|(name, decoded)| Some((name, decoded.err()?)))
-        .collect())
+    let mut harmed = Vec::new();
+    for (name, offset) in names.into_iter().zip(label.geometry.label_offsets()) {
+        let mut copy = Buffer::zeroed(BLOCK_BYTES);
+        device.read(offset, &mut copy)?;
+        let another = || Error::new(Kind::Damaged, "label").because("it is another one's");
+        let checked = Label::decode(&copy).and_then(|found| (found == *label).then_some(()).ok_or_else(another));
+        harmed.extend(checked.err().map(|error| (name, offset, error)));
+    }
+    Ok(harmed)
+}
+
+/// Writes the copies at these places anew. An owner does: a label never changes, whoever else may write it by now.
+///
+/// # Errors
+/// What the device says.
+pub(crate) fn mend_copies(device: &dyn Device, label: &Label, places: &[u64]) -> Result<()> {
+    let copy = Buffer::padded(&label.encode());
+    let writes: Vec<Write<'_>> = places.iter().map(|&offset| Write { offset, bytes: &copy }).collect();
+    device.submit(&writes)?;
+    device.flush()
 }
 
 /// Both copies of the label, as they lie there. A device that has grown has the second where it ended at birth,

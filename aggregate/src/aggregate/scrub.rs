@@ -21,7 +21,7 @@ use baton_types::control::{Damage, Scrubbed};
 use baton_types::{Error, FilesetId, Kind, Result, Vnode};
 
 use super::Aggregate;
-use crate::create::harmed_copies;
+use crate::create::{harmed_copies, mend_copies};
 use crate::engine::Engine;
 use crate::fence::read_roots;
 use crate::fileset::catalog;
@@ -108,11 +108,17 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Labels and this epoch's roots, and what only these lead to.
+    /// Labels, of which a harmed copy is mended, this epoch's roots, and what only these lead to.
     fn fixed_places(&mut self) -> Result<(), Halt> {
         let engine = self.engine;
-        for (copy, error) in harmed_copies(&*engine.device)? {
-            self.own(Fault::Label, format!("{copy}: {}", error.reason));
+        let harmed = harmed_copies(&*engine.device, &engine.label)?;
+        if !harmed.is_empty() {
+            engine.fence.look()?;
+            let places: Vec<u64> = harmed.iter().map(|(_, offset, _)| *offset).collect();
+            mend_copies(&*engine.device, &engine.label, &places)?;
+        }
+        for (copy, _, error) in harmed {
+            self.own(Fault::Label, format!("{copy}: {}; it is written anew", error.reason));
         }
         let (generation, roots) = {
             // Nobody writes a root meanwhile.

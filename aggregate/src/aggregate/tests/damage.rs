@@ -221,6 +221,10 @@ impl Case {
             .make_clone(&Operation::default(), first, CLONE, &header)
             .unwrap();
         world.fill("b");
+        take(&world, "left");
+        let back = fileset.roll_back(&Operation::default(), first, &name("present"));
+        back.unwrap().answer.unwrap();
+        world.fill("d");
         take(&world, "second");
         for number in (3..FILES).step_by(11) {
             unlink(&fileset, &format!("f{number}")).unwrap();
@@ -399,13 +403,13 @@ fn hard_as_file(path: &[u8]) -> String {
     String::from_utf8_lossy(path).replace("/hard", "/file")
 }
 
-/// A snapshot and a clone go, whatever is harmed of them; what is left is as it was.
+/// Snapshots, a branch that was left and a clone go, whatever is harmed of them; what is left is as it was.
 fn given_back(case: &str, aggregate: &Aggregate, mut expected: Said) {
     let Ok(fileset) = aggregate.fileset(FILESET) else {
         return;
     };
     let went = |what: &str, result: Result<()>| result.unwrap_or_else(|error| panic!("{case}, {what}: {error}"));
-    for snapshot in fileset.snapshots().into_iter().take(1) {
+    for snapshot in fileset.snapshots() {
         let deleted = fileset.delete_snapshot(&Operation::default(), snapshot.id);
         went("deleted", deleted.map(drop));
         let gone = format!("{FILESET} {}", String::from_utf8_lossy(snapshot.name.as_bytes()));

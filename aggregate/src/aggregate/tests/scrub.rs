@@ -141,11 +141,11 @@ fn sound_aggregate_is_found_so_at_every_stage_of_its_life() {
     assert!(again.bytes > 60 * BLOCK_BYTES as u64, "{}", again.bytes);
 }
 
-/// What a check of the disk says of trees and data that the newest root leads to, and of labels.
+/// What a check of the disk says of trees and data that the newest root leads to.
 fn check_says_harmed(world: &World) -> bool {
     let report = world.check();
     report.findings.iter().any(|finding| {
-        let is_kind = matches!(finding.fault, Fault::Node | Fault::Data | Fault::Label);
+        let is_kind = matches!(finding.fault, Fault::Node | Fault::Data);
         // The trees of the root before are called by its name.
         is_kind && finding.gravity == Gravity::Fault && !finding.on.starts_with("root ")
     })
@@ -169,14 +169,18 @@ fn every_block_that_rots_is_found() {
         });
     let (mut found, mut nodes, mut data) = (0, 0, 0);
     let heads = Geometry::SLOTS_AT / BLOCK_BYTES as u64..Geometry::HEADS_AT / BLOCK_BYTES as u64 + 256;
+    let labels = world.aggregate().label().geometry.label_offsets();
     for block in blocks.into_iter().filter(|block| !heads.contains(block)) {
-        let offset = block * BLOCK_BYTES as u64 + block % 4_000;
-        world.disk.flip(offset, 3);
+        let offset = block * BLOCK_BYTES as u64;
+        let before = world.disk.peek(offset, BLOCK_BYTES);
+        world.disk.flip(offset + block % 4_000, 3);
         let scrubbed = scrub(&world);
+        // A copy of the label is whole again.
+        let is_harmed = labels.contains(&offset) || check_says_harmed(&world);
         let is_found = !scrubbed.damages.is_empty();
         assert_eq!(
             is_found,
-            check_says_harmed(&world),
+            is_harmed,
             "block {block}: {:?}, and {:?}",
             said(&scrubbed.damages),
             world.check().findings
@@ -188,13 +192,30 @@ fn every_block_that_rots_is_found() {
         // Everything that has a name is told by one.
         let named = |damage: &Damage| damage.fileset.is_none() || damage.path.is_some() || is_nameless(damage);
         assert!(scrubbed.damages.iter().all(named), "{:?}", said(&scrubbed.damages));
-        world.disk.flip(offset, 3);
+        world.disk.poke(offset, &before);
     }
     assert!(
         found > 40 && nodes > 8 && data > 20,
         "{found} found, {nodes} nodes and {data} of data"
     );
     sound(&world, "whole again");
+}
+
+#[test]
+fn harmed_copy_of_the_label_is_told_and_mended() {
+    let mut world = full();
+    let label = world.aggregate().label().clone();
+    // What nobody would find any more by the other one: the first copy of an aggregate that has grown.
+    world.disk.grow(300 * (64 << 10));
+    world.aggregate().grow(None).unwrap();
+    for offset in label.geometry.label_offsets() {
+        world.disk.flip(offset + 30, 4);
+        let told = said(&scrub(&world).damages);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].ends_with("; it is written anew"), "{told:?}");
+        sound(&world, "mended");
+        world.take_over();
+    }
 }
 
 /// Open files that were unlinked have no name; nor has what only they are in.

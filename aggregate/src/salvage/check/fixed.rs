@@ -11,7 +11,7 @@ use crate::format::{Geometry, Root, RootName, RootPlace};
 
 /// Both copies of the label.
 pub(super) fn labels(patient: &Patient, findings: &mut Findings) -> Result<()> {
-    for (copy, error) in harmed_copies(&*patient.device)? {
+    for (copy, _, error) in harmed_copies(&*patient.device, &patient.label)? {
         findings.fault(Fault::Label, copy, error.reason);
     }
     Ok(())
