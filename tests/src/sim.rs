@@ -19,6 +19,7 @@ pub mod fldb;
 pub mod fldb_state;
 mod network;
 mod panics;
+pub mod pieces;
 pub mod registry;
 pub mod runner;
 mod seed;

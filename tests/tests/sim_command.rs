@@ -73,3 +73,18 @@ fn unknown_name_is_answered_with_the_names_there_are() {
         "{said}"
     );
 }
+
+#[test]
+fn results_go_on_where_they_ended_and_add_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("results");
+    let run = || {
+        let output = sim(&["toy", "--seeds", "30", "--results", file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0));
+        text(&output).lines().next().unwrap().to_owned()
+    };
+    let (first, second) = (run(), run());
+    assert!(first.starts_with("toy, all runs: 30 histories with "), "{first}");
+    assert!(second.starts_with("toy, all runs: 60 histories with "), "{second}");
+    assert!(second.ends_with(" points, 0 violations []"), "{second}");
+}

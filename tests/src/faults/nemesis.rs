@@ -3,12 +3,10 @@
 //! A seed decides what is struck, how long that lasts and what it overlaps; processes and disks do the rest in their own
 //! time, so that the same seed is the same plan and not the same history.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -17,6 +15,7 @@ use super::arena::{Arena, Outcome};
 use super::blow::{Blow, Struck};
 use super::programs::Count;
 use crate::cell::Reach;
+use crate::results;
 
 /// What may be struck; without ports all but the last.
 const BLOWS: [Blow; 9] = [
@@ -210,9 +209,7 @@ impl Round {
     /// # Errors
     /// When it cannot be written.
     pub fn append(&self, results: &Path) -> Result<()> {
-        let file = OpenOptions::new().create(true).append(true).open(results);
-        let mut file = file.with_context(|| results.display().to_string())?;
-        Ok(writeln!(file, "{}", serde_json::to_string(self)?)?)
+        results::append(results, self)
     }
 }
 
@@ -222,16 +219,8 @@ impl Sum {
     /// # Errors
     /// A line that is no round.
     pub fn read(results: &Path) -> Result<Sum> {
-        let text = match fs::read_to_string(results) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error).with_context(|| results.display().to_string()),
-        };
         let mut sum = Sum::default();
-        for (index, line) in text.lines().enumerate() {
-            let round = serde_json::from_str(line);
-            sum.add(&round.with_context(|| format!("{}, line {}", results.display(), index + 1))?);
-        }
+        results::read(results)?.iter().for_each(|round| sum.add(round));
         Ok(sum)
     }
 
@@ -288,7 +277,7 @@ mod tests {
         let sum = Sum::read(&results).unwrap();
         assert_eq!((sum.rounds, sum.count.found, sum.longest_millis), (3, 20, 2));
         assert_eq!(sum.failed, [3]);
-        fs::write(&results, "no round\n").unwrap();
+        std::fs::write(&results, "no round\n").unwrap();
         assert!(Sum::read(&results).unwrap_err().to_string().ends_with("line 1"));
     }
 }

@@ -23,6 +23,8 @@ const COMPARED_LINES_MAX: usize = 1_000_000;
 pub struct Outcome {
     /// Histories that ended, the broken ones included.
     pub histories: u64,
+    /// What happened in them: lines of their traces.
+    pub points: u64,
     /// The violations found, by seed. The first one stops the campaign; others may have been under way.
     pub violations: Vec<Violation>,
 }
@@ -82,7 +84,7 @@ pub fn campaign(
     progress: impl Fn(u64) + Sync,
 ) -> Outcome {
     let next = AtomicU64::new(seeds.start);
-    let ended = AtomicU64::new(0);
+    let (ended, points) = (AtomicU64::new(0), AtomicU64::new(0));
     let violations = Mutex::new(Vec::new());
     let work = || {
         while let seed = next.fetch_add(1, Ordering::Relaxed)
@@ -93,13 +95,19 @@ pub fn campaign(
             } else {
                 history
             };
-            if let Err(violation) = run(simulation, seed, lines) {
-                next.fetch_max(seeds.end, Ordering::Relaxed);
-                violations
-                    .lock()
-                    .expect("no thread panics while it holds this")
-                    .push(violation);
-            }
+            let count = match run(simulation, seed, lines) {
+                Ok(trace) => trace.count(),
+                Err(violation) => {
+                    next.fetch_max(seeds.end, Ordering::Relaxed);
+                    let count = violation.count;
+                    violations
+                        .lock()
+                        .expect("no thread panics while it holds this")
+                        .push(violation);
+                    count
+                }
+            };
+            points.fetch_add(count, Ordering::Relaxed);
             progress(ended.fetch_add(1, Ordering::Relaxed) + 1);
         }
     };
@@ -112,6 +120,7 @@ pub fn campaign(
     violations.sort_by_key(|violation| violation.seed);
     Outcome {
         histories: ended.into_inner(),
+        points: points.into_inner(),
         violations,
     }
 }
@@ -141,8 +150,13 @@ mod tests {
             heard.fetch_max(count, Ordering::Relaxed);
         });
         assert_eq!(
-            (outcome.histories, outcome.violations.len(), heard.into_inner()),
-            (500, 0, 500)
+            (
+                outcome.histories,
+                outcome.points,
+                outcome.violations.len(),
+                heard.into_inner()
+            ),
+            (500, 500, 0, 500)
         );
     }
 
