@@ -11,6 +11,7 @@ pub(crate) mod disk;
 mod mounted;
 mod ours;
 mod recovery;
+mod scale;
 mod seat;
 mod snapshot;
 pub(crate) mod table;
@@ -106,6 +107,7 @@ pub fn measure(plan: &Plan, files: usize, progress: impl Fn(&str)) -> Result<Rep
     difference::measure(&directory, (files, plan.rounds), &mut table, &progress)?;
     let deleted = files.min(deletion::FILES);
     deletion::measure(&directory, (deleted, plan.rounds), &mut table, &progress)?;
+    scale::measure(&directory, files, &mut table, &progress)?;
     table.report("baton.bench.store/1", plan.rounds)
 }
 

@@ -45,7 +45,12 @@ pub(super) struct Ours {
 impl Ours {
     /// A new one, with one fileset.
     pub fn new(directory: &Path) -> Result<Ours> {
-        let disk = Disk::new(directory, BYTES)?;
+        Ours::of(directory, BYTES)
+    }
+
+    /// The same on a disk of so many bytes.
+    pub fn of(directory: &Path, bytes: u64) -> Result<Ours> {
+        let disk = Disk::new(directory, bytes)?;
         let device = FileDevice::open(disk.path(), Access::Write)?;
         let plan = Plan {
             id: AggregateId::random(),
@@ -121,7 +126,8 @@ impl Ours {
 /// What everything is born with.
 pub(super) const BIRTH: Birth<'static> = Birth { mode: 0o755, acl: &[] };
 
-fn header() -> Result<FilesetHeader> {
+/// Of its fileset.
+pub(super) fn header() -> Result<FilesetHeader> {
     Ok(FilesetHeader {
         kind: FilesetKind::ReadWrite,
         name: FilesetName::parse("bench")?,

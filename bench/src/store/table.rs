@@ -19,6 +19,8 @@ pub enum Unit {
     Millis,
     /// Less is better.
     Micros,
+    /// Less is better.
+    Mebibytes,
 }
 
 impl Unit {
@@ -28,6 +30,7 @@ impl Unit {
             Unit::MegabytesPerSecond => "MB/s",
             Unit::Millis => "ms",
             Unit::Micros => "µs",
+            Unit::Mebibytes => "MiB",
         }
     }
 
@@ -35,7 +38,7 @@ impl Unit {
     fn ratio(self, own: f64, other: f64) -> f64 {
         match self {
             Unit::PerSecond | Unit::MegabytesPerSecond => own / other,
-            Unit::Millis | Unit::Micros => other / own,
+            Unit::Millis | Unit::Micros | Unit::Mebibytes => other / own,
         }
     }
 }

@@ -471,6 +471,6 @@ impl Line {
             session: session.0,
             round,
         });
-        turns::run_all(&self.shared, session, due);
+        turns::run(&self.shared, session, due);
     }
 }

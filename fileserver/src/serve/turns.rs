@@ -28,8 +28,8 @@ thread_local! {
 
 impl Turns {
     /// A session was taken up; `last` is the last of its ordered stream that ran. What waited for that and is due now
-    /// is for [`run_all`], once the caller holds no lock.
-    pub(super) fn bound(&self, session: Session, last: u32) -> Vec<Call> {
+    /// is for [`run`], once the caller holds no lock.
+    pub(super) fn bound(&self, session: Session, last: u32) -> Option<Call> {
         self.changes.lock().bound(session, last)
     }
 
@@ -42,7 +42,7 @@ impl Turns {
 /// What the client of a session says that it has seen: a change may have waited for just that.
 pub(super) fn seen(shared: &Arc<Shared>, session: Session, seen: u32) {
     let due = shared.turns.changes.lock().seen(session, seen);
-    run_all(shared, session, due);
+    run(shared, session, due);
 }
 
 /// Sees to a change of `session`.
@@ -50,20 +50,15 @@ pub(super) fn arrived(shared: &Arc<Shared>, session: Session, call: Call, waiter
     let name = (call.stream, call.sequence);
     let arrived = shared.turns.changes.lock().arrived(session, name, waiter, call);
     match arrived {
-        Arrived::Run(call) => run(shared, session, call),
+        Arrived::Run(call) => run(shared, session, Some(call)),
         Arrived::Waits => {}
         Arrived::Refused(waiter, error) => waiter.answer(Err(error.into())),
     }
 }
 
-/// Runs what is due.
-pub(super) fn run_all(shared: &Arc<Shared>, session: Session, due: Vec<Call>) {
-    for call in due {
-        run(shared, session, call);
-    }
-}
-
-fn run(shared: &Arc<Shared>, session: Session, call: Call) {
+/// Runs what is due, if anything is.
+pub(super) fn run(shared: &Arc<Shared>, session: Session, due: Option<Call>) {
+    let Some(call) = due else { return };
     let is_inside = DUE.with_borrow_mut(|due| match due {
         Some(_) => true,
         None => {
@@ -112,7 +107,7 @@ impl Turn {
         for waiter in waiters {
             waiter.answer(outcome.clone());
         }
-        run_all(&self.shared, self.session, due);
+        run(&self.shared, self.session, due);
     }
 }
 

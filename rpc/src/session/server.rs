@@ -103,9 +103,12 @@ pub struct Changes<W, C> {
 struct Streams<W, C> {
     /// Under way or held, by stream and sequence, with all who asked for it.
     open: BTreeMap<(u16, u32), Vec<W>>,
-    /// Of the ordered stream: the sequence whose turn it is.
+    /// Of the ordered stream: the sequence whose turn it is, unless one runs.
     next: u32,
     held: BTreeMap<u32, C>,
+    /// Of the ordered stream, the one that runs in its turn. No other begins meanwhile: this one may have its place in
+    /// history, be counted in the answer to a `Bind` or seen by its client, and not be over yet.
+    running: Option<u32>,
     /// Of the ordered stream: refusals that have no place in history, until they were seen.
     refused: BTreeMap<u32, Error>,
     is_gone: bool,
@@ -139,9 +142,9 @@ impl<W, C> Default for Changes<W, C> {
 }
 
 impl<W, C> Changes<W, C> {
-    /// A client took its session up; `last` is the last of its ordered stream that ran. Returns those whose turn it is by
-    /// that: a connection more may be bound when a change has its place and is just about to end.
-    pub fn bound(&mut self, session: Session, last: u32) -> Vec<C> {
+    /// A client took its session up; `last` is the last of its ordered stream that ran. Returns the one whose turn it is
+    /// by that.
+    pub fn bound(&mut self, session: Session, last: u32) -> Option<C> {
         let (number, epoch) = session;
         self.sessions
             .retain(|(other, old), _| *other != number || *old >= epoch);
@@ -149,6 +152,7 @@ impl<W, C> Changes<W, C> {
             open: BTreeMap::new(),
             next: 1,
             held: BTreeMap::new(),
+            running: None,
             refused: BTreeMap::new(),
             is_gone: false,
         });
@@ -174,11 +178,9 @@ impl<W, C> Changes<W, C> {
     }
 
     /// The client of a session has the replies of the ordered stream up to `seen`, whoever gave them: a change whose
-    /// caller could not log in never came here. Returns those whose turn it is by that.
-    pub fn seen(&mut self, session: Session, seen: u32) -> Vec<C> {
-        let Some(streams) = self.sessions.get_mut(&session) else {
-            return Vec::new();
-        };
+    /// caller could not log in never came here. Returns the one whose turn it is by that.
+    pub fn seen(&mut self, session: Session, seen: u32) -> Option<C> {
+        let streams = self.sessions.get_mut(&session)?;
         let next = seen.saturating_add(1);
         streams.refused = streams.refused.split_off(&next);
         streams.next = streams.next.max(next);
@@ -200,7 +202,7 @@ impl<W, C> Changes<W, C> {
             if let Some(error) = streams.refused.get(&sequence) {
                 return Arrived::Refused(waiter, error.clone());
             }
-            if sequence > streams.next {
+            if sequence > streams.next || (sequence == streams.next && streams.running.is_some()) {
                 if streams.held.len() >= HELD_MAX {
                     let error = Error::new(Kind::Limit, format!("session {}", session.0));
                     let reason = format!("{HELD_MAX} changes came before their turn");
@@ -210,22 +212,29 @@ impl<W, C> Changes<W, C> {
                 streams.held.insert(sequence, call);
                 return Arrived::Waits;
             }
+            // One from before its turn was answered once, and is answered the same.
+            if sequence == streams.next {
+                streams.running = Some(sequence);
+            }
         }
         streams.open.insert(name, vec![waiter]);
         Arrived::Run(call)
     }
 
-    /// A change ended. Returns all who asked for it, and those whose turn it is now.
-    pub fn ended(&mut self, session: Session, name: (u16, u32), ended: &Ended<'_>) -> (Vec<W>, Vec<C>) {
+    /// A change ended. Returns all who asked for it, and the one whose turn it is now.
+    pub fn ended(&mut self, session: Session, name: (u16, u32), ended: &Ended<'_>) -> (Vec<W>, Option<C>) {
         let Some(streams) = self.sessions.get_mut(&session) else {
-            return (Vec::new(), Vec::new());
+            return (Vec::new(), None);
         };
         let waiters = streams.open.remove(&name).unwrap_or_default();
         if streams.is_gone && streams.open.is_empty() {
             self.sessions.remove(&session);
-            return (waiters, Vec::new());
+            return (waiters, None);
         }
         let (stream, sequence) = name;
+        if stream == 0 && streams.running == Some(sequence) {
+            streams.running = None;
+        }
         if stream == 0 && sequence == streams.next {
             match ended {
                 Ended::Recorded => streams.next += 1,
@@ -242,10 +251,15 @@ impl<W, C> Changes<W, C> {
 }
 
 impl<W, C> Streams<W, C> {
-    /// Of the ordered stream, those that were held and need not wait any more.
-    fn due(&mut self) -> Vec<C> {
-        let later = self.held.split_off(&self.next.saturating_add(1));
-        std::mem::replace(&mut self.held, later).into_values().collect()
+    /// Of the ordered stream, the first that was held and need not wait any more: it runs from here on.
+    fn due(&mut self) -> Option<C> {
+        let first = self.held.first_entry().filter(|first| *first.key() <= self.next)?;
+        if self.running.is_some() {
+            return None;
+        }
+        let (sequence, call) = first.remove_entry();
+        self.running = Some(sequence);
+        Some(call)
     }
 }
 
@@ -259,7 +273,7 @@ mod tests {
 
     fn changes(last: u32) -> Changes<&'static str, u32> {
         let mut changes = Changes::default();
-        assert!(changes.bound(SESSION, last).is_empty());
+        assert!(changes.bound(SESSION, last).is_none());
         changes
     }
 
@@ -278,7 +292,7 @@ mod tests {
         assert_eq!(arrive(&mut changes, (3, 1), "again"), "waits");
         assert_eq!(arrive(&mut changes, (4, 1), "other"), "run");
         let (told, next) = changes.ended(SESSION, (3, 1), &Ended::Recorded);
-        assert_eq!((told, next), (vec!["first", "again"], vec![]));
+        assert_eq!((told, next), (vec!["first", "again"], None));
         assert_eq!(
             arrive(&mut changes, (3, 1), "late"),
             "run",
@@ -292,9 +306,9 @@ mod tests {
         assert_eq!(arrive(&mut changes, (0, 7), "c"), "waits");
         assert_eq!(arrive(&mut changes, (0, 6), "b"), "waits");
         assert_eq!(arrive(&mut changes, (0, 5), "a"), "run");
-        assert_eq!(changes.ended(SESSION, (0, 5), &Ended::Recorded), (vec!["a"], vec![6]));
-        assert_eq!(changes.ended(SESSION, (0, 6), &Ended::Recorded), (vec!["b"], vec![7]));
-        assert_eq!(changes.ended(SESSION, (0, 7), &Ended::Recorded), (vec!["c"], vec![]));
+        assert_eq!(changes.ended(SESSION, (0, 5), &Ended::Recorded), (vec!["a"], Some(6)));
+        assert_eq!(changes.ended(SESSION, (0, 6), &Ended::Recorded), (vec!["b"], Some(7)));
+        assert_eq!(changes.ended(SESSION, (0, 7), &Ended::Recorded), (vec!["c"], None));
     }
 
     #[test]
@@ -305,11 +319,12 @@ mod tests {
         let denied = Error::new(Kind::Denied, "file");
         assert_eq!(
             changes.ended(SESSION, (0, 1), &Ended::Refused(&denied)),
-            (vec!["a"], vec![2])
+            (vec!["a"], Some(2))
         );
         assert_eq!(arrive(&mut changes, (0, 1), "a again"), "refused");
-        assert_eq!(changes.seen(SESSION, 2), [0; 0]);
-        assert_eq!(arrive(&mut changes, (0, 3), "c"), "run", "what was seen needs no turn");
+        assert_eq!(changes.ended(SESSION, (0, 2), &Ended::Recorded), (vec!["b"], None));
+        assert_eq!(changes.seen(SESSION, 3), None);
+        assert_eq!(arrive(&mut changes, (0, 4), "d"), "run", "what was seen needs no turn");
     }
 
     #[test]
@@ -317,13 +332,13 @@ mod tests {
         let mut changes = changes(0);
         assert_eq!(arrive(&mut changes, (0, 2), "b"), "waits");
         assert_eq!(arrive(&mut changes, (0, 3), "c"), "waits");
-        assert_eq!(changes.seen(SESSION, 1), [2]);
-        assert_eq!(changes.seen(SESSION, 1), [0; 0], "once");
-        assert_eq!(changes.ended(SESSION, (0, 2), &Ended::Recorded), (vec!["b"], vec![3]));
+        assert_eq!(changes.seen(SESSION, 1), Some(2));
+        assert_eq!(changes.seen(SESSION, 1), None, "once");
+        assert_eq!(changes.ended(SESSION, (0, 2), &Ended::Recorded), (vec!["b"], Some(3)));
     }
 
     #[test]
-    fn a_connection_that_is_bound_while_a_change_ends_holds_nobody_up() {
+    fn a_connection_that_is_bound_while_a_change_ends_neither_holds_up_nor_hurries_what_follows() {
         // Its place is in the store, and whoever runs it has not said so yet: the answer to `Bind` counts it.
         for how in ["bound", "seen"] {
             let mut changes = changes(4);
@@ -334,10 +349,40 @@ mod tests {
                 "bound" => changes.bound(SESSION, 5),
                 _ => changes.seen(SESSION, 5),
             };
-            assert_eq!(due, [6], "{how}");
-            assert_eq!(changes.ended(SESSION, (0, 5), &Ended::Recorded), (vec!["a"], vec![]));
-            assert_eq!(changes.ended(SESSION, (0, 6), &Ended::Recorded), (vec!["b"], vec![7]));
+            assert_eq!(due, None, "{how}: one runs");
+            assert_eq!(changes.ended(SESSION, (0, 5), &Ended::Recorded), (vec!["a"], Some(6)));
+            assert_eq!(changes.ended(SESSION, (0, 6), &Ended::Recorded), (vec!["b"], Some(7)));
         }
+    }
+
+    #[test]
+    fn what_comes_in_its_turn_waits_for_one_that_is_not_over() {
+        let mut changes = changes(4);
+        assert_eq!(arrive(&mut changes, (0, 5), "a"), "run");
+        assert_eq!(changes.bound(SESSION, 5), None);
+        assert_eq!(arrive(&mut changes, (0, 6), "b"), "waits");
+        assert_eq!(changes.ended(SESSION, (0, 5), &Ended::Recorded), (vec!["a"], Some(6)));
+    }
+
+    #[test]
+    fn what_was_done_before_is_answered_at_once() {
+        let mut changes = changes(4);
+        assert_eq!(arrive(&mut changes, (0, 5), "a"), "run");
+        assert_eq!(arrive(&mut changes, (0, 4), "the store has its answer"), "run");
+        assert_eq!(arrive(&mut changes, (0, 6), "b"), "waits");
+        let (_, due) = changes.ended(SESSION, (0, 4), &Ended::Recorded);
+        assert_eq!(due, None);
+        assert_eq!(changes.ended(SESSION, (0, 5), &Ended::Recorded), (vec!["a"], Some(6)));
+    }
+
+    #[test]
+    fn what_was_seen_to_be_done_is_run_one_after_the_other() {
+        let mut changes = changes(0);
+        assert_eq!(arrive(&mut changes, (0, 3), "c"), "waits");
+        assert_eq!(arrive(&mut changes, (0, 4), "d"), "waits");
+        assert_eq!(changes.bound(SESSION, 4), Some(3));
+        assert_eq!(changes.ended(SESSION, (0, 3), &Ended::Recorded), (vec!["c"], Some(4)));
+        assert_eq!(changes.ended(SESSION, (0, 4), &Ended::Recorded), (vec!["d"], None));
     }
 
     #[test]
@@ -348,12 +393,12 @@ mod tests {
         let grace = Error::new(Kind::Grace, "fileset");
         assert_eq!(
             changes.ended(SESSION, (0, 1), &Ended::Refused(&grace)),
-            (vec!["a"], vec![])
+            (vec!["a"], None)
         );
         assert_eq!(arrive(&mut changes, (0, 1), "a again"), "run");
         assert_eq!(
             changes.ended(SESSION, (0, 1), &Ended::Recorded),
-            (vec!["a again"], vec![2])
+            (vec!["a again"], Some(2))
         );
     }
 
@@ -367,7 +412,7 @@ mod tests {
         assert_eq!(arrive(&mut changes, (0, 1), "a again"), "waits");
         assert_eq!(arrive(&mut changes, (0, 2), "b again"), "waits");
         let ended = changes.ended(SESSION, (0, 1), &Ended::Recorded);
-        assert_eq!(ended, (vec!["a again"], vec![2]));
+        assert_eq!(ended, (vec!["a again"], Some(2)));
     }
 
     #[test]

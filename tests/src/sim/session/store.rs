@@ -75,6 +75,8 @@ pub struct Server {
     pub is_up: bool,
     /// A flush is on its way.
     pub is_flushing: bool,
+    /// By session, the change of its ordered stream that has its place and is not over.
+    pub at_work: BTreeMap<u64, u32>,
 }
 
 /// What the store says to a change.
@@ -104,6 +106,7 @@ impl Server {
             claimed: now,
             is_up: true,
             is_flushing: false,
+            at_work: BTreeMap::new(),
         }
     }
 

@@ -44,7 +44,7 @@ fn a_server_that_runs_the_ordered_stream_as_it_comes_is_caught() {
 }
 
 #[test]
-fn a_server_that_forgets_who_waits_when_a_connection_is_bound_is_caught() {
+fn a_server_that_forgets_who_waits_for_a_change_to_end_is_caught() {
     let found = broken(Habit::ForgetsWhoWaits, 400);
     assert!(found.iter().any(|what| what.contains("waits for")), "{found:?}");
 }

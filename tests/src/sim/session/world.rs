@@ -43,7 +43,7 @@ pub enum Habit {
     NoOrder,
     /// It does not say what came before a change.
     NoPlace,
-    /// It runs nothing of what a new connection makes due.
+    /// It runs nothing of what the end of a change makes due.
     ForgetsWhoWaits,
 }
 
@@ -81,6 +81,8 @@ pub struct World {
     lifetime: WithinLifetime,
     lost: NothingLost,
     once: OnceInOrder,
+    /// What a server broke, until it is told.
+    broken: Option<String>,
 }
 
 impl World {
@@ -104,6 +106,7 @@ impl World {
             lifetime: WithinLifetime::default(),
             lost: NothingLost::default(),
             once: OnceInOrder::default(),
+            broken: None,
         };
         for client in 0..CLIENTS {
             world.agenda.after(0, Item::Program(client));
@@ -118,7 +121,8 @@ impl World {
     /// What was broken.
     pub fn run(mut self) -> Result<Trace, Violation> {
         while let Some(item) = self.agenda.next(UNTIL) {
-            self.happen(item).map_err(|what| self.trace.violation(what))?;
+            let happened = self.happen(item).and_then(|()| self.broken.take().map_or(Ok(()), Err));
+            happened.map_err(|what| self.trace.violation(what))?;
             let is_quiet = self.agenda.now() > FAULTS_UNTIL;
             if is_quiet && self.mounts.iter().all(Mount::is_done) {
                 break;

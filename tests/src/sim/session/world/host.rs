@@ -39,7 +39,7 @@ impl World {
         let session = (sent.session, self.servers[number].epoch);
         if self.habit != Habit::NoOrder {
             let due = self.servers[number].changes.seen(session, sent.seen);
-            self.run_changes(number, session, due);
+            self.run_change(number, session, due);
         }
         let server = &mut self.servers[number];
         let is_returning = server.awaited.contains(&client);
@@ -102,21 +102,30 @@ impl World {
             return;
         }
         match server.changes.arrived(session, name, waiter, call) {
-            Arrived::Run(call) => self.run_changes(number, session, vec![call]),
+            Arrived::Run(call) => self.run_change(number, session, Some(call)),
             Arrived::Waits => {}
             Arrived::Refused(_, error) => self.answer(client, sent, Err(error.into())),
         }
     }
 
-    /// Changes that are due have their places in history at once, and end a little later: meanwhile others come.
-    pub(super) fn run_changes(&mut self, number: usize, session: (u64, Epoch), due: Vec<Call>) {
-        for call in due {
-            let name = call.1;
-            let done = self.perform_change(number, call);
-            let slow = self.seed.between(500, 100_000);
-            let delay = if self.seed.chance(30) { slow } else { 0 };
-            self.agenda.after(delay, Item::Ended(number, session, name, done));
+    /// A change that is due has its place in history at once, and ends a little later: meanwhile others come.
+    pub(super) fn run_change(&mut self, number: usize, session: (u64, Epoch), due: Option<Call>) {
+        let Some(call) = due else { return };
+        let (name, before) = (call.1, self.servers[number].log.len());
+        let done = self.perform_change(number, call);
+        let server = &mut self.servers[number];
+        if name.0 == 0 && server.log.len() > before {
+            let other = server.at_work.insert(session.0, name.1);
+            self.broken = other.map(|other| {
+                format!(
+                    "session {}: ordered change {} begins, and {other} is not over",
+                    session.0, name.1
+                )
+            });
         }
+        let slow = self.seed.between(500, 100_000);
+        let delay = if self.seed.chance(30) { slow } else { 0 };
+        self.agenda.after(delay, Item::Ended(number, session, name, done));
     }
 
     /// A change that runs is over.
@@ -125,6 +134,9 @@ impl World {
         if !server.is_up {
             return;
         }
+        if name.0 == 0 && server.at_work.get(&session.0) == Some(&name.1) {
+            server.at_work.remove(&session.0);
+        }
         let refused = refusal(done);
         let ended = match &refused {
             Some(refusal) if refusal.lsn == 0 => Ended::Refused(&refusal.error),
@@ -132,7 +144,8 @@ impl World {
         };
         let (waiters, due) = server.changes.ended(session, name, &ended);
         self.report(number, &waiters, done);
-        self.run_changes(number, session, due);
+        let is_kept = self.habit != Habit::ForgetsWhoWaits;
+        self.run_change(number, session, due.filter(|_| is_kept));
     }
 
     pub(super) fn execute(&mut self, number: usize, waiters: Vec<(usize, ConnectionId, u16, u32)>, call: Call) {
@@ -289,11 +302,8 @@ impl World {
             .iter()
             .find(|(stream, _)| *stream == 0)
             .map_or(0, |(_, last)| *last);
-        let mut due = server.changes.bound((session, epoch), last);
-        if self.habit == Habit::ForgetsWhoWaits {
-            due.clear();
-        }
-        self.run_changes(number, (session, epoch), due);
+        let due = server.changes.bound((session, epoch), last);
+        self.run_change(number, (session, epoch), due);
         if let Some(connection) = self.connections.get_mut(&(client, sent.connection)) {
             connection.bound = Some((session, epoch));
         }
