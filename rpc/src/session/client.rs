@@ -74,6 +74,8 @@ pub struct Client {
     ongoing_made: u64,
     /// Those that are not under way.
     waiting: BTreeSet<u64>,
+    /// Changes whose connection broke before they were answered, until they are.
+    cut_off: BTreeSet<u64>,
     /// Those that wait for their time.
     delayed: BTreeSet<(Time, u64)>,
     /// By connection, stream and sequence.
@@ -136,6 +138,7 @@ impl Client {
             ongoing: BTreeMap::new(),
             ongoing_made: 0,
             waiting: BTreeSet::new(),
+            cut_off: BTreeSet::new(),
             delayed: BTreeSet::new(),
             routes: BTreeMap::new(),
             numbers: BTreeMap::new(),

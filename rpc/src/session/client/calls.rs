@@ -195,6 +195,9 @@ impl Client {
             self.done(id, Ok((Answer::Synced { durable }, Bytes::new())), actions);
             return true;
         }
+        if is_change && !is_named && order == Order::Free && self.is_overtaking() {
+            return false;
+        }
         if is_change && !is_named && !self.name(now, id, order, connection, actions) {
             return false;
         }
@@ -202,6 +205,13 @@ impl Client {
             self.put(now, id, connection, actions);
         }
         true
+    }
+
+    /// Whether a new change would come before one that was sent to an owner who may be lost. Somebody may have seen what
+    /// that one did there, this mount's own programs first of all.
+    fn is_overtaking(&mut self) -> bool {
+        self.cut_off.retain(|id| self.ongoing.contains_key(id));
+        !self.cut_off.is_empty()
     }
 
     /// Gives a change its name, if there is one, and room to keep it.
@@ -326,6 +336,9 @@ impl Client {
             let ongoing = self.ongoing.get(&id);
             if ongoing.is_some_and(|ongoing| ongoing.request.is_about_holds()) {
                 held = Held::Yes;
+            }
+            if ongoing.is_some_and(|ongoing| ongoing.request.is_change()) {
+                self.cut_off.insert(id);
             }
             self.wait(id);
         }

@@ -27,6 +27,8 @@ use crate::sim::{Agenda, Seed, Trace, Violation};
 const CLIENTS: usize = 2;
 /// Long enough for two lifetimes after the last fault, and for all that waited for that.
 const UNTIL: Time = 90_000_000;
+/// So long nothing may be asked any more before a history ends: the longest fault may last until then.
+const SETTLED_MICROS: Time = 12_000_000;
 
 /// How a server behaves: all but the first are wrong, and show that the oracles bite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,11 +122,16 @@ impl World {
     /// # Errors
     /// What was broken.
     pub fn run(mut self) -> Result<Trace, Violation> {
+        let mut done_since = 0;
         while let Some(item) = self.agenda.next(UNTIL) {
             let happened = self.happen(item).and_then(|()| self.broken.take().map_or(Ok(()), Err));
             happened.map_err(|what| self.trace.violation(what))?;
-            let is_quiet = self.agenda.now() > FAULTS_UNTIL;
-            if is_quiet && self.mounts.iter().all(Mount::is_done) {
+            let now = self.agenda.now();
+            if now <= FAULTS_UNTIL || !self.mounts.iter().all(Mount::is_done) {
+                done_since = now;
+            }
+            // What was taken of a program that has gone is on its way still.
+            if now > done_since + SETTLED_MICROS {
                 break;
             }
         }
