@@ -195,7 +195,7 @@ impl Client {
             self.done(id, Ok((Answer::Synced { durable }, Bytes::new())), actions);
             return true;
         }
-        if is_change && !is_named && order == Order::Free && self.is_overtaking() {
+        if is_change && self.is_overtaking(id, order) {
             return false;
         }
         if is_change && !is_named && !self.name(now, id, order, connection, actions) {
@@ -207,11 +207,17 @@ impl Client {
         true
     }
 
-    /// Whether a new change would come before one that was sent to an owner who may be lost. Somebody may have seen what
-    /// that one did there, this mount's own programs first of all.
-    fn is_overtaking(&mut self) -> bool {
+    /// Whether a change might come before an earlier one that was sent to an owner who may be lost. Somebody may have seen
+    /// what that one did there, this mount's own programs first of all. The ordered stream keeps its order by itself.
+    fn is_overtaking(&mut self, id: u64, order: Order) -> bool {
         self.cut_off.retain(|id| self.ongoing.contains_key(id));
-        !self.cut_off.is_empty()
+        let is_free = |id: &u64| {
+            let earlier = self.ongoing.get(id).map(|ongoing| ongoing.purpose);
+            earlier == Some(Purpose::Mount(Order::Free))
+        };
+        self.cut_off
+            .range(..id)
+            .any(|earlier| order == Order::Free || is_free(earlier))
     }
 
     /// Gives a change its name, if there is one, and room to keep it.
