@@ -143,9 +143,10 @@ fn dated() -> Operation {
     }
 }
 
-/// Bytes of this process that are in memory (`proc_pid_statm(5)`).
+/// Bytes of this process that are in memory (`proc_pid_status(5)`).
 fn resident() -> Result<u64> {
-    let statm = fs::read_to_string("/proc/self/statm")?;
-    let pages = statm.split(' ').nth(1).context("statm has no second figure")?;
-    Ok(pages.parse::<u64>()? * rustix::param::page_size() as u64)
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(kibibytes.context("the kernel does not say it")?.parse::<u64>()? << 10)
 }
