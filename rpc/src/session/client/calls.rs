@@ -207,19 +207,6 @@ impl Client {
         true
     }
 
-    /// Whether a change might come before an earlier one that was sent to an owner who may be lost. Somebody may have seen
-    /// what that one did there, this mount's own programs first of all. The ordered stream keeps its order by itself.
-    fn is_overtaking(&mut self, id: u64, order: Order) -> bool {
-        self.cut_off.retain(|id| self.ongoing.contains_key(id));
-        let is_free = |id: &u64| {
-            let earlier = self.ongoing.get(id).map(|ongoing| ongoing.purpose);
-            earlier == Some(Purpose::Mount(Order::Free))
-        };
-        self.cut_off
-            .range(..id)
-            .any(|earlier| order == Order::Free || is_free(earlier))
-    }
-
     /// Gives a change its name, if there is one, and room to keep it.
     fn name(&mut self, now: Time, id: u64, order: Order, connection: ConnectionId, actions: &mut Vec<Action>) -> bool {
         let Some(ongoing) = self.ongoing.get_mut(&id) else {

@@ -20,7 +20,7 @@ use baton_types::{Error, Fid, FilesetId, Kind, Time};
 
 use super::calls::{Ongoing, Purpose};
 use super::kept::Change;
-use super::{Action, Client, ConnectionId, RETRY_MIN_MICROS, Stage, State};
+use super::{Action, Client, ConnectionId, Order, RETRY_MIN_MICROS, Stage, State};
 
 /// How far it is.
 #[derive(Debug)]
@@ -250,6 +250,19 @@ impl Client {
         };
         let mut ongoing = self.ongoing.iter();
         ongoing.find(|(_, ongoing)| may_come(ongoing)).map(|(id, _)| *id)
+    }
+
+    /// Whether a change might come before an earlier one that was sent to an owner who may be lost. Somebody may have seen
+    /// what that one did there, this mount's own programs first of all. The ordered stream keeps its order by itself.
+    pub(super) fn is_overtaking(&mut self, id: u64, order: Order) -> bool {
+        self.cut_off.retain(|id| self.ongoing.contains_key(id));
+        let is_free = |id: &u64| {
+            let earlier = self.ongoing.get(id).map(|ongoing| ongoing.purpose);
+            earlier == Some(Purpose::Mount(Order::Free))
+        };
+        self.cut_off
+            .range(..id)
+            .any(|earlier| order == Order::Free || is_free(earlier))
     }
 
     fn ask_again(&mut self, now: Time, id: u64, connection: ConnectionId, actions: &mut Vec<Action>) {
