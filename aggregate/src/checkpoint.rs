@@ -266,7 +266,11 @@ impl Engine {
             state.snapshots.frozen.drain(..fileset.dead.len());
         }
         self.system.lock().merged(frozen.system.len(), trees.system, last);
-        self.space.lock().tree.merged(trees.space_layers, trees.space, last);
+        let mut space = self.space.lock();
+        space.tree.merged(trees.space_layers, trees.space, last);
+        if let Some(promised) = frozen.promised {
+            space.told_promises(promised);
+        }
     }
 
     /// Frees that waited long enough: their blocks may be taken again. A seal is a root like any other in this: no older

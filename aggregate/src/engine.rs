@@ -14,7 +14,7 @@ mod admit;
 mod commit;
 mod provide;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -68,6 +68,8 @@ pub(crate) struct Engine {
     pub settled: AtomicU64,
     /// Something may have space to give back.
     pub has_garbage: AtomicBool,
+    /// Filesets of which the log has said that not all of their space can be given back.
+    pub left_taken: Mutex<BTreeSet<FilesetId>>,
     /// Who reads everything from time to time.
     pub scrubs: Scrubs,
     /// True while threads commit and make checkpoints; else whoever waits does it himself.
@@ -99,6 +101,7 @@ pub(crate) fn blank(kind: RecordKind) -> Record {
         sequence: 0,
         usage_bytes: 0,
         usage_files: 0,
+        usage_promised: 0,
         result: Bytes::new(),
         items: Vec::new(),
         frees: Vec::new(),

@@ -17,7 +17,7 @@
 //! What always holds: `links` of a file are its names, of a directory 2 and its directories and mount points, and 0
 //! when it has no name; `size` of a directory is its names, `parent` where its own name is; a file without a name has
 //! an orphan item, and nothing else has one. Usage: `files` are the attributes items, `bytes` what extents take and
-//! the values of inline, xattr and ACL items.
+//! the values of inline, xattr and ACL items, `promised` what [files were promised](promises).
 
 mod acls;
 mod attributes;
@@ -29,6 +29,7 @@ mod names;
 mod object;
 mod orphans;
 mod pieces;
+pub(crate) mod promises;
 mod readdir;
 mod rename;
 mod targets;

@@ -235,6 +235,8 @@ pub(crate) fn beginning(system: &impl Items, fileset: FilesetId) -> Result<(Opti
         bytes: snapshot.bytes,
         files: snapshot.files,
         next_vnode: base.next_vnode,
+        // What was promised, was promised on another branch.
+        promised: 0,
     };
     Ok((pointer(Key::snapshot_tree(base.origin, base.snapshot))?, usage))
 }

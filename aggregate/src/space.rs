@@ -17,6 +17,7 @@
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod census;
 mod pick;
+mod promises;
 mod runs;
 mod states;
 
@@ -26,6 +27,7 @@ use std::ops::Range;
 use baton_types::{Epoch, Error, Kind, Result};
 
 pub use pick::Purpose;
+pub(crate) use promises::room_for;
 pub use runs::Runs;
 pub(crate) use states::{ROOM_IN_ALL, Room, closed_state, index_key};
 
@@ -64,6 +66,8 @@ pub struct Space {
     room: Room,
     /// Log segments that hold nothing any root needs.
     log_pool: Vec<Segment>,
+    /// Blocks promised to files, which nobody else may fill; and as many as the newest root says.
+    promised: [u64; 2],
     /// Segments reserved last, for nodes and for data: the next reserve is twice as large.
     last_reserve: [u32; 2],
 }
@@ -116,6 +120,7 @@ impl Space {
             rooted_high_water: high_water,
             room: Room::default(),
             log_pool: Vec::new(),
+            promised: [0, 0],
             last_reserve: [1, 1],
         }
     }
@@ -329,7 +334,11 @@ impl Space {
             .room
             .blocks
             .saturating_sub(self.room.segments.saturating_mul(in_segment));
-        parts + self.whole_segments(purpose) * in_segment
+        let all = parts + self.whole_segments(purpose) * in_segment;
+        match purpose {
+            Purpose::Growth | Purpose::Yielding => all.saturating_sub(room_for(self.promised[0])),
+            Purpose::Promised | Purpose::Upkeep => all,
+        }
     }
 
     /// At the freeze: what is recorded now belongs to the root, and what was freed until now to its generation.

@@ -13,6 +13,7 @@ use baton_types::{AggregateId, Result, Timestamp, Vnode};
 use bytes::Bytes;
 
 use crate::format::{Block, Free, Key, Lsn, Pointer};
+use crate::snapshot::{Fate, Line};
 use crate::tree::{Layer, Scan, Stop, View};
 pub use reply::Reply;
 
@@ -67,6 +68,8 @@ pub struct Usage {
     pub bytes: u64,
     /// Objects of every kind, orphans included.
     pub files: u64,
+    /// Blocks promised to its files beside those bytes.
+    pub promised: u64,
 }
 
 /// Adjacent blocks.
@@ -102,6 +105,8 @@ pub struct Transaction<'a> {
     operation: &'a Operation,
     room: &'a dyn Room,
     began: Lsn,
+    /// Nobody else may take a block any more: the snapshots of the fileset say which of those that it frees are free.
+    only_promised: Option<Line>,
     change: Change,
 }
 
@@ -128,6 +133,7 @@ impl<'a> Transaction<'a> {
             operation,
             room,
             began: Lsn(0),
+            only_promised: None,
             change: Change {
                 usage,
                 ..Change::default()
@@ -147,6 +153,26 @@ impl<'a> Transaction<'a> {
     /// change was a record before this branch began.
     pub fn next_version(&self, old: u64) -> u64 {
         old.max(self.began.0).wrapping_add(1)
+    }
+
+    /// The branch of the fileset that this is a change of, as its files' promises name it.
+    pub(crate) fn branch(&self) -> u32 {
+        self.began.0 as u32
+    }
+
+    /// From here on it may take only what a file was promised, in a fileset with the snapshots of `line`.
+    pub(crate) fn only_promised(&mut self, line: Line) {
+        self.only_promised = Some(line);
+    }
+
+    /// Blocks that it may take, where a file was promised so many: those, and as many as it makes free.
+    pub(crate) fn may_take(&self, promised: u64) -> u64 {
+        let Some(line) = &self.only_promised else {
+            return u64::MAX;
+        };
+        let is_free = |free: &&Free| line.fate(free.birth, Lsn(u64::MAX)) == Fate::Free;
+        let frees = self.change.frees.iter().filter(is_free);
+        promised + frees.map(|free| u64::from(free.count)).sum::<u64>()
     }
 
     /// Whose it is.

@@ -186,6 +186,8 @@ mod tests {
             device: 0,
             acl: 0,
             flags: 0,
+            promised: 0,
+            promised_in: 0,
         };
         let fid = Fid {
             fileset: FilesetId(1),

@@ -13,7 +13,8 @@ use std::sync::atomic::Ordering;
 use baton_types::{Error, FileName, FilesetId, Kind, Result};
 use bytes::Bytes;
 
-use super::fileset::{Done, Fileset, Need, Placed, Reserve, State};
+use super::fileset::{Done, Fileset, Placed, Reserve, State};
+use super::need::Need;
 use super::snapshots::{Namesake, id_in};
 use crate::engine::{Engine, Patience, blank, would_wait};
 use crate::fileset::catalog;
@@ -50,13 +51,13 @@ impl Fileset {
             session: SessionId::default(),
             ..*operation
         };
-        let taken = self.decide_inside(&own, Need::GROWTH, |turn, pinned| {
+        let taken = self.decide_inside(&own, Need::GROWTH, |turn, pinned, _| {
             self.try_take((turn, pinned), &own, (present, Namesake::Replace))
         })?;
         let present = id_in(taken).answer?;
         for _ in 0..TRIES_MAX {
             self.engine.settle(present)?;
-            let done = self.decide_inside(operation, Need::UPKEEP, |turn, pinned| {
+            let done = self.decide_inside(operation, Need::UPKEEP, |turn, pinned, _| {
                 self.go_back(turn, pinned, (id, present))
             });
             match done {
@@ -135,6 +136,7 @@ impl Fileset {
         let usage = Usage {
             bytes: snapshot.bytes,
             files: snapshot.files,
+            promised: 0,
         };
         let mut transaction = Transaction::new(view, turn.operation(), usage, &room);
         let base = self.put_base(&mut transaction, (id, at), to, &state);
@@ -152,6 +154,7 @@ impl Fileset {
         state.snapshots.line.go_on(at, base);
         state.snapshots.line.hold(at, to);
         state.tree = LiveTree::at(there);
+        engine.space.lock().promise(state.usage.promised, 0);
         state.usage = usage;
         engine.note_change(&self.cell, &mut state);
         let after = turn.ran(lsn, result, engine.log.durable());

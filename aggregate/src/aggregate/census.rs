@@ -9,7 +9,7 @@ use baton_types::{Error, FilesetId, Kind, Result};
 
 use super::{Aggregate, FilesetCell};
 use crate::engine::Engine;
-use crate::format::{DeadChunk, Extent, Key, KeyKind, Lsn, Pointer};
+use crate::format::{Attributes, DeadChunk, Extent, Key, KeyKind, Lsn, Pointer};
 use crate::snapshot::{self, Branch, Line, Rest, Span, branches};
 use crate::space::census::Standing;
 use crate::tree::{Layer, Stop, View, take_apart};
@@ -86,8 +86,14 @@ impl Aggregate {
 impl Engine {
     fn census(self: &Arc<Engine>) -> Result<Census> {
         let mut uses = Uses::default();
+        let mut promised = 0;
         for id in self.fileset_ids()? {
             self.add_fileset(id, &mut uses)?;
+            promised += self.promised_to(id)?;
+        }
+        let kept = self.space.lock().promised();
+        if promised != kept {
+            return Err(broken(format!("{promised} blocks are promised, and {kept} are kept")));
         }
         let system = self.system.lock().root;
         self.add_nodes(system, "the system tree", &mut uses)?;
@@ -104,6 +110,36 @@ impl Engine {
             uses.add(run.block.0, run.count.into(), Use::Pending, "nobody")?;
         }
         self.compare(uses)
+    }
+
+    /// The blocks promised to the files of a fileset, which they and it agree on.
+    fn promised_to(self: &Arc<Engine>, id: FilesetId) -> Result<u64> {
+        let cell = self.fileset(id)?;
+        let (said, is_hidden, began) = {
+            let state = cell.state.lock();
+            let began = state.snapshots.line.began(Lsn(u64::MAX));
+            (state.usage.promised, state.check(id).is_err(), began.0 as u32)
+        };
+        let counted = self.retrying(|pinned| {
+            let (state, mut sum) = (cell.state.lock(), 0);
+            for item in state.tree.view(&self.nodes, pinned).scan(Key::FIRST, Key::LAST) {
+                let (key, value) = item?;
+                // Tests make items of their own.
+                if key.kind == KeyKind::Attributes
+                    && let Ok(attributes) = Attributes::decode(&value)
+                    && attributes.promised_in == began
+                {
+                    sum += u64::from(attributes.promised);
+                }
+            }
+            Ok(sum)
+        })?;
+        match counted == said || is_hidden {
+            true => Ok(said),
+            false => Err(broken(format!(
+                "fileset {id} promised {said} blocks, its files have {counted}"
+            ))),
+        }
     }
 
     /// The blocks of a fileset and its snapshots, branch by branch.

@@ -9,6 +9,7 @@ use baton_types::{Error, FilesetId, Kind, Result};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
+use super::need::Need;
 use crate::engine::{Engine, Patience, blank, would_wait};
 use crate::fileset::{Names, Object};
 use crate::format::{FilesetHeader, FilesetKind, Lsn, Record, RecordKind, SegmentClass};
@@ -79,44 +80,6 @@ pub struct Done<T> {
 
 /// What has its place in history: that, its reply, and what came before it.
 pub(super) type Placed = (Lsn, Reply, Vec<(u16, u32)>);
-
-/// What a change needs to be let in.
-#[derive(Clone, Copy, Debug)]
-pub struct Need {
-    /// What it does to the space.
-    pub purpose: Purpose,
-    /// Blocks of data that it may write.
-    pub blocks: u64,
-}
-
-impl Need {
-    /// It adds names or attributes.
-    pub const GROWTH: Need = Need {
-        purpose: Purpose::Growth,
-        blocks: 0,
-    };
-    /// It deletes.
-    pub const UPKEEP: Need = Need {
-        purpose: Purpose::Upkeep,
-        blocks: 0,
-    };
-
-    /// What it does to the space, among those who say again what was accepted.
-    fn purpose_of(&self, standing: Standing) -> Purpose {
-        match (self.purpose, standing) {
-            (Purpose::Growth, Standing::Yielding) => Purpose::Yielding,
-            (purpose, _) => purpose,
-        }
-    }
-
-    /// It writes data of at most this many blocks.
-    pub fn data(blocks: u64) -> Need {
-        Need {
-            purpose: Purpose::Growth,
-            blocks,
-        }
-    }
-}
 
 /// Blocks of this epoch's open segments.
 pub(crate) struct Reserve<'a>(pub &'a Engine);
@@ -194,6 +157,7 @@ impl Fileset {
         snapshot.map_or(state.usage, |snapshot| Usage {
             bytes: snapshot.bytes,
             files: snapshot.files,
+            promised: 0,
         })
     }
 
@@ -228,7 +192,9 @@ impl Fileset {
         need: Need,
         mut make: impl FnMut(&mut Transaction<'_>) -> Result<Reply, Stop>,
     ) -> Result<Done<Bytes>> {
-        self.decide(operation, need, |turn, pinned| self.try_change(turn, pinned, &mut make))
+        self.decide(operation, need, |turn, pinned, purpose| {
+            self.try_change(turn, (pinned, purpose), &mut make)
+        })
     }
 
     /// Does `operation` by what `attempt` gives a place in history; `attempt` is run again when a node was missing.
@@ -236,7 +202,7 @@ impl Fileset {
         &self,
         operation: &Operation,
         need: Need,
-        attempt: impl FnMut(&Running<'_>, &Pinned) -> Result<Placed, Stop>,
+        attempt: impl FnMut(&Running<'_>, &Pinned, Purpose) -> Result<Placed, Stop>,
     ) -> Result<Done<Bytes>> {
         let _inside = match self.patience {
             Patience::Wait => self.cell.door.read(),
@@ -250,7 +216,7 @@ impl Fileset {
         &self,
         operation: &Operation,
         need: Need,
-        mut attempt: impl FnMut(&Running<'_>, &Pinned) -> Result<Placed, Stop>,
+        mut attempt: impl FnMut(&Running<'_>, &Pinned, Purpose) -> Result<Placed, Stop>,
     ) -> Result<Done<Bytes>> {
         if let Some(at) = self.snapshot {
             let error = Error::new(Kind::ReadOnly, format!("snapshot {at} of fileset {}", self.cell.id));
@@ -272,11 +238,7 @@ impl Fileset {
         };
         let changed = turn
             .may_make(&self.engine, self.cell.id, self.patience)
-            .and_then(|()| {
-                self.engine
-                    .admit(need.purpose_of(self.standing), need.blocks, self.patience)
-            })
-            .and_then(|()| self.engine.attempt(self.patience, |pinned| attempt(&turn, pinned)));
+            .and_then(|()| self.admitted(need, |pinned, purpose| attempt(&turn, pinned, purpose)));
         match changed {
             Ok((lsn, reply, after)) => Ok(Done {
                 lsn,
@@ -320,7 +282,7 @@ impl Fileset {
     fn try_change(
         &self,
         turn: &Running<'_>,
-        pinned: &Pinned,
+        (pinned, purpose): (&Pinned, Purpose),
         make: &mut impl FnMut(&mut Transaction<'_>) -> Result<Reply, Stop>,
     ) -> Result<Placed, Stop> {
         let operation = turn.operation();
@@ -331,17 +293,22 @@ impl Fileset {
         let view = state.tree.view(&self.engine.nodes, pinned);
         let began = state.snapshots.line.began(Lsn(u64::MAX));
         let mut transaction = Transaction::new(view, operation, state.usage, &room).since(began);
+        if purpose == Purpose::Promised {
+            transaction.only_promised(state.snapshots.line.clone());
+        }
         let reply = make(&mut transaction)?;
         state.allow(self.standing, operation, *transaction.usage())?;
+        let (before, usage) = (state.usage, *transaction.usage());
+        self.engine.promise(before.promised, usage.promised)?;
         let change = transaction.finish();
-        let usage = change.usage;
         let result = Bytes::from(reply.encode());
         let head = Record {
             result: result.clone(),
             ..self.head(operation, usage)
         };
         let State { tree, snapshots, .. } = &mut *state;
-        let lsn = self.engine.append(head, change, tree, Some(snapshots))?;
+        let appended = self.engine.append(head, change, tree, Some(snapshots));
+        let lsn = appended.inspect_err(|_| self.engine.space.lock().promise(usage.promised, before.promised))?;
         state.usage = usage;
         self.engine.note_change(&self.cell, &mut state);
         let after = turn.ran(lsn, result, self.engine.log.durable());
@@ -374,6 +341,7 @@ impl Fileset {
             sequence: operation.sequence,
             usage_bytes: usage.bytes,
             usage_files: usage.files,
+            usage_promised: usage.promised,
             ..blank(RecordKind::Op)
         }
     }

@@ -7,7 +7,8 @@ use baton_types::{Error, FilesetId, Kind, Result};
 use parking_lot::{Mutex, RwLock};
 
 use super::Aggregate;
-use super::fileset::{Done, Fileset, FilesetCell, Need, Reserve, State};
+use super::fileset::{Done, Fileset, FilesetCell, Reserve, State};
+use super::need::Need;
 use crate::engine::{Engine, Patience, blank};
 use crate::fileset::{Birth, Object, catalog, make_root};
 use crate::format::{FilesetHeader, FilesetUsage, Key, Lsn, Pointer, RecordKind};
@@ -193,6 +194,7 @@ fn state(header: FilesetHeader, root: Option<Pointer>, usage: FilesetUsage, line
         usage: Usage {
             bytes: usage.bytes,
             files: usage.files,
+            promised: usage.promised,
         },
         next_vnode: usage.next_vnode.max(FIRST_VNODE),
         is_changed: false,

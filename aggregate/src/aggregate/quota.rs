@@ -8,6 +8,7 @@
 use baton_types::{Error, Kind, Result};
 
 use super::fileset::{Standing, State};
+use crate::format::BLOCK_BYTES;
 use crate::transaction::{Operation, SessionId, Usage};
 
 impl State {
@@ -26,7 +27,10 @@ impl State {
                 .because(format!("its quota of {limit} is used up"))
                 .remedy("delete something, or have the quota raised: fts setquota"))
         };
-        if is_over(header.quota_bytes, before.bytes, after.bytes) {
+        // What was promised counts as if it were there.
+        let [before_bytes, after_bytes] =
+            [before, after].map(|usage| usage.bytes + usage.promised * BLOCK_BYTES as u64);
+        if is_over(header.quota_bytes, before_bytes, after_bytes) {
             return refuse(format!("{} bytes", header.quota_bytes));
         }
         if is_over(header.quota_files, before.files, after.files) {

@@ -19,7 +19,8 @@ use baton_types::{Error, FilesetId, Kind, Result};
 
 use super::Aggregate;
 use super::branching::let_go;
-use super::fileset::{Need, Reserve, State};
+use super::fileset::{Reserve, State};
+use super::need::Need;
 use super::snapshots::put_deleted;
 use crate::aggregate::FilesetCell;
 use crate::engine::{Engine, Patience, blank};
@@ -231,14 +232,17 @@ impl Engine {
         })
     }
 
-    /// Damage stands in the way of giving space back: what is below it stays taken, and the rest does not.
+    /// Damage stands in the way of giving space back: what is below it stays taken, and the rest does not. The log says
+    /// so once for a fileset, not at each step.
     ///
     /// # Errors
     /// `WrongEpoch`: only the owner may believe what it reads.
     fn leave_taken(&self, fileset: FilesetId, error: &Error) -> Result<()> {
         self.fence.look()?;
-        let aggregate = &self.label.name;
-        tracing::warn!(%aggregate, %fileset, %error, "what is below damage is not given back");
+        if self.left_taken.lock().insert(fileset) {
+            let aggregate = &self.label.name;
+            tracing::warn!(%aggregate, %fileset, %error, "what is below damage is not given back");
+        }
         Ok(())
     }
 
@@ -270,6 +274,7 @@ impl Engine {
                 fileset: cell.id,
                 usage_bytes: state.usage.bytes,
                 usage_files: state.usage.files,
+                usage_promised: state.usage.promised,
                 ..blank(RecordKind::Step)
             };
             let change = transaction.finish();
@@ -302,7 +307,10 @@ impl Engine {
             for (record, base) in line.bases() {
                 self.held_no_more(&cells, base, record);
             }
-            cell.state.lock().is_gone = true;
+            let mut state = cell.state.lock();
+            state.is_gone = true;
+            let promised = std::mem::take(&mut state.usage.promised);
+            self.space.lock().promise(promised, 0);
             Ok(Reclaimed::Blocks(0))
         });
         match removed {

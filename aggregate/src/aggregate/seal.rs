@@ -93,6 +93,7 @@ impl Recovered {
             rooted: AtomicU64::new(base.lsn.0),
             settled: AtomicU64::new(base.lsn.0),
             has_garbage: AtomicBool::new(true),
+            left_taken: Mutex::default(),
             scrubs: Scrubs::default(),
             has_threads: AtomicBool::new(false),
         });

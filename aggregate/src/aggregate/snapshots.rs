@@ -19,7 +19,8 @@ use baton_types::limits::SNAPSHOTS_PER_FILESET_MAX;
 use baton_types::{Error, FileName, FilesetId, Kind, Result, Timestamp};
 use bytes::Bytes;
 
-use super::fileset::{Done, Fileset, Need, Placed, Reserve, State};
+use super::fileset::{Done, Fileset, Placed, Reserve, State};
+use super::need::Need;
 use crate::fileset::catalog;
 use crate::format::{DeadChunk, FilesetHeader, Key, KeyKind, Lsn, Pointer, Record, RecordKind, Snapshot, number_of};
 use crate::session::Running;
@@ -66,7 +67,7 @@ impl Fileset {
     /// As [`Fileset::change`]. The operation itself may be refused as `Exists`, as `Unsupported` by an aggregate that was
     /// made before there were snapshots, as `ReadOnly` at a snapshot.
     pub fn take_snapshot(&self, operation: &Operation, name: &FileName, namesake: Namesake) -> Result<Done<Lsn>> {
-        let done = self.decide(operation, Need::GROWTH, |turn, pinned| {
+        let done = self.decide(operation, Need::GROWTH, |turn, pinned, _| {
             self.try_take((turn, pinned), operation, (name, namesake))
         })?;
         Ok(id_in(done))
@@ -90,7 +91,7 @@ impl Fileset {
     /// # Errors
     /// As [`Fileset::change`]. The operation itself may be refused as `NotFound`, as `ReadOnly` at a snapshot.
     pub fn delete_snapshot(&self, operation: &Operation, id: Lsn) -> Result<Done<()>> {
-        let done = self.decide(operation, Need::UPKEEP, |turn, pinned| {
+        let done = self.decide(operation, Need::UPKEEP, |turn, pinned, _| {
             self.plan(turn, pinned, |state, header, _| {
                 state.snapshots.line.get(id).ok_or_else(|| self.missing(id))?;
                 Ok(Planned {
@@ -342,6 +343,7 @@ impl SnapshotInfo {
             usage: Usage {
                 bytes: snapshot.bytes,
                 files: snapshot.files,
+                promised: 0,
             },
         }
     }

@@ -31,6 +31,10 @@ impl Engine {
         sink: &mut NodeSink<'_>,
     ) -> Result<(Vec<Merged>, Layer)> {
         let (mut derived, mut filesets) = (Layer::new(), Vec::new());
+        if let Some(promised) = frozen.promised {
+            let bytes = Bytes::copy_from_slice(&promised.to_le_bytes());
+            derived.insert(Key::PROMISED, (promised > 0).then_some(bytes), stamp.lsn);
+        }
         for fileset in &frozen.filesets {
             let id = fileset.fileset.id;
             let merged = self.merge_fileset(fileset, stamp, sink)?;

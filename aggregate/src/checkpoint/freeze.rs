@@ -15,6 +15,8 @@ pub(super) struct Frozen {
     pub lsn: Lsn,
     /// Those that changed.
     pub filesets: Vec<FrozenFileset>,
+    /// Blocks promised to files, if the newest root says something else.
+    pub promised: Option<u64>,
     /// The system tree's layers, oldest first.
     pub system: Vec<Arc<Layer>>,
 }
@@ -54,6 +56,7 @@ impl Engine {
                 bytes: state.usage.bytes,
                 files: state.usage.files,
                 next_vnode: state.next_vnode,
+                promised: state.usage.promised,
             };
             let (moments, dead) = (state.tree.moments.clone(), state.snapshots.freeze());
             let line = state.snapshots.line.clone();
@@ -68,11 +71,15 @@ impl Engine {
             }
         });
         let filesets = filesets.collect();
-        self.space.lock().freeze();
+        let mut space = self.space.lock();
+        space.freeze();
+        let promised = space.promised_since();
+        drop(space);
         self.admission.frozen();
         Frozen {
             lsn,
             filesets,
+            promised,
             system: system.freeze(),
         }
     }

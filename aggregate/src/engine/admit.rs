@@ -13,13 +13,15 @@ use parking_lot::RwLock;
 use super::provide::QUEUED_MAX;
 use super::{Engine, Patience, would_wait};
 use crate::format::Geometry;
-use crate::space::{Purpose, no_space};
+use crate::space::{Purpose, no_space, room_for};
 
 /// Node blocks that an operation may make a checkpoint write: three leaves and two inner nodes of two blocks each,
 /// every one of them split, and a part of the space tree.
 const NODE_BLOCKS_PER_OPERATION: i64 = 24;
 /// Checkpoints until what was freed now may be used: its own, and two more.
 const CHECKPOINTS_TO_REUSE: u32 = 3;
+
+const PURPOSES: [Purpose; 4] = [Purpose::Growth, Purpose::Yielding, Purpose::Promised, Purpose::Upkeep];
 
 /// How much may come between two checkpoints.
 #[derive(Clone, Copy, Debug)]
@@ -48,12 +50,18 @@ impl Bounds {
     }
 }
 
+/// What an operation that may write `blocks` blocks of data may cost.
+fn cost(blocks: u64) -> i64 {
+    NODE_BLOCKS_PER_OPERATION + i64::try_from(blocks).unwrap_or(i64::MAX / 2)
+}
+
 /// What is left until the next count.
 pub(crate) struct Admission {
     /// They change with the device's size.
     bounds: RwLock<Bounds>,
     growth: AtomicI64,
     yielding: AtomicI64,
+    promised: AtomicI64,
     upkeep: AtomicI64,
     /// Half of what was counted for growth: a checkpoint begins before anybody has to wait for it.
     half: AtomicI64,
@@ -69,6 +77,7 @@ impl Admission {
             bounds: RwLock::new(bounds),
             growth: AtomicI64::new(0),
             yielding: AtomicI64::new(0),
+            promised: AtomicI64::new(0),
             upkeep: AtomicI64::new(0),
             half: AtomicI64::new(0),
             paid: AtomicI64::new(0),
@@ -86,6 +95,7 @@ impl Admission {
         match purpose {
             Purpose::Growth => &self.growth,
             Purpose::Yielding => &self.yielding,
+            Purpose::Promised => &self.promised,
             Purpose::Upkeep => &self.upkeep,
         }
     }
@@ -110,7 +120,7 @@ impl Engine {
     pub fn recount(&self) {
         let space = self.space.lock();
         *self.admission.bounds.write() = Bounds::of(space.geometry());
-        for purpose in [Purpose::Growth, Purpose::Yielding, Purpose::Upkeep] {
+        for purpose in PURPOSES {
             let available = i64::try_from(space.available(purpose)).unwrap_or(i64::MAX);
             let available = available - self.admission.paid.load(Ordering::Relaxed);
             self.admission.left(purpose).store(available, Ordering::Relaxed);
@@ -148,13 +158,52 @@ impl Engine {
         Err(no_space())
     }
 
+    /// True if an operation that may write `blocks` blocks of data would be let in at once.
+    pub fn has_headroom(&self, purpose: Purpose, blocks: u64) -> bool {
+        self.admission.left(purpose).load(Ordering::Relaxed) >= cost(blocks)
+    }
+
+    /// Makes checkpoints for as long as one may give back what is missing for a promise of `blocks` blocks.
+    ///
+    /// # Errors
+    /// As [`Engine::admit`], but `NoSpace`.
+    pub fn gather(&self, blocks: u64, patience: Patience) -> Result<()> {
+        for _ in 0..CHECKPOINTS_TO_REUSE {
+            match (self.has_headroom(Purpose::Growth, room_for(blocks)), patience) {
+                (true, _) => break,
+                (false, Patience::Wait) => self.checkpoint()?,
+                (false, Patience::None) => return Err(would_wait("promise")),
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of a fileset are promised `after` blocks where it was `before`.
+    ///
+    /// # Errors
+    /// `NoSpace` if that is more, and more than is there and was promised to nobody.
+    pub fn promise(&self, before: u64, after: u64) -> Result<()> {
+        let more = after.saturating_sub(before);
+        if more > 0 {
+            let cost = i64::try_from(room_for(more)).unwrap_or(i64::MAX);
+            if self.admission.growth.load(Ordering::Relaxed) < cost {
+                return Err(no_space());
+            }
+            for left in [Purpose::Growth, Purpose::Yielding] {
+                self.admission.left(left).fetch_sub(cost, Ordering::Relaxed);
+            }
+        }
+        self.space.lock().promise(before, after);
+        Ok(())
+    }
+
     /// Takes what an operation may cost from the headroom; false if there is too little.
     fn pay(&self, purpose: Purpose, blocks: u64) -> bool {
-        let cost = NODE_BLOCKS_PER_OPERATION + i64::try_from(blocks).unwrap_or(i64::MAX / 2);
-        if self.admission.left(purpose).load(Ordering::Relaxed) < cost {
+        if !self.has_headroom(purpose, blocks) {
             return false;
         }
-        for left in [Purpose::Growth, Purpose::Yielding, Purpose::Upkeep] {
+        let cost = cost(blocks);
+        for left in PURPOSES {
             self.admission.left(left).fetch_sub(cost, Ordering::Relaxed);
         }
         self.admission.paid.fetch_add(cost, Ordering::Relaxed);

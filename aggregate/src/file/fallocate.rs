@@ -1,7 +1,7 @@
 //! `fallocate`: a file gets longer, or a range of it becomes a hole.
 //!
-//! Room is not set aside: what is asked to be allocated is refused if there is too little now, and written when it is
-//! written.
+//! What is asked to be allocated is [promised](promises): it has no place before it is written, and there is room for it
+//! then.
 
 use std::ops::Range;
 
@@ -9,13 +9,12 @@ use baton_types::call::Allocate;
 use baton_types::{Error, Fid, Kind, Result};
 use bytes::Bytes;
 
-use super::resize::{STEP_EXTENTS_MAX, in_steps, resize};
+use super::resize::{STEP_EXTENTS_MAX, in_steps};
 use super::write::{changed, count_blocks, put_block, set_inline};
 use super::{BLOCK, SIZE_END, Settle, extents, load};
 use crate::aggregate::{Done, Fileset};
 use crate::buffer::Buffer;
-use crate::engine::Engine;
-use crate::fileset::{Object, Progress, save};
+use crate::fileset::{Object, Progress, promises, save};
 use crate::format::{Attributes, Key};
 use crate::space::{Purpose, no_space};
 use crate::transaction::{Operation, Transaction};
@@ -33,6 +32,15 @@ pub fn fallocate(
     how: Allocate,
     settle: &mut Settle<'_>,
 ) -> Result<Done<Object>> {
+    if matches!(how, Allocate::Extend | Allocate::KeepSize) {
+        let blocks = fileset.read(|view| match load(view, fid) {
+            Ok(attributes) => Ok(promise_of(&attributes, &range)),
+            // What is no file is refused where that is recorded.
+            Err(Stop::Failed(error)) if error.kind != Kind::Damaged => Ok(0),
+            Err(stop) => Err(stop),
+        })?;
+        fileset.engine().gather(blocks, fileset.patience())?;
+    }
     in_steps(fileset, operation, fid, settle, |transaction, settle| {
         if range.is_empty() {
             return Err(Error::new(Kind::Invalid, format!("file {fid}"))
@@ -45,11 +53,22 @@ pub fn fallocate(
         match how {
             Allocate::Extend | Allocate::KeepSize => {
                 let attributes = load(transaction, fid)?;
-                has_room(fileset.engine(), &attributes, &range)?;
-                match how == Allocate::Extend && range.end > attributes.size {
-                    true => resize(transaction, (fid, range.end), settle),
-                    false => stay(transaction, (fid, attributes), settle),
+                let blocks = holes(transaction, fid, &range)?;
+                let mut promised = attributes;
+                let grows = how == Allocate::Extend && range.end > attributes.size;
+                match fileset.engine().label.features.has_promises() {
+                    true => promises::promise(transaction, &mut promised, (&range, blocks)),
+                    // Its aggregate was made before: there is room now, and there may be none when it is written.
+                    false if !fileset.engine().has_headroom(Purpose::Growth, blocks) => return Err(no_space().into()),
+                    false => {}
                 }
+                extend(
+                    transaction,
+                    fid,
+                    (attributes, promised),
+                    grows.then_some(range.end),
+                    settle,
+                )
             }
             Allocate::PunchHole => punch(transaction, (fid, &range), |size| size, settle),
             Allocate::Zero => punch(transaction, (fid, &range), |size| size.max(range.end), settle),
@@ -57,23 +76,42 @@ pub fn fallocate(
     })
 }
 
-/// Refuses what there is no room for, as far as it is not there already.
-fn has_room(engine: &Engine, attributes: &Attributes, range: &Range<u64>) -> Result<(), Stop> {
-    let wanted = (range.end.div_ceil(BLOCK) - range.start / BLOCK).saturating_sub(attributes.blocks);
-    match wanted > engine.space.lock().available(Purpose::Growth) {
-        true => Err(no_space().into()),
-        false => Ok(()),
-    }
+/// The blocks of `range`.
+fn blocks_of(range: &Range<u64>) -> Range<u64> {
+    range.start / BLOCK..range.end.div_ceil(BLOCK)
 }
 
-/// Changes no byte.
-fn stay(
+/// Blocks that a promise of `range` may come to, as far as the attributes tell.
+fn promise_of(attributes: &Attributes, range: &Range<u64>) -> u64 {
+    let blocks = blocks_of(range);
+    (blocks.end.saturating_sub(blocks.start)).saturating_sub(attributes.blocks)
+}
+
+/// Blocks of `range` that no extent has.
+fn holes(transaction: &Transaction<'_>, fid: Fid, range: &Range<u64>) -> Result<u64, Stop> {
+    let (mut left, mut holes) = (blocks_of(range), 0);
+    while let Some(placed) = extents::first_in(transaction, fid.vnode, &left)? {
+        holes += placed.first.saturating_sub(left.start);
+        left.start = placed.end().min(left.end);
+    }
+    Ok(holes + (left.end - left.start))
+}
+
+/// Gives a file its new attributes, and its new end, if it has one; changes no byte.
+fn extend(
     transaction: &mut Transaction<'_>,
-    (fid, old): (Fid, Attributes),
+    fid: Fid,
+    (old, mut attributes): (Attributes, Attributes),
+    end: Option<u64>,
     settle: &mut Settle<'_>,
 ) -> Result<(Object, Progress), Stop> {
-    let mut attributes = old;
-    attributes.changed = transaction.time();
+    match end {
+        Some(end) => {
+            attributes.size = end;
+            changed(transaction, &mut attributes);
+        }
+        None => attributes.changed = transaction.time(),
+    }
     settle(&old, &mut attributes)?;
     save(transaction, fid.vnode, &attributes);
     Ok((Object { fid, attributes }, Progress::Done))

@@ -7,7 +7,7 @@ use super::{BLOCK, SIZE_END, Settle, believing, extents, load};
 use crate::aggregate::{Done, Fileset, Need};
 use crate::buffer::Buffer;
 use crate::engine::{Patience, would_wait};
-use crate::fileset::{Object, Progress, save};
+use crate::fileset::{Object, Progress, promises, save};
 use crate::format::Key;
 use crate::transaction::{Operation, Transaction};
 use crate::tree::Stop;
@@ -124,6 +124,9 @@ pub(super) fn resize(
         }
     }
     attributes.size = reached;
+    if reached < old.size {
+        promises::shrink(transaction, &mut attributes);
+    }
     changed(transaction, &mut attributes);
     settle(&old, &mut attributes)?;
     save(transaction, fid.vnode, &attributes);

@@ -1,6 +1,7 @@
 //! Bytes of files on the double's disk: each operation, and what a reader is told of damage.
 
 mod model;
+mod promises;
 mod settle;
 
 use std::sync::Arc;
@@ -90,6 +91,8 @@ fn empty_file(kind: FileKind) -> Attributes {
         device: 0,
         acl: 0,
         flags: 0,
+        promised: 0,
+        promised_in: 0,
     }
 }
 

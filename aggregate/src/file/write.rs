@@ -9,7 +9,7 @@ use super::{BLOCK, INLINE_BYTES_MAX, SIZE_END, Settle, believing, extents, load}
 use crate::aggregate::{Done, Fileset, Need};
 use crate::buffer::Buffer;
 use crate::engine::{Patience, would_wait};
-use crate::fileset::{Object, save};
+use crate::fileset::{Object, promises, save};
 use crate::format::{Attributes, Checksum, Key};
 use crate::transaction::{Operation, Transaction};
 use crate::tree::Stop;
@@ -197,6 +197,7 @@ fn put_blocks(
         }
         set_inline(transaction, vnode, Some(inline), None);
     }
+    promises::may_take(transaction, attributes, taken)?;
     for place in data.settle(transaction)? {
         extents::put(
             transaction,
@@ -206,6 +207,7 @@ fn put_blocks(
         );
     }
     count_blocks(transaction, attributes, taken, given);
+    promises::spend(transaction, attributes, taken.saturating_sub(given));
     Ok(())
 }
 

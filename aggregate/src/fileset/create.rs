@@ -212,5 +212,7 @@ fn new_attributes(
         device: 0,
         acl,
         flags: 0,
+        promised: 0,
+        promised_in: 0,
     })
 }

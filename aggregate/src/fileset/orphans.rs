@@ -8,6 +8,7 @@ use baton_types::{Error, Kind, Vnode};
 use super::attributes::{read, save};
 use super::items::Items;
 use super::links::Holders;
+use super::promises;
 use crate::format::{Attributes, BLOCK_BYTES, Extent, Key, KeyKind, Orphan};
 use crate::transaction::Transaction;
 use crate::tree::Stop;
@@ -116,6 +117,7 @@ fn take_apart(
     mut attributes: Attributes,
     (mut from, items_max): (u64, usize),
 ) -> Result<Progress, Stop> {
+    promises::forget(transaction, &mut attributes);
     let mut left = items_max - delete_all(transaction, (vnode, KeyKind::Xattr), items_max)?;
     let extents: Vec<_> = transaction
         .scan(Key::extent(vnode, from), Key::extent(vnode, u64::MAX))

@@ -4,7 +4,7 @@ use baton_types::{Result, Timestamp, Vnode};
 use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::format::reader::{Reader, zeros};
+use crate::format::reader::Reader;
 
 /// What `stat` tells, and a little more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,10 @@ pub struct Attributes {
     pub acl: u32,
     /// None is known yet, so 0.
     pub flags: u32,
+    /// Blocks promised to it that it has not taken yet, in one branch of its fileset.
+    pub promised: u32,
+    /// Which branch: the low half of the record that began it.
+    pub promised_in: u32,
 }
 
 /// By how much the dates of two clients may differ and still be of one history: ten seconds. A file dated further
@@ -67,7 +71,8 @@ struct Layout {
     device: U64,
     acl: U32,
     flags: U32,
-    zero: [u8; 8],
+    promised: U32,
+    promised_in: U32,
 }
 
 impl Attributes {
@@ -104,7 +109,8 @@ impl Attributes {
             device: U64::new(self.device),
             acl: U32::new(self.acl),
             flags: U32::new(self.flags),
-            zero: [0; 8],
+            promised: U32::new(self.promised),
+            promised_in: U32::new(self.promised_in),
         };
         layout.as_bytes().to_vec()
     }
@@ -116,7 +122,6 @@ impl Attributes {
     pub fn decode(bytes: &[u8]) -> Result<Attributes> {
         let mut reader = Reader::new("attributes", bytes);
         let layout: &Layout = reader.layout()?;
-        zeros("attributes", &layout.zero)?;
         if layout.flags.get() != 0 {
             return Err(reader.newer(format!("their flags are {:#x}", layout.flags)));
         }
@@ -142,6 +147,8 @@ impl Attributes {
             device: layout.device.get(),
             acl: layout.acl.get(),
             flags: layout.flags.get(),
+            promised: layout.promised.get(),
+            promised_in: layout.promised_in.get(),
         })
     }
 }

@@ -98,6 +98,8 @@ key_kinds! {
     /// System tree: object the lsn of a deleted snapshot that no later one follows, how far its tree was taken apart;
     /// sub 0.
     Walk = 53;
+    /// System tree: object 0, the sum of the blocks promised to files. Merges alone write it.
+    Promised = 54;
 
     /// Space tree: what a segment is and which of its blocks are used; sub 0.
     SegmentState = 64;
@@ -119,6 +121,7 @@ impl KeyKind {
             KeyKind::FilesetTree
                 | KeyKind::FilesetUsage
                 | KeyKind::DeadChunk
+                | KeyKind::Promised
                 | KeyKind::SegmentState
                 | KeyKind::Room
                 | KeyKind::Quarantine
@@ -267,6 +270,9 @@ impl Key {
     pub fn walk(snapshot: Lsn) -> Key {
         Key::new(snapshot.0, KeyKind::Walk, 0)
     }
+
+    /// The sum of the blocks promised to files.
+    pub const PROMISED: Key = Key::new(0, KeyKind::Promised, 0);
 
     /// What a fileset uses.
     pub fn fileset_usage(fileset: FilesetId) -> Key {

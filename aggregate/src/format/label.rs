@@ -48,12 +48,20 @@ impl Features {
     /// Of `ro_compat`: filesets may go on from snapshots. Who does not know that would free what those have.
     pub const CLONES: u64 = 2;
 
+    /// Of `incompat`: files may be promised room. Who does not know that takes their attributes for damage.
+    pub const PROMISES: u64 = 1;
+
     /// What this build knows, and gives to what it makes.
     pub const KNOWN: Features = Features {
         compat: 0,
         ro_compat: Features::SNAPSHOTS | Features::CLONES,
-        incompat: 0,
+        incompat: Features::PROMISES,
     };
+
+    /// True if files may be promised room.
+    pub fn has_promises(self) -> bool {
+        self.incompat & Features::PROMISES != 0
+    }
 
     /// True if filesets may have snapshots.
     pub fn has_snapshots(self) -> bool {

@@ -37,6 +37,8 @@ pub struct Record {
     pub usage_bytes: u64,
     /// Files that the fileset has after it.
     pub usage_files: u64,
+    /// Blocks promised to its files, after it.
+    pub usage_promised: u64,
     /// What was answered; in `Reserve` and `Extend` the segments, u32 each.
     pub result: Bytes,
     /// Items put, or deleted.
@@ -135,7 +137,8 @@ struct Layout {
     frees: U16,
     usage_bytes: U64,
     usage_files: U64,
-    zero: [u8; 12],
+    usage_promised: U64,
+    zero: [u8; 4],
 }
 
 /// The first bytes of an item; then its value.
@@ -181,6 +184,7 @@ impl Record {
             sequence: 0,
             usage_bytes: 0,
             usage_files: 0,
+            usage_promised: 0,
             result: Bytes::new(),
             items: Vec::new(),
             frees: Vec::new(),
@@ -248,7 +252,8 @@ impl Record {
             frees: U16::new(self.frees.len() as u16),
             usage_bytes: U64::new(self.usage_bytes),
             usage_files: U64::new(self.usage_files),
-            zero: [0; 12],
+            usage_promised: U64::new(self.usage_promised),
+            zero: [0; 4],
         };
         bytes.extend(layout.as_bytes());
         bytes.extend(&self.result);
@@ -305,6 +310,7 @@ impl Record {
             sequence: layout.sequence.get(),
             usage_bytes: layout.usage_bytes.get(),
             usage_files: layout.usage_files.get(),
+            usage_promised: layout.usage_promised.get(),
             result: bytes.slice_ref(result),
             items: (0..items).map(|_| item(&mut reader, bytes)).collect::<Result<_>>()?,
             frees: {

@@ -141,6 +141,7 @@ pub fn record() -> Record {
         sequence: 12,
         usage_bytes: 4_096,
         usage_files: 3,
+        usage_promised: 0,
         result: Bytes::from_static(b"made"),
         items: vec![
             (
@@ -203,6 +204,8 @@ pub fn attributes() -> Attributes {
         device: 0,
         acl: 5,
         flags: 0,
+        promised: 0,
+        promised_in: 0,
     }
 }
 
@@ -247,6 +250,7 @@ pub fn values() -> Vec<(&'static str, Vec<u8>)> {
         bytes: 1,
         files: 2,
         next_vnode: 2_049,
+        promised: 0,
     };
     let session = SessionHeader {
         client: ClientId(uuid(0xc1)),

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::chain::{Chain, check_blocks, damaged, segments_of};
 use crate::format::{
-    Bitmap, Block, Extent, Free, Geometry, Key, KeyKind, Lsn, Pending, Pointer, Record, RecordKind, Root, Segment,
-    SegmentClass, VnodeRange,
+    Bitmap, Block, Extent, FilesetUsage, Free, Geometry, Key, KeyKind, Lsn, Pending, Pointer, Record, RecordKind, Root,
+    Segment, SegmentClass, VnodeRange,
 };
 use crate::live::LiveTree;
 use crate::nodes::Nodes;
@@ -44,6 +44,8 @@ pub(crate) struct Changed {
     pub usage: Option<Usage>,
     /// Vnodes before this one were given to sessions.
     pub next_vnode: u64,
+    /// Blocks promised to its files, as far as a record said so.
+    promised: Option<u64>,
 }
 
 /// A reply that may be asked for again.
@@ -83,6 +85,7 @@ impl Replayed {
             pending_nodes: Vec::new(),
         };
         replayed.read_pending(geometry, nodes, root)?;
+        replayed.read_promises(nodes)?;
         for piece in &chain.pieces {
             for segment in &piece.segments {
                 replayed.inherit_log(geometry, piece.epoch, *segment);
@@ -120,9 +123,9 @@ impl Replayed {
         }
         match record.kind {
             RecordKind::Op | RecordKind::Step => self.apply_change(geometry, nodes, lsn, record),
-            RecordKind::Snapshot => self.apply_snapshot(geometry, lsn, record),
+            RecordKind::Snapshot => self.apply_snapshot((geometry, nodes), lsn, record),
             RecordKind::Client | RecordKind::Session | RecordKind::Holds | RecordKind::Fileset => {
-                self.apply_to_system(lsn, record)
+                self.apply_to_system(nodes, lsn, record)
             }
             RecordKind::Extend => Ok(()),
             RecordKind::Reserve => {
@@ -167,6 +170,7 @@ impl Replayed {
             }
         }
         fileset.usage = Some(usage_of(&record));
+        self.promised(nodes, record.fileset, record.usage_promised)?;
         self.replied(lsn, &record);
         let fileset = self.filesets.entry(record.fileset).or_default();
         for (key, value) in record.items {
@@ -176,7 +180,7 @@ impl Replayed {
     }
 
     /// One is taken or deleted, or some of its space given back: what that frees, nobody has.
-    fn apply_snapshot(&mut self, geometry: &Geometry, lsn: Lsn, record: Record) -> Result<()> {
+    fn apply_snapshot(&mut self, (geometry, nodes): (&Geometry, &Nodes), lsn: Lsn, record: Record) -> Result<()> {
         for free in &record.frees {
             self.space.free(run_of(geometry, free)?);
         }
@@ -197,11 +201,39 @@ impl Replayed {
                 }
                 fileset.tree = LiveTree::default();
                 fileset.usage = Some(usage_of(&record));
+                self.promised(nodes, record.fileset, 0)?;
             }
             flags => return Err(unknown(&format!("a snapshot with the flags {flags:#x}"))),
         }
         self.replied(lsn, &record);
-        self.apply_to_system(lsn, record)
+        self.apply_to_system(nodes, lsn, record)
+    }
+
+    /// From here on the files of a fileset are promised so many blocks.
+    fn promised(&mut self, nodes: &Nodes, id: FilesetId, blocks: u64) -> Result<()> {
+        let fileset = self.filesets.entry(id).or_default();
+        let before = match fileset.promised {
+            Some(before) => before,
+            // Nobody was promised anything in all of the aggregate, or only since the root.
+            None if self.space.promised() == 0 => 0,
+            None => retrying(nodes, |pinned| {
+                let usage = self.system.view(nodes, pinned).get(Key::fileset_usage(id))?;
+                Ok(usage.map_or(Ok(0), |usage| FilesetUsage::decode(&usage).map(|usage| usage.promised))?)
+            })?,
+        };
+        fileset.promised = Some(blocks);
+        self.space.promise(before, blocks);
+        Ok(())
+    }
+
+    fn read_promises(&mut self, nodes: &Nodes) -> Result<()> {
+        let blocks = retrying(nodes, |pinned| self.system.view(nodes, pinned).get(Key::PROMISED))?;
+        let Some(blocks) = blocks else { return Ok(()) };
+        let blocks = <[u8; 8]>::try_from(&blocks[..]);
+        let blocks = blocks.map_err(|_| damaged("the sum of promises is no number".to_owned()))?;
+        self.space.promise(0, u64::from_le_bytes(blocks));
+        self.space.told_promises(u64::from_le_bytes(blocks));
+        Ok(())
     }
 
     /// Whoever asks again is answered the same.
@@ -218,7 +250,11 @@ impl Replayed {
         }
     }
 
-    fn apply_to_system(&mut self, lsn: Lsn, record: Record) -> Result<()> {
+    fn apply_to_system(&mut self, nodes: &Nodes, lsn: Lsn, record: Record) -> Result<()> {
+        let gone = |(key, value): &&(Key, Option<Bytes>)| key.kind == KeyKind::FilesetHeader && value.is_none();
+        if let Some(id) = record.items.iter().find(gone).map(|(key, _)| FilesetId(key.object)) {
+            self.promised(nodes, id, 0)?;
+        }
         for (key, value) in record.items {
             if let (KeyKind::VnodeRange, Some(value)) = (key.kind, &value) {
                 let fileset = self.filesets.entry(FilesetId(key.sub)).or_default();
@@ -293,6 +329,7 @@ fn usage_of(record: &Record) -> Usage {
     Usage {
         bytes: record.usage_bytes,
         files: record.usage_files,
+        promised: record.usage_promised,
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Purpose {
     Growth,
     /// The same, and more that was accepted before may yet come from others.
     Yielding,
+    /// It fills it with what room was promised to.
+    Promised,
     /// A delete, a checkpoint, the log, a seal.
     Upkeep,
 }
@@ -39,10 +41,13 @@ impl Space {
         let fresh = u64::from(self.geometry.count_from(self.high_water));
         let whole = fresh + self.room.segments;
         let all = u64::from(self.geometry.segment_count());
+        let kept = (all / 50).max(KEPT_SEGMENTS_MIN);
         match purpose {
             Purpose::Upkeep => whole,
-            Purpose::Growth => whole.saturating_sub((all / 50).max(KEPT_SEGMENTS_MIN)),
-            Purpose::Yielding => whole.saturating_sub((all / 50).max(KEPT_SEGMENTS_MIN) + all / 20),
+            // Takeovers may have shut away what was counted when it was promised.
+            Purpose::Promised => whole.saturating_sub(kept / 2),
+            Purpose::Growth => whole.saturating_sub(kept),
+            Purpose::Yielding => whole.saturating_sub(kept + all / 20),
         }
     }
 

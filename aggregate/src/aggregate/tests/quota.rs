@@ -224,6 +224,6 @@ proptest! {
         }
         let files = names.iter().filter(|is_there| **is_there).count() as u64;
         let bytes = blocks.iter().sum::<u64>() * BLOCK;
-        prop_assert_eq!(fileset.usage(), Usage { bytes, files });
+        prop_assert_eq!(fileset.usage(), Usage { bytes, files, promised: 0 });
     }
 }

@@ -64,6 +64,8 @@ pub struct FilesetUsage {
     pub files: u64,
     /// The lowest vnode number that no session was given.
     pub next_vnode: u64,
+    /// Blocks promised to its files.
+    pub promised: u64,
 }
 
 /// Followed by the name.
@@ -183,7 +185,8 @@ impl FilesetUsage {
             files: U64::new(self.files),
             next_vnode: U64::new(self.next_vnode),
         };
-        layout.as_bytes().to_vec()
+        let promised = (self.promised > 0).then(|| self.promised.to_le_bytes());
+        [layout.as_bytes(), promised.as_ref().map_or(&[], |bytes| &bytes[..])].concat()
     }
 
     /// The usage in these bytes.
@@ -193,11 +196,17 @@ impl FilesetUsage {
     pub fn decode(bytes: &[u8]) -> Result<FilesetUsage> {
         let mut reader = Reader::new("usage", bytes);
         let layout: &UsageLayout = reader.layout()?;
+        // Where nothing is promised nothing is said.
+        let promised = match bytes.len() > size_of::<UsageLayout>() {
+            true => u64::from_le_bytes(reader.array()?),
+            false => 0,
+        };
         reader.end()?;
         Ok(FilesetUsage {
             bytes: layout.bytes.get(),
             files: layout.files.get(),
             next_vnode: layout.next_vnode.get(),
+            promised,
         })
     }
 }

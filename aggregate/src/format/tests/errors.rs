@@ -94,7 +94,7 @@ fn labels_of_two_aggregates_on_one_device_are_refused() {
 #[test]
 fn newer_label_beside_a_torn_one_is_newer() {
     let mut newer = sample::label();
-    newer.features.incompat = 1;
+    newer.features.incompat = 2;
     let error = Label::of_copies(&[0; 4096], &newer.encode()).unwrap_err();
     assert_eq!(error.kind, Kind::Version);
 }
@@ -111,7 +111,7 @@ fn unknown_record_kind_is_an_error_and_not_the_end() {
     assert_eq!(of(4, 2), Kind::Version);
     assert_eq!(of(5, 11), Kind::Version);
     assert_eq!(of(5, 0), Kind::Version);
-    assert_eq!(of(52, 1), Kind::Damaged);
+    assert_eq!(of(60, 1), Kind::Damaged);
     assert_eq!(of(0, 1), Kind::Damaged);
 }
 

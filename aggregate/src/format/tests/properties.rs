@@ -44,7 +44,7 @@ fn record() -> impl Strategy<Value = Record> {
         count,
         birth: Lsn(birth),
     });
-    let numbers = (any::<[u64; 4]>(), any::<u16>(), any::<u32>());
+    let numbers = (any::<[u64; 5]>(), any::<u16>(), any::<u32>());
     let result = vec(any::<u8>(), 0..=160).prop_map(Bytes::from);
     let lists = (vec((key(), option::of(value)), 0..6), vec(free, 0..4));
     (kind, numbers, result, lists).prop_map(|(kind, (numbers, small, sequence), result, (items, frees))| Record {
@@ -56,6 +56,7 @@ fn record() -> impl Strategy<Value = Record> {
         sequence,
         usage_bytes: numbers[2],
         usage_files: numbers[3],
+        usage_promised: numbers[4],
         result,
         items,
         frees,

@@ -254,6 +254,17 @@ impl<'a, 'b> Files<'a, 'b> {
         }
     }
 
+    /// Compares what was promised to files of a branch of the fileset.
+    pub fn promises(&mut self, promised: u64, branch: u32) {
+        let of_files = self.files.values().map(|file| &file.attributes);
+        let of_files = of_files.filter(|attributes| attributes.promised_in == branch);
+        let counted: u64 = of_files.map(|attributes| u64::from(attributes.promised)).sum();
+        if promised != counted {
+            let reason = format!("it says that {promised} blocks are promised to files, and these say {counted}");
+            self.check.findings.fault(Fault::Usage, self.name, reason);
+        }
+    }
+
     /// Compares what was read; gives how many files there are.
     pub fn finish(mut self, usage: (u64, u64), next_vnode: u64) -> u64 {
         self.follow_names();

@@ -33,6 +33,8 @@ struct Live {
     /// Blocks that only snapshots have, and of which no checkpoint says so.
     dead: snapshot::Dead,
     usage: (u64, u64),
+    /// Blocks promised to its files.
+    promised: u64,
 }
 
 /// Blocks that some of the line have, and not the fileset itself: from one member up to the one before another.
@@ -83,6 +85,7 @@ impl Check<'_> {
         let mut live = Live {
             tree: LiveTree { root, ..changed.tree },
             dead: changed.dead,
+            promised: changed.usage.map_or(usage.promised, |usage| usage.promised),
             usage: changed
                 .usage
                 .map_or((usage.bytes, usage.files), |usage| (usage.bytes, usage.files)),
@@ -124,6 +127,9 @@ impl Check<'_> {
                 let hash_key = fileset.header.as_ref().map(|header| header.hash_key);
                 let mut files = Files::new(self, &member.name, hash_key, subject.last);
                 files.read(&member.tree)?;
+                if is_live {
+                    files.promises(live.promised, line.began(Lsn(u64::MAX)).0 as u32);
+                }
                 let count = files.finish(member.usage, subject.next_vnode);
                 self.files += if is_live { count } else { 0 };
             }
@@ -289,6 +295,7 @@ fn beginning(filesets: &BTreeMap<FilesetId, FilesetItems>, fileset: &FilesetItem
         bytes: snapshot.map_or(0, |snapshot| snapshot.bytes),
         files: snapshot.map_or(0, |snapshot| snapshot.files),
         next_vnode: base.next_vnode,
+        promised: 0,
     };
     (origin.snapshot_trees.get(&base.snapshot).copied(), usage)
 }
