@@ -252,6 +252,14 @@ impl Aggregate {
         self.engine.fence.detach(time)
     }
 
+    /// Writes nothing more, whoever still has a hand on it: returns when no write is under way. The next owner need not
+    /// wait for who reads here yet (R5).
+    pub fn retire(&self) {
+        let retired = Error::new(Kind::Detached, format!("aggregate {}", self.engine.label.name));
+        self.engine.log.fail(&retired);
+        self.engine.device.retire();
+    }
+
     /// How much space there is, in blocks, and how much of it may still be filled.
     pub fn space(&self) -> SpaceLeft {
         let space = self.engine.space.lock();

@@ -82,6 +82,10 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// `Invalid` if misaligned or beyond the end; `Io` if the device fails or did before.
     fn discard(&self, offset: u64, len: u64) -> Result<()>;
+
+    /// Ends its writing for good: returns when no write is under way any more, and none is begun after it. What this
+    /// opening held of the device for its epoch, others may take then, however many still have a hand on it to read.
+    fn retire(&self) {}
 }
 
 /// The first failure of a device's writes, after which there is no other.

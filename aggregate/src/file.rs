@@ -16,6 +16,7 @@
 //! the disk with its record, in one group, while its writer makes the next one ready: hashing takes nearly as long as
 //! writing, and so the disk does not wait for it.
 
+mod copy;
 mod data;
 mod extents;
 mod fallocate;
@@ -27,6 +28,7 @@ mod write;
 
 use baton_types::{Error, Fid, Kind, Result};
 
+pub use copy::{Copy, SettleCopy, copy_as};
 pub(crate) use extents::unit_of;
 pub use fallocate::fallocate;
 pub use read::{READ_BYTES_MAX, read, read_as};

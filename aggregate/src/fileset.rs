@@ -12,6 +12,7 @@
 //! | inline | symbolic link | piece | piece of its target |
 //! | mount point | vnode | 0 | mount point |
 //! | orphan | 0 | vnode | file without a name that is still there |
+//! | shared | 0 | block | run of blocks that [several places](shared) have |
 //! | ACL | 0 | id · piece | piece of a different ACL |
 //!
 //! What always holds: `links` of a file are its names, of a directory 2 and its directories and mount points, and 0
@@ -32,6 +33,7 @@ mod pieces;
 pub(crate) mod promises;
 mod readdir;
 mod rename;
+pub(crate) mod shared;
 mod targets;
 mod xattrs;
 

@@ -32,8 +32,8 @@ pub use geometry::{Geometry, RootPlace};
 pub use item::{
     Base, ClientState, DeadChunk, EXTENT_BIRTH_AT, EXTENT_BLOCKS_MAX, Extent, FileKind, FilesetEntry, FilesetHeader,
     FilesetKind, FilesetUsage, HashKey, Held, MODE_TYPE, MountPoint, NAME_HASH_FIRST, NameEntry, Orphan, Parting,
-    Pending, SegmentPhase, SegmentState, SessionHeader, Snapshot, VnodeRange, Walk, XattrEntry, decode_holders,
-    encode_holders, name_hash, number_of,
+    Pending, SegmentPhase, SegmentState, SessionHeader, Shared, Snapshot, VnodeRange, Walk, XattrEntry, decode_holders,
+    encode_holders, name_hash, number_of, owned,
 };
 pub use key::{KEY_BYTES, Key, KeyKind, PIECES_MAX};
 pub use label::{Features, Label};

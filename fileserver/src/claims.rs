@@ -373,6 +373,8 @@ impl Claims {
         let ended = blocking(move || {
             service.withdraw(&stopped);
             stopped.stop();
+            // Somebody may have a hand on it for long: a call that waits, a program that does not go away.
+            stopped.aggregate().retire();
             Ok(())
         });
         drop(ended.await);

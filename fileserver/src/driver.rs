@@ -119,6 +119,8 @@ struct Looks {
     pending: Vec<Then>,
     /// Some client may wait for a durable mark.
     wants_marks: bool,
+    /// Nobody looks any more.
+    is_over: bool,
 }
 
 impl Driver {
@@ -195,8 +197,11 @@ impl Driver {
                 drop(thread.join());
             }
         }
-        let looks = std::mem::take(&mut self.looks.lock().pending);
-        looks.into_iter().for_each(|then| then(Err(gone())));
+        let mut looks = self.looks.lock();
+        looks.is_over = true;
+        let pending = std::mem::take(&mut looks.pending);
+        drop(looks);
+        pending.into_iter().for_each(|then| then(Err(gone())));
         self.durable.fail(&gone());
         let aggregate = self.export.id;
         clients
@@ -303,9 +308,15 @@ impl Driver {
             .when(self.aggregate(), baton_aggregate::format::Lsn(lsn), then);
     }
 
-    /// Does `then` after a look that begins from now on.
+    /// Does `then` after a look that begins from now on; at once, if there will be none: what is kept here keeps the driver,
+    /// and with it the disk.
     fn when_looked(&self, then: Then) {
-        self.looks.lock().pending.push(then);
+        let mut looks = self.looks.lock();
+        if looks.is_over {
+            drop(looks);
+            return then(Err(self.detached()));
+        }
+        looks.pending.push(then);
         self.ticks.notify_all();
     }
 
@@ -430,4 +441,35 @@ fn recovered(export: &Export) -> Result<(Recovered, BTreeMap<ClientId, u64>)> {
         sessions.extend(state.map(|state| (client, state.session)));
     }
     Ok((recovered, sessions))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use baton_types::{BootClock, Epoch};
+
+    use super::*;
+    use crate::testing::{export, new_disk};
+
+    #[test]
+    fn look_that_is_asked_for_after_the_end_is_answered_and_keeps_nothing() {
+        let export = export(&new_disk(3), Epoch(1));
+        let house = House {
+            pool: Pool::start(1).unwrap(),
+            pushes: Arc::default(),
+            clock: Arc::new(BootClock),
+        };
+        let driver = Driver::start(export.clone(), Arc::new(house)).unwrap();
+        driver.stop();
+        let (send, receive) = channel();
+        let kept = driver.clone();
+        driver.when_looked(Box::new(move |looked| {
+            drop(kept);
+            send.send(looked.is_err()).unwrap();
+        }));
+        assert_eq!(receive.try_recv(), Ok(true));
+        drop(driver);
+        assert_eq!(Arc::strong_count(&export), 1);
+    }
 }

@@ -5,8 +5,9 @@
 //!
 //! | looks | changes |
 //! |---|---|
-//! | [`statfs`], [`getattr`], [`lookup`], [`readdir`], [`readlink`], [`read`], [`seek`], [`get_xattr`] | [`newborn`], [`link`], [`unlink`], [`rename`], [`setattr`], [`write`], [`fallocate`], [`set_xattr`] |
+//! | [`statfs`], [`getattr`], [`lookup`], [`readdir`], [`readlink`], [`read`], [`seek`], [`get_xattr`] | [`newborn`], [`link`], [`unlink`], [`rename`], [`setattr`], [`write`], [`copy`], [`fallocate`], [`set_xattr`] |
 
+mod copy;
 mod fallocate;
 mod get_xattr;
 mod getattr;
@@ -29,6 +30,7 @@ mod xattr;
 use std::cell::Cell;
 
 use baton_aggregate::aggregate::{Aggregate, Done, Fileset};
+use baton_aggregate::file::Copy;
 use baton_aggregate::fileset::{Holders, Object};
 use baton_aggregate::transaction::{Operation, SessionId};
 use baton_aggregate::tree::Stop;
@@ -157,6 +159,17 @@ fn changed(cx: &Cx<'_>, request: &Request, payload: &Bytes) -> Result<Done<Objec
         } => rename::rename(cx, source, target, *onto),
         Request::Setattr { fid, set, .. } => setattr::setattr(cx, *fid, set),
         Request::Write { fid, at, .. } => write::write(cx, *fid, *at, payload),
+        Request::Copy {
+            source,
+            from,
+            fid,
+            to,
+            len,
+            ..
+        } => {
+            let (source, target, len) = ((*source, *from), (*fid, *to), *len);
+            copy::copy(cx, Copy { source, target, len })
+        }
         Request::Fallocate {
             fid, offset, len, how, ..
         } => fallocate::fallocate(cx, *fid, (*offset, *len), *how),

@@ -266,6 +266,22 @@ pub enum Request {
         /// Of the operation.
         time: Timestamp,
     },
+    /// Copies whole blocks from file to file of one fileset, which share them from then on. Refused as `Unsupported` where
+    /// bytes have to be copied.
+    Copy {
+        /// From which file.
+        source: Fid,
+        /// From here.
+        from: u64,
+        /// Into which file.
+        fid: Fid,
+        /// To here.
+        to: u64,
+        /// So many bytes, all of which the source has.
+        len: u64,
+        /// Of the operation.
+        time: Timestamp,
+    },
     /// Makes room, or takes it away.
     Fallocate {
         /// In which file.

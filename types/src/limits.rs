@@ -65,6 +65,9 @@ pub const FRAME_META_BYTES_MAX: u32 = 64 << 10;
 /// A frame's payload: what a FUSE request carries by default (256 pages).
 pub const FRAME_PAYLOAD_BYTES_MAX: u32 = 1 << 20;
 
+/// What is copied at once within a fileset: were each block an extent by itself, its record would still be a small one.
+pub const COPY_BYTES_MAX: u64 = 2 << 20;
+
 /// A login message: the largest Kerberos tokens with group data are just under 64 KiB.
 pub const AUTH_TOKEN_BYTES_MAX: usize = 64 << 10;
 /// Any other message to the location database.

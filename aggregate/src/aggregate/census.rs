@@ -9,7 +9,7 @@ use baton_types::{Error, FilesetId, Kind, Result};
 
 use super::{Aggregate, FilesetCell};
 use crate::engine::Engine;
-use crate::format::{Attributes, DeadChunk, Extent, Key, KeyKind, Lsn, Pointer};
+use crate::format::{Attributes, DeadChunk, Extent, Key, KeyKind, Lsn, Pointer, Shared, owned};
 use crate::snapshot::{self, Branch, Line, Rest, Span, branches};
 use crate::space::census::Standing;
 use crate::tree::{Layer, Stop, View, take_apart};
@@ -81,6 +81,25 @@ impl Aggregate {
     pub fn census(&self) -> Result<Census> {
         self.engine.census()
     }
+}
+
+/// Adds up in how many places more shared blocks are than their items say.
+fn count_places(key: Key, value: &[u8], places: &mut BTreeMap<u64, i64>) -> Result<()> {
+    let (first, count, change) = match key.kind {
+        KeyKind::Shared => {
+            let shared = Shared::decode(value)?;
+            (key.sub, u64::from(shared.count), -i64::from(shared.places))
+        }
+        KeyKind::Extent => match Extent::decode(value)? {
+            extent if extent.is_shared() => (extent.block.0, u64::from(extent.count), 1),
+            _ => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    for block in first..first + count {
+        *places.entry(block).or_default() += change;
+    }
+    Ok(())
 }
 
 impl Engine {
@@ -278,12 +297,18 @@ impl Engine {
                     }
                 }
             };
-            let mut extents = Vec::new();
+            let (mut extents, mut places) = (Vec::new(), BTreeMap::new());
             for item in view.scan(Key::FIRST, Key::LAST) {
                 let (key, value) = item?;
-                if key.kind == KeyKind::Extent {
-                    extents.push(Extent::decode(&value)?);
-                }
+                extents.extend(owned(key, &value)?);
+                count_places(key, &value, &mut places)?;
+            }
+            if let Some((block, off)) = places.into_iter().find(|(_, off)| *off != 0) {
+                return Err(broken(format!(
+                    "block {block} of {} is in {off} places more than it says",
+                    cell.id
+                ))
+                .into());
             }
             Ok((view.root, extents))
         })?;

@@ -87,8 +87,8 @@ impl Fileset {
 
     fn differing(&self, one: &Moment, other: &Moment, vnodes: &mut BTreeSet<Vnode>) -> Result<()> {
         let mut note = |key: Key| -> Result<()> {
-            // ACLs are the fileset's own: whose ACL is another one now differs besides. Orphans have no name.
-            if key.kind != KeyKind::Acl && key.kind != KeyKind::Orphan {
+            // ACLs and shared blocks are the fileset's own: whose they are differs besides. Orphans have no name.
+            if !matches!(key.kind, KeyKind::Acl | KeyKind::Orphan | KeyKind::Shared) {
                 vnodes.insert(Vnode::new(key.object)?);
             }
             Ok(())

@@ -25,7 +25,7 @@ use super::snapshots::put_deleted;
 use crate::aggregate::FilesetCell;
 use crate::engine::{Engine, Patience, blank};
 use crate::fileset::{STEP_ITEMS_MAX, catalog};
-use crate::format::{Base, DeadChunk, Extent, FilesetKind, Key, KeyKind, Lsn, Record, RecordKind, Snapshot, Walk};
+use crate::format::{Base, DeadChunk, FilesetKind, Key, KeyKind, Lsn, Record, RecordKind, Snapshot, Walk, owned};
 use crate::snapshot::{self, Line, branches};
 use crate::transaction::{Operation, Transaction, Usage};
 use crate::tree::{Stop, reach};
@@ -263,10 +263,9 @@ impl Engine {
             let mut transaction = Transaction::new(view, &operation, state.usage, &room);
             let mut blocks = 0;
             for (key, value) in items {
-                if key.kind == KeyKind::Extent {
-                    let extent = Extent::decode(&value)?;
-                    transaction.free(extent.block, extent.count.into(), extent.birth);
-                    blocks += u64::from(extent.count);
+                if let Some(owned) = owned(key, &value)? {
+                    transaction.free(owned.block, owned.count, owned.birth);
+                    blocks += u64::from(owned.count);
                 }
                 transaction.delete(key);
             }

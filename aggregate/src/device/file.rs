@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use baton_types::{Error, Kind, Result};
 use io_uring::{IoUring, opcode, types};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, SeekFrom, StatxFlags};
 use rustix::io::Errno;
 
@@ -42,6 +42,8 @@ pub struct FileDevice {
     len: AtomicU64,
     rings: Rings,
     broken: Broken,
+    /// Writers share it; who retires the device has it alone, and leaves true.
+    is_retired: RwLock<bool>,
 }
 
 impl FileDevice {
@@ -63,13 +65,14 @@ impl FileDevice {
                 _ => Error::io(&on, errno.into()).op("open"),
             })?;
         let len = usable_len(&file, &on)?.into();
-        let (rings, broken) = Default::default();
+        let (rings, broken, is_retired) = Default::default();
         Ok(FileDevice {
             path,
             file,
             len,
             rings,
             broken,
+            is_retired,
         })
     }
 
@@ -85,6 +88,16 @@ impl FileDevice {
 
     fn failed(&self, op: &'static str, len: u64, offset: u64, errno: io::Error) -> Error {
         Error::io(format!("device {self}, {op} of {len} bytes at {offset}"), errno).op(op)
+    }
+
+    /// Leave to write, until it is given back.
+    pub(super) fn writing(&self) -> Result<RwLockReadGuard<'_, bool>> {
+        let is_retired = self.is_retired.read();
+        match *is_retired {
+            false => Ok(is_retired),
+            true => Err(Error::new(Kind::Detached, format!("device {self}"))
+                .because("this opening of it is not written by any more")),
+        }
     }
 
     fn write(&self, write: &Write<'_>) -> Result<()> {
@@ -151,6 +164,7 @@ impl Device for FileDevice {
             check_range(self, self.len(), write.offset, write.bytes.len() as u64)?;
             check_memory(self, write.bytes)?;
         }
+        let _writing = self.writing()?;
         self.broken.check(self)?;
         self.broken.keep(self.write_all(writes))
     }
@@ -164,6 +178,7 @@ impl Device for FileDevice {
 
     fn discard(&self, offset: u64, len: u64) -> Result<()> {
         check_range(self, self.len(), offset, len)?;
+        let _writing = self.writing()?;
         self.broken.check(self)?;
         if len == 0 {
             return Ok(());
@@ -178,6 +193,11 @@ impl Device for FileDevice {
             Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
             Err(errno) => self.broken.keep(Err(self.failed("discard", len, offset, errno.into()))),
         }
+    }
+
+    fn retire(&self) {
+        *self.is_retired.write() = true;
+        self.release();
     }
 }
 

@@ -1,6 +1,6 @@
 //! The lock of an epoch: held by the open file description that carries its I/O, on one byte of the device.
 //!
-//! A description lives until its last I/O has ended, that of io_uring in a process that was killed included. So when
+//! It is given back when the device is [retired](crate::device::Device::retire), or with the description. That one lives until its last I/O has ended, that of io_uring in a process that was killed included. So when
 //! nobody on this host holds the byte of an epoch that ran on this host since it was booted, nothing of that epoch is
 //! in flight any more (R5). The byte is epoch mod 2^32, and only means the epoch: locks of bytes ask nothing of them.
 
@@ -23,6 +23,19 @@ impl FileDevice {
             Err(error) if is_conflict(&error) => Err(Error::new(Kind::Busy, format!("device {self}"))
                 .because(format!("epoch {epoch} is in use by another process of this machine"))),
             Err(error) => Err(Error::io(format!("device {self}, lock of epoch {epoch}"), error)),
+        }
+    }
+
+    /// Holds none any more. For who has seen the end of its last write.
+    pub(super) fn release(&self) {
+        let mut all = libc::flock {
+            l_type: libc::F_UNLCK as libc::c_short,
+            l_start: 0,
+            l_len: 0,
+            ..lock_of(Epoch::NONE)
+        };
+        if let Err(error) = self.control(libc::F_OFD_SETLK, &mut all) {
+            tracing::warn!(%error, device = %self, "its lock is held until it is closed");
         }
     }
 
@@ -66,7 +79,8 @@ fn is_conflict(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::Access;
+    use crate::buffer::Buffer;
+    use crate::device::{Access, Device, Write};
 
     #[test]
     fn lock_of_an_epoch_ends_with_the_opening_that_holds_it() {
@@ -83,5 +97,34 @@ mod tests {
         other.hold(Epoch::new(3, 42)).unwrap();
         drop(one);
         assert!(!other.is_held(Epoch(41)).unwrap());
+    }
+
+    #[test]
+    fn lock_of_an_epoch_ends_when_its_opening_writes_no_more() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 20).unwrap();
+        let open = || FileDevice::open(file.path(), Access::Write).unwrap();
+        let (one, other) = (open(), open());
+        one.hold(Epoch(41)).unwrap();
+        let bytes = Buffer::padded(&[7; 4096]);
+        let write = |offset| [Write { offset, bytes: &bytes }];
+        one.submit(&write(0)).unwrap();
+        // A write that is under way is waited for.
+        let writing = one.writing().unwrap();
+        let retired = std::thread::scope(|scope| {
+            let retiring = scope.spawn(|| one.retire());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let is_early = !other.is_held(Epoch(41)).unwrap();
+            drop(writing);
+            retiring.join().unwrap();
+            is_early
+        });
+        assert!(!retired, "its lock was free while it could still write");
+        assert!(!other.is_held(Epoch(41)).unwrap());
+        assert_eq!(one.submit(&write(4096)).unwrap_err().kind, Kind::Detached);
+        assert_eq!(one.discard(0, 4096).unwrap_err().kind, Kind::Detached);
+        let mut read = Buffer::zeroed(4096);
+        one.read(0, &mut read).unwrap();
+        assert_eq!(read[..], bytes[..]);
     }
 }

@@ -6,10 +6,10 @@ use baton_types::{Error, Kind, Vnode};
 use bytes::Bytes;
 
 use super::BLOCK;
-use crate::fileset::Items;
+use crate::fileset::{Items, shared};
 use crate::format::{BLOCK_BYTES, Block, EXTENT_BLOCKS_MAX, Extent, Key, Lsn, Pointer};
 use crate::nodes::Units;
-use crate::transaction::Transaction;
+use crate::transaction::{Run, Transaction};
 use crate::tree::Stop;
 
 const BLOCK_SHIFT: u8 = BLOCK.ilog2() as u8;
@@ -52,8 +52,16 @@ impl Placed {
         (units, range.start - self.first - from)
     }
 
+    /// Where the blocks of `range`, which lies within, are on the device.
+    pub fn run(&self, range: &Range<u64>) -> Run {
+        Run {
+            block: Block(self.extent.block.0 + (range.start - self.first)),
+            count: (range.end - range.start) as u16,
+        }
+    }
+
     /// A part of it as an extent by itself.
-    fn part(&self, range: Range<u64>) -> Result<Extent, Stop> {
+    pub fn part(&self, range: Range<u64>) -> Result<Extent, Stop> {
         let (units, before) = self.units(&range);
         let count = range.end - range.start;
         if before != 0 || u64::from(units.count) != count {
@@ -166,8 +174,7 @@ pub(super) fn cut(transaction: &mut Transaction<'_>, vnode: Vnode, range: &Range
         if let Some(right) = right {
             transaction.put(Key::extent(vnode, gone.end), right.encode());
         }
-        let block = Block(placed.extent.block.0 + (gone.start - first));
-        transaction.free(block, (gone.end - gone.start) as u16, placed.extent.birth);
+        shared::give_up(transaction, &placed.extent, placed.run(&gone))?;
         count += gone.end - gone.start;
     }
     Ok(count)

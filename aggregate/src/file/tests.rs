@@ -1,5 +1,6 @@
 //! Bytes of files on the double's disk: each operation, and what a reader is told of damage.
 
+mod copies;
 mod model;
 mod promises;
 mod settle;

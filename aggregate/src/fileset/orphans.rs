@@ -8,9 +8,9 @@ use baton_types::{Error, Kind, Vnode};
 use super::attributes::{read, save};
 use super::items::Items;
 use super::links::Holders;
-use super::promises;
+use super::{promises, shared};
 use crate::format::{Attributes, BLOCK_BYTES, Extent, Key, KeyKind, Orphan};
-use crate::transaction::Transaction;
+use crate::transaction::{Run, Transaction};
 use crate::tree::Stop;
 
 /// Extents and extended attributes that one step deletes: 36 KiB of record, and well below a millisecond.
@@ -127,7 +127,11 @@ fn take_apart(
     for (key, value) in extents {
         let extent = Extent::decode(&value)?;
         let blocks = u64::from(extent.count);
-        transaction.free(extent.block, u16::from(extent.count), extent.birth);
+        let run = Run {
+            block: extent.block,
+            count: extent.count.into(),
+        };
+        shared::give_up(transaction, &extent, run)?;
         transaction.delete(key);
         attributes.blocks = attributes.blocks.saturating_sub(blocks);
         let bytes = &mut transaction.usage().bytes;

@@ -61,6 +61,8 @@ key_kinds! {
     Orphan = 7;
     /// File tree: the fileset a mount point leads to; sub 0.
     MountPoint = 8;
+    /// File tree: object 0, blocks from block sub on that are in several places.
+    Shared = 9;
 
     /// System tree: a fileset; sub 0.
     FilesetHeader = 32;
@@ -214,6 +216,11 @@ impl Key {
     /// A vnode without a name that is still open.
     pub fn orphan(vnode: Vnode) -> Key {
         Key::new(0, KeyKind::Orphan, vnode.number())
+    }
+
+    /// Blocks that several places have, from `block` on.
+    pub fn shared(block: Block) -> Key {
+        Key::new(0, KeyKind::Shared, block.0)
     }
 
     /// Where a mount point leads.

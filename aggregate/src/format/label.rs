@@ -51,16 +51,24 @@ impl Features {
     /// Of `incompat`: files may be promised room. Who does not know that takes their attributes for damage.
     pub const PROMISES: u64 = 1;
 
+    /// Of `incompat`: files may share blocks. Who does not know that would free them.
+    pub const SHARING: u64 = 2;
+
     /// What this build knows, and gives to what it makes.
     pub const KNOWN: Features = Features {
         compat: 0,
         ro_compat: Features::SNAPSHOTS | Features::CLONES,
-        incompat: Features::PROMISES,
+        incompat: Features::PROMISES | Features::SHARING,
     };
 
     /// True if files may be promised room.
     pub fn has_promises(self) -> bool {
         self.incompat & Features::PROMISES != 0
+    }
+
+    /// True if files may share blocks.
+    pub fn has_sharing(self) -> bool {
+        self.incompat & Features::SHARING != 0
     }
 
     /// True if filesets may have snapshots.

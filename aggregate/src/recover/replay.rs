@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::chain::{Chain, check_blocks, damaged, segments_of};
 use crate::format::{
-    Bitmap, Block, Extent, FilesetUsage, Free, Geometry, Key, KeyKind, Lsn, Pending, Pointer, Record, RecordKind, Root,
-    Segment, SegmentClass, VnodeRange,
+    Bitmap, Block, FilesetUsage, Free, Geometry, Key, KeyKind, Lsn, Pending, Pointer, Record, RecordKind, Root,
+    Segment, SegmentClass, VnodeRange, owned,
 };
 use crate::live::LiveTree;
 use crate::nodes::Nodes;
@@ -142,13 +142,10 @@ impl Replayed {
 
     fn apply_change(&mut self, geometry: &Geometry, nodes: &Nodes, lsn: Lsn, record: Record) -> Result<()> {
         for (key, value) in &record.items {
-            if let (KeyKind::Extent, Some(value)) = (key.kind, value) {
-                let extent = Extent::decode(value)?;
-                check_blocks(geometry, extent.block, extent.count.into())?;
-                self.space.replay_put(Run {
-                    block: extent.block,
-                    count: extent.count.into(),
-                });
+            if let Some(value) = value
+                && let Some(owned) = owned(*key, value)?
+            {
+                self.space.replay_put(run_of(geometry, &owned)?);
             }
         }
         let fileset = self.filesets.entry(record.fileset).or_default();

@@ -7,7 +7,7 @@
 
 use baton_types::{Error, Kind, Result};
 
-use crate::format::{Extent, Key, KeyKind, Lsn, Pointer};
+use crate::format::{Key, Lsn, Pointer, owned};
 use crate::nodes::Nodes;
 use crate::transaction::Run;
 use crate::tree::Node;
@@ -146,14 +146,13 @@ impl Walk<'_> {
     }
 
     fn item(&mut self, key: Key, value: &[u8]) -> Result<()> {
-        if key.kind == KeyKind::Extent {
-            let extent = Extent::decode(value)?;
-            if extent.birth > self.floor {
-                self.apart.runs.push(Run {
-                    block: extent.block,
-                    count: extent.count.into(),
-                });
-            }
+        if let Some(owned) = owned(key, value)?
+            && owned.birth > self.floor
+        {
+            self.apart.runs.push(Run {
+                block: owned.block,
+                count: owned.count,
+            });
         }
         Ok(())
     }

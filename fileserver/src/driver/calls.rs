@@ -76,6 +76,11 @@ impl Driver {
             false => Errand::Look,
         };
         let mut core = self.core.lock();
+        if core.is_stopped {
+            drop(core);
+            reply(Err(self.detached().into()));
+            return None;
+        }
         if let Some(held) = &mut core.frozen {
             held.push(Held::Call(session.clone(), call, reply));
             return None;

@@ -55,6 +55,7 @@ pub fn op_of(request: &Request) -> u16 {
         Request::Fallocate { .. } => 44,
         Request::SetXattr { .. } => 45,
         Request::RemoveXattr { .. } => 46,
+        Request::Copy { .. } => 47,
         Request::Open { .. } => 56,
         Request::Close { .. } => 57,
         Request::Lock { .. } => 58,
@@ -199,6 +200,21 @@ pub fn encode_call(request: &Request, seen: u32) -> Vec<u8> {
             time: time.0,
         }),
         Request::Write { fid, at, time } => Wire::Write(write(*fid, *at, *time)),
+        Request::Copy {
+            source,
+            from,
+            fid,
+            to,
+            len,
+            time,
+        } => Wire::Copy(v1::CopyCall {
+            source: Some((*source).into()),
+            from: *from,
+            fid: Some((*fid).into()),
+            to: *to,
+            len: *len,
+            time: time.0,
+        }),
         Request::Fallocate {
             fid,
             offset,
@@ -375,6 +391,14 @@ pub fn decode_call(op: u16, meta: &[u8]) -> Result<(Request, u32)> {
         Wire::Write(w) => Request::Write {
             fid: fid(w.fid)?,
             at: if w.at_end { At::End } else { At::Offset(w.offset) },
+            time: Timestamp(w.time),
+        },
+        Wire::Copy(w) => Request::Copy {
+            source: fid(w.source)?,
+            from: w.from,
+            fid: fid(w.fid)?,
+            to: w.to,
+            len: w.len,
             time: Timestamp(w.time),
         },
         Wire::Fallocate(w) => Request::Fallocate {

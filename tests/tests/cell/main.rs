@@ -22,6 +22,7 @@ mod nonsense;
 mod partition;
 mod quota;
 mod rights;
+mod room;
 mod scrub;
 mod snapshots;
 mod takeover;

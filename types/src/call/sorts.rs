@@ -24,6 +24,7 @@ impl Request {
             | Request::Rename { time, .. }
             | Request::Setattr { time, .. }
             | Request::Write { time, .. }
+            | Request::Copy { time, .. }
             | Request::Fallocate { time, .. }
             | Request::SetXattr { time, .. }
             | Request::RemoveXattr { time, .. } => Some(*time),
@@ -94,6 +95,7 @@ impl Request {
             | Request::Link { fid, .. }
             | Request::Setattr { fid, .. }
             | Request::Write { fid, .. }
+            | Request::Copy { fid, .. }
             | Request::Fallocate { fid, .. }
             | Request::SetXattr { fid, .. }
             | Request::RemoveXattr { fid, .. }
@@ -142,6 +144,7 @@ impl Request {
             | Request::RemoveMountPoint { place, .. } => [Some(place.directory), None],
             Request::Rename { source, target, .. } => [Some(source.directory), Some(target.directory)],
             Request::Link { fid, place, .. } => [Some(*fid), Some(place.directory)],
+            Request::Copy { source, fid, .. } => [Some(*source), Some(*fid)],
             Request::Getattr { fid }
             | Request::LookupParent { fid }
             | Request::Readdir { fid, .. }

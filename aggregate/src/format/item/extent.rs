@@ -16,7 +16,7 @@ pub const EXTENT_BLOCKS_MAX: u8 = 64;
 /// Blocks of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// Compressed, encrypted: none is known yet, so 0; four bits.
+    /// [`Extent::SHARED`], or 0; four bits.
     pub flags: u8,
     /// Each checksum covers 2 to this many bytes; 12 today.
     pub unit_shift: u8,
@@ -48,6 +48,14 @@ const BLOCK_SHIFT: u8 = 12;
 const UNIT_SHIFT_MAX: u8 = 18;
 
 impl Extent {
+    /// Its blocks are not its own: [`Shared`](super::Shared) items say in how many places they are.
+    pub const SHARED: u8 = 1;
+
+    /// True if its blocks are in other places, too, or were.
+    pub fn is_shared(&self) -> bool {
+        self.flags & Extent::SHARED != 0
+    }
+
     /// Blocks that share a checksum.
     pub fn unit_blocks(&self) -> u8 {
         1 << (self.unit_shift - BLOCK_SHIFT)
@@ -86,7 +94,7 @@ impl Extent {
         let mut reader = Reader::new(WHAT, bytes);
         let layout: &Layout = reader.layout()?;
         let (flags, unit_shift) = (layout.unit_and_flags >> 4, BLOCK_SHIFT + (layout.unit_and_flags & 15));
-        if flags != 0 {
+        if flags & !Extent::SHARED != 0 {
             return Err(reader.newer(format!("its flags are {flags:#x}")));
         }
         let block = block_of(layout.block);

@@ -94,7 +94,7 @@ fn labels_of_two_aggregates_on_one_device_are_refused() {
 #[test]
 fn newer_label_beside_a_torn_one_is_newer() {
     let mut newer = sample::label();
-    newer.features.incompat = 2;
+    newer.features.incompat = 4;
     let error = Label::of_copies(&[0; 4096], &newer.encode()).unwrap_err();
     assert_eq!(error.kind, Kind::Version);
 }

@@ -14,8 +14,8 @@ use super::super::finding::Fault;
 use super::super::items::{self, ALL};
 use super::{Check, Data};
 use crate::format::{
-    Attributes, BLOCK_BYTES, Extent, FileKind, HashKey, Key, KeyKind, Lsn, MountPoint, NameEntry, Orphan, PIECES_MAX,
-    Pointer, XattrEntry, name_hash,
+    Attributes, BLOCK_BYTES, Block, Extent, FileKind, HashKey, Key, KeyKind, Lsn, MountPoint, NameEntry, Orphan,
+    PIECES_MAX, Pointer, Shared, XattrEntry, name_hash,
 };
 use crate::live::LiveTree;
 use crate::nodes::Units;
@@ -34,6 +34,8 @@ pub(super) struct Files<'a, 'b> {
     orphans: BTreeSet<u64>,
     acls: BTreeSet<u64>,
     bytes: u64,
+    /// From each block on: in how many places more shared blocks are than it is said, as far as that changes there.
+    places: BTreeMap<u64, i64>,
     /// The end of the file's extent before.
     extents: (u64, u64),
     /// Pieces of a vnode's extended attributes: their first key, and what there is of them.
@@ -72,6 +74,7 @@ impl<'a, 'b> Files<'a, 'b> {
             orphans: BTreeSet::new(),
             acls: BTreeSet::new(),
             bytes: 0,
+            places: BTreeMap::new(),
             extents: (0, 0),
             xattrs: None,
         }
@@ -106,8 +109,10 @@ impl<'a, 'b> Files<'a, 'b> {
             KeyKind::Inline | KeyKind::Xattr | KeyKind::Acl => self.bytes += value.len() as u64,
             _ => {}
         }
-        if !matches!(key.kind, KeyKind::Acl | KeyKind::Orphan | KeyKind::Attributes)
-            && !self.files.contains_key(&key.object)
+        if !matches!(
+            key.kind,
+            KeyKind::Acl | KeyKind::Orphan | KeyKind::Shared | KeyKind::Attributes
+        ) && !self.files.contains_key(&key.object)
         {
             return Err(damaged("it belongs to no file"));
         }
@@ -124,6 +129,7 @@ impl<'a, 'b> Files<'a, 'b> {
             KeyKind::Xattr => self.xattr(key, &value),
             KeyKind::Extent => self.extent(key, &Extent::decode(&value)?)?,
             KeyKind::Inline => {}
+            KeyKind::Shared => self.shared(key.sub, &Shared::decode(&value)?),
             KeyKind::MountPoint => {
                 MountPoint::decode(&value)?;
                 if self.files[&key.object].kind != Some(FileKind::MountPoint) {
@@ -197,6 +203,37 @@ impl<'a, 'b> Files<'a, 'b> {
         }
     }
 
+    fn shared(&mut self, first: u64, shared: &Shared) {
+        let run = Run {
+            block: Block(first),
+            count: shared.count,
+        };
+        if let Err(wrong) = self.check.blocks.reach(run, shared.birth) {
+            let reason = format!("shared blocks {first} and {} on: {wrong}", shared.count);
+            self.check.findings.fault(Fault::Block, self.name, reason);
+        }
+        self.count_places(run, -i64::from(shared.places));
+    }
+
+    /// Shared blocks are in so many places, or, below 0, are said to be.
+    fn count_places(&mut self, run: Run, places: i64) {
+        *self.places.entry(run.block.0).or_default() += places;
+        *self.places.entry(run.block.0 + u64::from(run.count)).or_default() -= places;
+    }
+
+    /// Shared blocks are in as many places as it is said.
+    fn compare_places(&mut self) {
+        let mut off = 0;
+        for (block, change) in std::mem::take(&mut self.places) {
+            let before = off;
+            off += change;
+            if off != 0 && before == 0 {
+                let reason = format!("shared blocks from {block} on are in {off} places more than it is said");
+                self.check.findings.fault(Fault::Block, self.name, reason);
+            }
+        }
+    }
+
     fn extent(&mut self, key: Key, extent: &Extent) -> Result<()> {
         let (vnode, first) = (key.object, key.sub);
         let count = u64::from(extent.count);
@@ -219,7 +256,13 @@ impl<'a, 'b> Files<'a, 'b> {
             block: extent.block,
             count: extent.count.into(),
         };
-        let reached = self.check.blocks.reach(run, extent.birth);
+        let reached = match extent.is_shared() {
+            true => Ok(true),
+            false => self.check.blocks.reach(run, extent.birth),
+        };
+        if extent.is_shared() {
+            self.count_places(run, 1);
+        }
         if let Err(wrong) = reached {
             self.fault(
                 Fault::Block,
@@ -268,6 +311,7 @@ impl<'a, 'b> Files<'a, 'b> {
     /// Compares what was read; gives how many files there are.
     pub fn finish(mut self, usage: (u64, u64), next_vnode: u64) -> u64 {
         self.follow_names();
+        self.compare_places();
         let files = std::mem::take(&mut self.files);
         for (vnode, file) in &files {
             self.file(*vnode, file);

@@ -10,7 +10,7 @@ use super::super::items::{self, ALL};
 use super::files::Files;
 use super::system::FilesetItems;
 use super::{Check, Whole, split, with_all};
-use crate::format::{Bitmap, Extent, FilesetUsage, KeyKind, Lsn, Pointer};
+use crate::format::{Bitmap, FilesetUsage, Lsn, Pointer, owned};
 use crate::live::LiveTree;
 use crate::snapshot::{self, Branch, Line, Rest, Span, branches};
 use crate::transaction::Run;
@@ -262,15 +262,13 @@ impl Check<'_> {
     fn extents(&mut self, member: &Member) -> Result<()> {
         let patient = self.patient;
         items::each(&member.tree, &patient.nodes, ALL, |key, value| {
-            if key.kind != KeyKind::Extent {
-                return Ok(());
-            }
-            let reached = Extent::decode(&value).map_err(|error| error.reason).and_then(|extent| {
+            let reached = owned(key, &value).map_err(|error| error.reason).and_then(|owned| {
+                let Some(owned) = owned else { return Ok(true) };
                 let run = Run {
-                    block: extent.block,
-                    count: extent.count.into(),
+                    block: owned.block,
+                    count: owned.count,
                 };
-                self.blocks.reach(run, extent.birth).map_err(str::to_owned)
+                self.blocks.reach(run, owned.birth).map_err(str::to_owned)
             });
             if let Err(wrong) = reached {
                 self.findings.fault(Fault::Block, &member.name, wrong);
