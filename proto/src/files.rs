@@ -3,6 +3,7 @@
 mod answer;
 mod call;
 mod choices;
+mod op;
 mod shapes;
 
 use baton_types::call::{Push, Role};
@@ -13,7 +14,8 @@ use crate::v1;
 use crate::wire::{FromWire, missing};
 
 pub use answer::{decode_answer, decode_outcome, encode_answer, encode_failure};
-pub use call::{decode_call, encode_call, op_of};
+pub use call::{decode_call, encode_call};
+pub use op::op_of;
 
 /// The first frame of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

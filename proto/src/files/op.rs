@@ -1,0 +1,52 @@
+//! The numbers of operations: what a frame's header says of its call.
+
+use baton_types::call::Request;
+
+/// The `op` of a request's frame.
+pub fn op_of(request: &Request) -> u16 {
+    match request {
+        Request::Login { .. } => 1,
+        Request::Logout => 2,
+        Request::Bind { .. } => 3,
+        Request::Renew => 4,
+        Request::Unbind => 5,
+        Request::Join { .. } => 6,
+        Request::Reclaimed { .. } => 7,
+        Request::Return { .. } => 8,
+        Request::Leave { .. } => 9,
+        Request::Vnodes { .. } => 10,
+        Request::Sync { .. } => 11,
+        Request::Statfs { .. } => 16,
+        Request::Getattr { .. } => 17,
+        Request::Lookup { .. } => 18,
+        Request::LookupParent { .. } => 19,
+        Request::Readdir { .. } => 20,
+        Request::Readlink { .. } => 21,
+        Request::ReadMountPoint { .. } => 22,
+        Request::Read { .. } => 23,
+        Request::Seek { .. } => 24,
+        Request::GetXattr { .. } => 25,
+        Request::ListXattrs { .. } => 26,
+        Request::Create { .. } => 32,
+        Request::Mkdir { .. } => 33,
+        Request::Symlink { .. } => 34,
+        Request::Mknod { .. } => 35,
+        Request::CreateMountPoint { .. } => 36,
+        Request::Link { .. } => 37,
+        Request::Unlink { .. } => 38,
+        Request::Rmdir { .. } => 39,
+        Request::RemoveMountPoint { .. } => 40,
+        Request::Rename { .. } => 41,
+        Request::Setattr { .. } => 42,
+        Request::Write { .. } => 43,
+        Request::Fallocate { .. } => 44,
+        Request::SetXattr { .. } => 45,
+        Request::RemoveXattr { .. } => 46,
+        Request::Copy { .. } => 47,
+        Request::Open { .. } => 56,
+        Request::Close { .. } => 57,
+        Request::Lock { .. } => 58,
+        Request::TestLock { .. } => 59,
+        Request::CancelLock { .. } => 60,
+    }
+}
