@@ -141,6 +141,11 @@ impl Engine {
         }
     }
 
+    /// True if the log of older owners has what no root has.
+    pub fn is_behind(&self) -> bool {
+        !self.changed.lock().is_empty() || !self.system.lock().is_clean()
+    }
+
     /// Waits until everything up to `lsn` is written, flushed and looked at.
     ///
     /// # Errors

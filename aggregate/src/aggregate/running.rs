@@ -16,6 +16,9 @@ use super::{Aggregate, Reclaimed};
 const GATHER_AT_MOST: Duration = Duration::from_millis(10);
 /// What has changed is in a checkpoint after this though little has.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+/// What an older owner's log came to is in one after this: programs go on first, but the next owner, who may come soon, is
+/// not to replay it again.
+const CHECKPOINT_SOON: Duration = Duration::from_secs(1);
 /// How often it is looked whether much has gathered.
 const CHECKPOINT_LOOK: Duration = Duration::from_millis(20);
 /// A sign of life in the slot, and a look with it.
@@ -123,18 +126,19 @@ fn commit(aggregate: &Aggregate, stop: &Stop) {
 
 fn checkpoint(aggregate: &Aggregate, stop: &Stop) {
     let (mut waited, mut is_awaited) = (Duration::ZERO, false);
+    let mut is_behind = aggregate.engine.is_behind();
     while !stop.wait(CHECKPOINT_LOOK) {
         waited += CHECKPOINT_LOOK;
         match aggregate.reclaim() {
             Ok(reclaimed) => is_awaited = reclaimed == Reclaimed::Later,
             Err(error) => tracing::warn!(aggregate = %aggregate.label().name, %error, "no space given back"),
         }
-        let has_changed = is_awaited || aggregate.engine.log.bytes_since_cut() > 0;
-        let is_due = waited >= CHECKPOINT_EVERY && has_changed;
+        let has_changed = is_awaited || is_behind || aggregate.engine.log.bytes_since_cut() > 0;
+        let is_due = has_changed && waited >= if is_behind { CHECKPOINT_SOON } else { CHECKPOINT_EVERY };
         if !is_due && !aggregate.engine.wants_checkpoint() {
             continue;
         }
-        waited = Duration::ZERO;
+        (waited, is_behind) = (Duration::ZERO, false);
         if let Err(error) = aggregate.checkpoint() {
             tracing::error!(aggregate = %aggregate.label().name, %error, "no checkpoint");
             if aggregate.engine.log.check().is_err() {

@@ -20,6 +20,8 @@ use crate::space::{Purpose, no_space, room_for};
 const NODE_BLOCKS_PER_OPERATION: i64 = 24;
 /// Checkpoints until what was freed now may be used: its own, and two more.
 const CHECKPOINTS_TO_REUSE: u32 = 3;
+/// Checkpoints for one who finds room each time, and others have taken it.
+const CHECKPOINTS_MAX: u32 = 64;
 
 const PURPOSES: [Purpose; 4] = [Purpose::Growth, Purpose::Yielding, Purpose::Promised, Purpose::Upkeep];
 
@@ -63,6 +65,8 @@ pub(crate) struct Admission {
     yielding: AtomicI64,
     promised: AtomicI64,
     upkeep: AtomicI64,
+    /// For each purpose, what was counted last, before anybody paid.
+    counted: [AtomicI64; PURPOSES.len()],
     /// Half of what was counted for growth: a checkpoint begins before anybody has to wait for it.
     half: AtomicI64,
     /// What was paid since the last freeze: a count at the end of that checkpoint has not seen its cost yet.
@@ -79,6 +83,7 @@ impl Admission {
             yielding: AtomicI64::new(0),
             promised: AtomicI64::new(0),
             upkeep: AtomicI64::new(0),
+            counted: Default::default(),
             half: AtomicI64::new(0),
             paid: AtomicI64::new(0),
             blocks_since_freeze: AtomicU64::new(0),
@@ -124,6 +129,7 @@ impl Engine {
             let available = i64::try_from(space.available(purpose)).unwrap_or(i64::MAX);
             let available = available - self.admission.paid.load(Ordering::Relaxed);
             self.admission.left(purpose).store(available, Ordering::Relaxed);
+            self.admission.counted[purpose as usize].store(available, Ordering::Relaxed);
         }
         let half = self.admission.growth.load(Ordering::Relaxed) / 2;
         self.admission.half.store(half, Ordering::Relaxed);
@@ -149,11 +155,17 @@ impl Engine {
         while self.is_at_bound() {
             self.checkpoint()?;
         }
-        for _ in 0..=CHECKPOINTS_TO_REUSE {
+        let mut without_room = 0;
+        for _ in 0..CHECKPOINTS_MAX {
             if self.pay(purpose, blocks) {
                 return Ok(());
             }
+            if without_room > CHECKPOINTS_TO_REUSE {
+                break;
+            }
             self.checkpoint()?;
+            let counted = self.admission.counted[purpose as usize].load(Ordering::Relaxed);
+            without_room += u32::from(counted < cost(blocks));
         }
         Err(no_space())
     }

@@ -38,3 +38,21 @@ fn callers_are_told_though_the_threads_end_meanwhile() {
     let fileset = rig.next_owner(1);
     assert_eq!(rig.all(&fileset).len() as u64, CALLERS * CHANGES);
 }
+
+#[test]
+fn log_of_an_older_owner_is_replayed_once_though_nothing_changes() {
+    let mut rig = Rig::new(12);
+    let fileset = rig.make_fileset(1);
+    rig.put(&fileset, name(1), &value(1, 100));
+    rig.commit();
+    rig.next_owner(1);
+    let generation = rig.aggregate.generation();
+    let running = Running::start(rig.aggregate.clone(), Arc::new(BootClock)).unwrap();
+    while rig.aggregate.generation() == generation {
+        thread::yield_now();
+    }
+    drop(running);
+    rig.take_over();
+    assert_eq!(rig.aggregate.generation(), generation + 1);
+    assert!(!rig.aggregate.engine.is_behind());
+}
