@@ -1,4 +1,6 @@
-//! `salvage`: what is wrong with an aggregate, and its files without a cell. It changes nothing.
+//! `salvage`: what is wrong with an aggregate, what of it can be put right, and its files without a cell.
+
+mod repair;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,6 +29,7 @@ const COULD_NOT_RUN: u8 = 0x10;
 /// What the line asks for.
 enum Task<'a> {
     Check,
+    Repair,
     Extract(&'a Path),
 }
 
@@ -52,7 +55,11 @@ pub fn run(command: &Salvage) -> ExitCode {
 
 fn carry_out(command: &Salvage) -> Result<Output> {
     let (path, task) = task(command)?;
-    let device = Arc::new(FileDevice::open(path, Access::Read)?);
+    let access = match (&task, command.noaction) {
+        (Task::Repair, false) => Access::Write,
+        (Task::Repair, true) | (Task::Check | Task::Extract(_), _) => Access::Read,
+    };
+    let device = Arc::new(FileDevice::open(path, access)?);
     let label = read_label(&*device)?;
     let owner = served(&*device, label.name.as_str())?;
     let nodes = Nodes::new(device.clone());
@@ -68,7 +75,8 @@ fn carry_out(command: &Salvage) -> Result<Output> {
             };
             Ok(checked(command, &check(device, nodes, data)?))
         }
-        (Task::Extract(_), Some(owner)) => Err(owner),
+        (Task::Extract(_) | Task::Repair, Some(owner)) => Err(owner),
+        (Task::Repair, None) => repair::run(command, (device, path), &label),
         (Task::Extract(directory), None) => {
             let extracted = extract(device as Arc<dyn Device>, nodes, directory, command.fileset.as_ref())?;
             Ok(given_back(directory, &extracted))
@@ -85,24 +93,22 @@ fn task(command: &Salvage) -> Result<(&Path, Task<'_>)> {
             "who takes an aggregate over replays its log; -check replays it in memory",
         );
     }
-    match (
-        &command.check,
-        &command.extract[..],
-        command.verifyonly,
-        &command.aggregate,
-    ) {
-        (Some(device), ..) | (None, [], true, Some(device)) => Ok((device, Task::Check)),
-        (None, [device, directory], ..) => Ok((device, Task::Extract(directory))),
-        (None, [_], ..) => invalid(
+    if let Some(device) = &command.check {
+        return Ok((device, Task::Check));
+    }
+    if let Some(device) = &command.repair {
+        return Ok((device, Task::Repair));
+    }
+    match (&command.extract[..], &command.aggregate) {
+        ([device, directory], _) => Ok((device, Task::Extract(directory))),
+        ([_], _) => invalid(
             "no directory is named",
             "say where the files are to go, after the device",
         ),
-        (None, [_, _, ..], ..) => invalid("a path too many", "'salvage -help' says what there is"),
-        (None, [], true, None) => invalid("no device is named", "give the disk or file of the aggregate"),
-        (None, [], false, _) => invalid(
-            "repairs are not in this version",
-            "-check says what is wrong, -extract gives the files back",
-        ),
+        ([_, _, ..], _) => invalid("a path too many", "'salvage -help' says what there is"),
+        ([], Some(device)) if command.verifyonly => Ok((device, Task::Check)),
+        ([], Some(device)) => Ok((device, Task::Repair)),
+        ([], None) => invalid("no device is named", "give the disk or file of the aggregate"),
     }
 }
 

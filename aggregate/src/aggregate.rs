@@ -16,6 +16,7 @@ mod fileset;
 mod filesets;
 mod grow;
 mod hand_over;
+mod mend;
 mod need;
 mod quota;
 mod reclaim;

@@ -12,6 +12,7 @@
 //! lock here that does, because two such writes in flight could land in either order.
 
 mod base;
+mod host;
 mod ownership;
 mod slots;
 mod stop;
@@ -24,6 +25,7 @@ use baton_types::{AggregateId, Result, Timestamp};
 use parking_lot::Mutex;
 
 pub use base::{Base, Found};
+pub use host::{boot_id, ended};
 pub use ownership::{Action, Event, Ownership, Reading, Then, Why};
 pub use slots::{Grant, Ring, Seen, Slots};
 pub use stop::{Owner, Stop};

@@ -26,6 +26,7 @@ pub mod catalog;
 mod create;
 mod items;
 mod links;
+pub(crate) mod mend;
 mod names;
 mod object;
 mod orphans;

@@ -8,15 +8,18 @@ mod check;
 mod extract;
 mod finding;
 mod items;
+mod mend;
+mod repair;
 mod walk;
 
 use std::sync::Arc;
 
 use baton_types::{Epoch, Error, Kind, Result};
 
-pub use check::{Data, Report, check};
+pub use check::{Data, Report, check, plan};
 pub use extract::{Extracted, Skipped, extract};
 pub use finding::{Fault, Finding, Gravity};
+pub use repair::{Repaired, repair};
 
 use crate::create::{must_hold, read_label};
 use crate::device::Device;
@@ -39,6 +42,33 @@ struct Whole {
     root: Root,
     chain: Chain,
     replayed: Replayed,
+    /// What it was replayed without.
+    lost: Option<Lost>,
+}
+
+/// What of a root recovery can do without, to be made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The space tree.
+    Space,
+    /// The lists of pending frees.
+    Frees,
+}
+
+impl Lost {
+    /// The same root without it.
+    pub fn left_out(self, root: &Root) -> Root {
+        match self {
+            Lost::Space => Root {
+                space: None,
+                ..root.clone()
+            },
+            Lost::Frees => Root {
+                pending: [None, None],
+                ..root.clone()
+            },
+        }
+    }
 }
 
 impl Patient {
@@ -80,6 +110,24 @@ impl Patient {
             root: root.clone(),
             chain,
             replayed,
+            lost: None,
+        })
+    }
+
+    /// The same, without the one part of it that can be made anew, if that cannot be read.
+    fn whole_but_space(&self, root: &Root) -> Result<Whole> {
+        let whole = self.whole(root);
+        whole.or_else(|error| {
+            let mut parts = [Lost::Space, Lost::Frees].into_iter();
+            let without = parts.find_map(|lost| {
+                let whole = self.whole(&lost.left_out(root)).ok()?;
+                Some(Whole {
+                    root: root.clone(),
+                    lost: Some(lost),
+                    ..whole
+                })
+            });
+            without.ok_or(error)
         })
     }
 }

@@ -18,6 +18,7 @@
 pub(crate) mod census;
 mod pick;
 mod promises;
+mod rebuild;
 mod runs;
 mod states;
 
@@ -28,7 +29,9 @@ use baton_types::{Epoch, Error, Kind, Result};
 
 pub use pick::Purpose;
 pub(crate) use promises::room_for;
+pub(crate) use rebuild::Facts;
 pub use runs::Runs;
+pub(crate) use runs::split_by_segment;
 pub(crate) use states::{ROOM_IN_ALL, Room, closed_state, index_key};
 
 use crate::format::{Bitmap, Block, Geometry, Lsn, OpenSegment, Segment, SegmentClass, SegmentPhase};
@@ -466,25 +469,6 @@ impl Space {
     pub(crate) fn log_pool(&mut self) -> &mut Vec<Segment> {
         &mut self.log_pool
     }
-}
-
-/// Runs, cut where one segment ends and the next begins.
-pub(crate) fn split_by_segment(geometry: &Geometry, runs: &Runs) -> Vec<Run> {
-    let mut split = Vec::new();
-    for run in runs.iter() {
-        let (mut block, end) = (run.block.0, run.block.0 + u64::from(run.count));
-        while block < end {
-            let segment = geometry.segment_of(Block(block));
-            let next = geometry.first_block(segment).0 + u64::from(geometry.segment_blocks());
-            let upto = end.min(next);
-            split.push(Run {
-                block: Block(block),
-                count: (upto - block) as u16,
-            });
-            block = upto;
-        }
-    }
-    split
 }
 
 fn freed_twice(segment: Segment) -> Error {

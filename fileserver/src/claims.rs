@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use baton_aggregate::fence::boot_id;
 use baton_rpc::FldbClient;
 use baton_rpc::fldb::{Freshness, Query};
 use baton_types::change::{Change, Takeover};
@@ -489,11 +490,4 @@ fn aggregate_of(record: Option<Record>) -> Result<Aggregate> {
         Some(Record::Aggregate(aggregate)) => Ok(aggregate),
         _ => Err(Error::new(Kind::Damaged, "aggregate").because("the location database answered something else")),
     }
-}
-
-/// Which boot of this machine it is.
-fn boot_id() -> Result<Uuid> {
-    let path = "/proc/sys/kernel/random/boot_id";
-    let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
-    Uuid::parse_str(text.trim()).map_err(|error| Error::new(Kind::Invalid, path).because(error.to_string()))
 }

@@ -154,19 +154,20 @@ pub struct Growaggr {
     pub standard: Standard,
 }
 
-/// Checks an aggregate, or gives its files back without a cell
+/// Checks an aggregate, repairs it, or gives its files back without a cell
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(
     name = "salvage",
     rename_all = "lower",
     disable_help_flag = true,
     max_term_width = 100,
-    group = ArgGroup::new("what").args(["recoveronly", "verifyonly", "salvageonly", "check", "extract"]),
-    after_help = "Examples:\n  salvage -check /dev/sdb\n  salvage -extract /dev/sdb /tmp/files -fileset user.ito"
+    group = ArgGroup::new("what").args(["recoveronly", "verifyonly", "salvageonly", "check", "repair", "extract"]),
+    after_help = "Examples:\n  salvage -check /dev/sdb\n  salvage -repair /dev/sdb -noaction\n  \
+                  salvage -extract /dev/sdb /tmp/files -fileset user.ito"
 )]
 pub struct Salvage {
-    /// The disk or file, for -verifyonly
-    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["check", "extract"])]
+    /// The disk or file, to be repaired, or for -verifyonly
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["check", "repair", "extract"])]
     pub aggregate: Option<PathBuf>,
     /// Not needed: who takes an aggregate over replays its log
     #[arg(long)]
@@ -174,10 +175,10 @@ pub struct Salvage {
     /// The same as -check
     #[arg(long)]
     pub verifyonly: bool,
-    /// Not in this version
+    /// The same as -repair
     #[arg(long)]
     pub salvageonly: bool,
-    /// No effect: nothing is changed
+    /// For a repair: every server that ever had the disk is switched off, or has ended for good
     #[arg(long)]
     pub force: bool,
     /// Say more
@@ -186,6 +187,15 @@ pub struct Salvage {
     /// Check this one; reads only
     #[arg(long, help_heading = ADDED, value_name = "DEVICE")]
     pub check: Option<PathBuf>,
+    /// Put right on this one what can be; nobody may serve it
+    #[arg(long, help_heading = ADDED, value_name = "DEVICE")]
+    pub repair: Option<PathBuf>,
+    /// Say what a repair would do, and do nothing
+    #[arg(long, help_heading = ADDED, conflicts_with_all = ["check", "extract", "recoveronly", "verifyonly"])]
+    pub noaction: bool,
+    /// Repair without asking
+    #[arg(long, help_heading = ADDED)]
+    pub yes: bool,
     /// Give the files of this one back into a directory; reads only
     #[arg(long, help_heading = ADDED, value_names = ["DEVICE", "DIRECTORY"], num_args = 1..=2)]
     pub extract: Vec<PathBuf>,

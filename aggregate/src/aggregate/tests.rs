@@ -9,6 +9,7 @@ mod generations;
 mod growth;
 mod quota;
 mod records;
+mod repair;
 mod rig;
 mod scrub;
 mod snapshots;

@@ -34,6 +34,8 @@ struct Line {
     before: Option<(Lsn, Set)>,
     /// What the tree that is being read has.
     own: Set,
+    /// What the snapshot has that the branch goes on from: where that dies is in no list of the branch.
+    base: Set,
 }
 
 /// All blocks that anything refers to. Segments that nothing refers to take no memory.
@@ -68,20 +70,21 @@ impl Blocks {
             (floor, set.unwrap_or_default())
         });
         self.line = Some(Line {
+            base: before.as_ref().map(|(_, set)| set.clone()).unwrap_or_default(),
             before,
             own: Set::new(),
         });
     }
 
-    /// The tree of the snapshot `at` was read: gives the blocks that the one before had and it has not, and those that
-    /// it has and the one before had not.
+    /// The tree of the snapshot `at` was read: gives the blocks that the one before had and it has not, except for the
+    /// base's, and those that it has and the one before had not.
     pub fn end_tree(&mut self, at: Lsn) -> (Set, Set) {
         let Some(line) = &mut self.line else {
             return (Set::new(), Set::new());
         };
         let own = std::mem::take(&mut line.own);
         let before = line.before.take().map_or_else(Set::new, |(_, before)| before);
-        let (died, born) = (minus(&before, &own), minus(&own, &before));
+        let (died, born) = (minus(&minus(&before, &own), &line.base), minus(&own, &before));
         if let Some(base) = self.bases.get_mut(&at) {
             *base = Some(own.clone());
         }

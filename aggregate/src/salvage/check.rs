@@ -9,15 +9,18 @@ mod system;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use baton_types::Result;
+use baton_types::{FilesetId, Result};
 
-use super::blocks::{Blocks, By};
+use super::blocks::{Blocks, By, Use};
 use super::finding::{Fault, Finding, Findings, Gravity};
+use super::mend::Mend;
 use super::walk::{Tree, Walk};
-use super::{Patient, Whole, no_root};
+use super::{Lost, Patient, Whole, no_root};
 use crate::checkpoint::{PENDING, SPACE, SYSTEM};
 use crate::device::Device;
-use crate::format::{Base, Block, Geometry, Held, Key, KeyKind, Lsn, Pointer, Root, RootName, Snapshot};
+use crate::format::{
+    Base, Block, Geometry, Held, Key, KeyKind, Lsn, Pointer, Root, RootName, Segment, SegmentState, Snapshot,
+};
 use crate::live::LiveTree;
 use crate::nodes::Nodes;
 use crate::transaction::Run;
@@ -50,6 +53,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Findings beyond those listed.
     pub more: u64,
+    /// The first of all that no repair can do anything about: it would refuse.
+    pub beyond: Option<Finding>,
 }
 
 impl Report {
@@ -63,12 +68,33 @@ impl Report {
 struct Check<'a> {
     patient: &'a Patient,
     data: Data,
+    orphans: Orphans,
     findings: Findings,
     blocks: Blocks,
     nodes: u64,
     files: u64,
     /// False once a node could not be read.
     is_whole: bool,
+    /// What the space tree says of segments, if it could be read.
+    said: Option<BTreeMap<Segment, SegmentState>>,
+    /// The nodes of the space tree that were found.
+    space_nodes: Vec<Run>,
+    /// Filesets in which some client may hold something.
+    held: BTreeSet<FilesetId>,
+}
+
+/// What is known of the blocks of an aggregate, for who makes the record of its space anew.
+pub(super) struct Ledger {
+    /// What refers to blocks.
+    pub used: BTreeMap<Segment, Use>,
+    /// What the space tree says, if it could be read.
+    pub said: Option<BTreeMap<Segment, SegmentState>>,
+    /// Its nodes.
+    pub space_nodes: Vec<Run>,
+    /// Nothing refers to blocks but what was found.
+    pub is_whole: bool,
+    /// What could not be replayed for.
+    pub lost: Option<Lost>,
 }
 
 /// Checks the aggregate on `device`. Reads only.
@@ -76,16 +102,48 @@ struct Check<'a> {
 /// # Errors
 /// If there is nothing to check: no label, or a newer Baton's; no root that verifies; what the device says.
 pub fn check(device: Arc<dyn Device>, nodes: Nodes, data: Data) -> Result<Report> {
+    examine(device, nodes, (data, Orphans::Pass)).map(|(report, _)| report)
+}
+
+/// The same, and what a repair does besides.
+///
+/// # Errors
+/// As [`check`].
+pub fn plan(device: Arc<dyn Device>, nodes: Nodes, data: Data) -> Result<Report> {
+    examine(device, nodes, (data, Orphans::Name)).map(|(report, _)| report)
+}
+
+/// Whether orphans are named that nobody can hold: the next owner takes them away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Orphans {
+    Name,
+    Pass,
+}
+
+/// The same, with what was found out of the space.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn examine(
+    device: Arc<dyn Device>,
+    nodes: Nodes,
+    (data, orphans): (Data, Orphans),
+) -> Result<(Report, Ledger)> {
     let patient = Patient::open(device, nodes)?;
     let mut check = Check {
         data,
+        orphans,
         findings: Findings::default(),
         blocks: Blocks::new(*patient.geometry()),
         nodes: 0,
         files: 0,
         is_whole: true,
+        said: None,
+        space_nodes: Vec::new(),
+        held: BTreeSet::new(),
         patient: &patient,
     };
+    let mut lost = None;
     fixed::labels(&patient, &mut check.findings)?;
     let slots = fixed::slots(&patient, &mut check.findings)?;
     fixed::roots(&patient, &slots, &mut check.findings)?;
@@ -100,15 +158,18 @@ pub fn check(device: Arc<dyn Device>, nodes: Nodes, data: Data) -> Result<Report
         nodes: 0,
         findings: Vec::new(),
         more: 0,
+        beyond: None,
     };
-    match patient.whole(newest) {
+    match patient.whole_but_space(newest) {
         Ok(whole) => {
+            lost = whole.lost;
             report.last = whole.chain.last(newest.lsn);
             report.filesets = check.whole(whole)?;
         }
         Err(error) => {
             let on = format!("log of {}", newest.name());
             check.findings.fault(Fault::Log, on, error.to_string());
+            check.is_whole = false;
             check.trees_of(newest);
         }
     }
@@ -117,7 +178,15 @@ pub fn check(device: Arc<dyn Device>, nodes: Nodes, data: Data) -> Result<Report
     }
     (report.files, report.nodes) = (check.files, check.nodes);
     (report.findings, report.more) = (check.findings.kept, check.findings.more);
-    Ok(report)
+    report.beyond = check.findings.beyond;
+    let ledger = Ledger {
+        used: check.blocks.segments,
+        said: check.said,
+        space_nodes: check.space_nodes,
+        is_whole: check.is_whole,
+        lost,
+    };
+    Ok((report, ledger))
 }
 
 impl Check<'_> {
@@ -132,7 +201,9 @@ impl Check<'_> {
             self.fileset(id, &filesets, &mut whole, last)?;
         }
         self.pending(&whole);
-        space::check(self, &whole)?;
+        if whole.lost != Some(Lost::Space) {
+            space::check(self, &whole)?;
+        }
         Ok(filesets.len() as u64)
     }
 
@@ -140,31 +211,46 @@ impl Check<'_> {
     fn trees_of(&mut self, root: &Root) {
         let [older, newer] = root.pending;
         let trees = [
-            ("system tree", SYSTEM, root.system),
-            ("space tree", SPACE, root.space),
-            ("list of frees", PENDING, older),
-            ("list of frees", PENDING, newer),
+            ("system tree", SYSTEM, root.system, Mend::Refuse),
+            ("space tree", SPACE, root.space, Mend::Space),
+            ("list of frees", PENDING, older, Mend::Space),
+            ("list of frees", PENDING, newer, Mend::Space),
         ];
-        for (name, number, pointer) in trees {
-            self.tree((name, &[number]), pointer, root.lsn);
+        for (name, number, pointer, mend) in trees {
+            let tree = Tree {
+                name,
+                numbers: &[number],
+                lsn: root.lsn,
+                mend,
+            };
+            let is_whole = self.is_whole;
+            let (found, _) = self.tree(&tree, pointer);
+            if number == SPACE {
+                // The nodes below one that cannot be read are referred to by nothing else.
+                (self.space_nodes, self.is_whole) = (found, is_whole);
+            }
         }
     }
 
-    fn tree(&mut self, (name, numbers): (&str, &[u64]), pointer: Option<Pointer>, lsn: Lsn) -> bool {
-        let Some(pointer) = pointer else { return true };
+    /// The places of its nodes, and whether all could be read.
+    fn tree(&mut self, tree: &Tree<'_>, pointer: Option<Pointer>) -> (Vec<Run>, bool) {
+        let Some(pointer) = pointer else {
+            return (Vec::new(), true);
+        };
         let mut walk = Walk {
             nodes: &self.patient.nodes,
             geometry: self.patient.geometry(),
             findings: &mut self.findings,
             blocks: Some(&mut self.blocks),
+            found: Vec::new(),
             count: 0,
             is_whole: true,
         };
-        walk.tree(&Tree { name, numbers, lsn }, &pointer);
-        let (count, is_whole) = (walk.count, walk.is_whole);
-        self.nodes += count;
+        walk.tree(tree, &pointer);
+        let (found, is_whole) = (walk.found, walk.is_whole);
+        self.nodes += walk.count;
         self.is_whole &= is_whole;
-        is_whole
+        (found, is_whole)
     }
 
     fn pending(&mut self, whole: &Whole) {
@@ -172,7 +258,7 @@ impl Check<'_> {
             for run in split(self.patient.geometry(), run) {
                 if let Err(wrong) = self.blocks.refer(run, By::Pending) {
                     let on = format!("blocks {} and {} on, to be freed", run.block, run.count);
-                    self.findings.fault(Fault::Block, on, wrong);
+                    self.findings.mendable(Fault::Block, on, wrong, Mend::Space);
                 }
             }
         }
@@ -183,12 +269,15 @@ impl Check<'_> {
         let on = root.name().to_string();
         let whole = match self.patient.whole(root) {
             Ok(whole) => whole,
-            Err(error) => return self.findings.fault(Fault::Log, on, error.to_string()),
+            Err(error) => {
+                let reason = error.to_string();
+                return self.findings.mendable(Fault::Log, on, reason, Mend::Epoch);
+            }
         };
         let reached = whole.chain.last(root.lsn);
         if reached != last {
             let reason = format!("its log leads to {reached}, and that of the newest root to {last}");
-            self.findings.fault(Fault::Log, &on, reason);
+            self.findings.mendable(Fault::Log, &on, reason, Mend::Epoch);
         }
         let mut origins = BTreeMap::<u64, Vec<u64>>::new();
         let mut trees = vec![(SYSTEM, root.system), (SPACE, root.space)];
@@ -216,13 +305,14 @@ impl Check<'_> {
         let of_filesets = of_filesets.into_iter().filter(|(key, _)| is_read(key));
         trees.extend(of_filesets.map(|(key, root)| (key.object, root)));
         if let Err(error) = named {
-            self.findings.fault(Fault::Node, &on, error.to_string());
+            self.findings.mendable(Fault::Node, &on, error.to_string(), Mend::Epoch);
         }
         let mut walk = Walk {
             nodes: &patient.nodes,
             geometry: patient.geometry(),
             findings: &mut self.findings,
             blocks: None,
+            found: Vec::new(),
             count: 0,
             is_whole: true,
         };
@@ -233,6 +323,7 @@ impl Check<'_> {
                 name,
                 numbers: &numbers,
                 lsn: root.lsn,
+                mend: Mend::Epoch,
             };
             pointer.iter().for_each(|pointer| walk.tree(&tree, pointer));
         }

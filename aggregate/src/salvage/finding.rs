@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::mend::Mend;
+
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident, $text:literal, $meaning:literal;)*) => {
         /// What kind of thing is wrong.
@@ -86,13 +88,32 @@ pub struct Finding {
     pub gravity: Gravity,
     /// On which thing: "fileset user.ito, vnode 17".
     pub on: String,
+    /// By which name it is found, if it is a file that has one.
+    pub path: Option<String>,
     /// What exactly.
     pub reason: String,
+    /// What a repair makes of it.
+    pub(crate) mend: Mend,
+}
+
+impl Finding {
+    /// True if a repair does something about it.
+    pub fn is_mended(&self) -> bool {
+        self.mend.is_done()
+    }
+
+    /// What a repair makes of it, in a few words.
+    pub fn becomes(&self) -> String {
+        self.mend.to_string()
+    }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.on, self.reason)
+        match &self.path {
+            Some(path) => write!(f, "{} ({path}): {}", self.on, self.reason),
+            None => write!(f, "{}: {}", self.on, self.reason),
+        }
     }
 }
 
@@ -105,29 +126,46 @@ pub(super) struct Findings {
     pub kept: Vec<Finding>,
     /// Those that were not kept besides.
     pub more: u64,
+    /// The first fault that no repair can do anything about, kept or not.
+    pub beyond: Option<Finding>,
 }
 
 impl Findings {
-    /// Something has to be done.
+    /// Something has to be done, and nobody knows what: a repair refuses.
     pub fn fault(&mut self, fault: Fault, on: impl Into<String>, reason: impl Into<String>) {
-        self.add(fault, Gravity::Fault, on.into(), reason.into());
+        self.mendable(fault, on, reason, Mend::Refuse);
+    }
+
+    /// Something has to be done, and that by `mend`.
+    pub fn mendable(&mut self, fault: Fault, on: impl Into<String>, reason: impl Into<String>, mend: Mend) {
+        self.add(fault, Gravity::Fault, (on.into(), reason.into()), mend);
     }
 
     /// Nothing has to be done.
     pub fn notice(&mut self, fault: Fault, on: impl Into<String>, reason: impl Into<String>) {
-        self.add(fault, Gravity::Notice, on.into(), reason.into());
+        self.add(fault, Gravity::Notice, (on.into(), reason.into()), Mend::Leave);
     }
 
-    fn add(&mut self, fault: Fault, gravity: Gravity, on: String, reason: String) {
-        if self.kept.len() >= KEPT_MAX {
-            self.more += 1;
-            return;
-        }
-        self.kept.push(Finding {
+    /// Nothing has to be done, and `mend` does it all the same.
+    pub fn untidy(&mut self, fault: Fault, on: impl Into<String>, reason: impl Into<String>, mend: Mend) {
+        self.add(fault, Gravity::Notice, (on.into(), reason.into()), mend);
+    }
+
+    fn add(&mut self, fault: Fault, gravity: Gravity, (on, reason): (String, String), mend: Mend) {
+        let finding = Finding {
             fault,
             gravity,
             on,
+            path: None,
             reason,
-        });
+            mend,
+        };
+        if finding.mend == Mend::Refuse && self.beyond.is_none() {
+            self.beyond = Some(finding.clone());
+        }
+        match self.kept.len() < KEPT_MAX {
+            true => self.kept.push(finding),
+            false => self.more += 1,
+        }
     }
 }

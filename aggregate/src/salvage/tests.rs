@@ -1,7 +1,7 @@
 //! Aggregates that are sound at every stage of their life, and each kind of harm found for what it is.
 
 mod branches;
-mod check;
+pub(crate) mod check;
 mod extract;
 mod image;
 mod snapshots;

@@ -4,6 +4,7 @@ use baton_types::Error;
 
 use super::blocks::Blocks;
 use super::finding::{Fault, Findings};
+use super::mend::Mend;
 use crate::format::{Geometry, Key, Lsn, Pointer};
 use crate::nodes::Nodes;
 use crate::transaction::Run;
@@ -17,6 +18,8 @@ pub(super) struct Tree<'a> {
     pub numbers: &'a [u64],
     /// The lsn of the root that leads here.
     pub lsn: Lsn,
+    /// What becomes of a node that cannot be read.
+    pub mend: Mend,
 }
 
 /// What a walk needs, and what it finds.
@@ -26,7 +29,9 @@ pub(super) struct Walk<'a> {
     pub findings: &'a mut Findings,
     /// Where blocks are counted; not for an older root, whose blocks may be others' since.
     pub blocks: Option<&'a mut Blocks>,
-    /// Nodes seen.
+    /// Where nodes lie.
+    pub found: Vec<Run>,
+    /// Those that could be read.
     pub count: u64,
     /// False once a node could not be read: what is below it is not known.
     pub is_whole: bool,
@@ -57,16 +62,21 @@ impl Walk<'_> {
         let on = format!("{}, node at block {}", tree.name, pointer.block);
         if pointer.birth > expected.birth_max {
             let reason = format!("born at {}, after {} above it", pointer.birth, expected.birth_max);
-            self.findings.fault(Fault::Birth, &on, reason);
+            let mend = match tree.mend {
+                Mend::Epoch => Mend::Epoch,
+                _ => Mend::Refuse,
+            };
+            self.findings.mendable(Fault::Birth, &on, reason, mend);
         }
         let run = Run {
             block: pointer.block,
             count: pointer.blocks.into(),
         };
         if !self.geometry.has_blocks(run.block, run.count.into()) {
-            self.broken(&on, "it lies in no segment, or in two");
+            self.broken(tree, &on, "it lies in no segment, or in two");
             return;
         }
+        self.found.push(run);
         if let Some(blocks) = &mut self.blocks
             && let Err(wrong) = blocks.reach(run, pointer.birth)
         {
@@ -76,13 +86,13 @@ impl Walk<'_> {
             Ok(node) => node,
             Err(error) => {
                 let Error { reason, .. } = error;
-                self.broken(&on, reason);
+                self.broken(tree, &on, reason);
                 return;
             }
         };
         self.count += 1;
         if let Some(wrong) = contradiction(tree, &node, expected) {
-            self.broken(&on, wrong);
+            self.broken(tree, &on, wrong);
             return;
         }
         if node.level() == 0 {
@@ -99,8 +109,8 @@ impl Walk<'_> {
         }
     }
 
-    fn broken(&mut self, on: &str, reason: impl Into<String>) {
-        self.findings.fault(Fault::Node, on, reason);
+    fn broken(&mut self, tree: &Tree<'_>, on: &str, reason: impl Into<String>) {
+        self.findings.mendable(Fault::Node, on, reason, tree.mend.clone());
         self.is_whole = false;
     }
 }

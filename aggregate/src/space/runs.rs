@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::Block;
+use crate::format::{Block, Geometry};
 use crate::transaction::Run;
 
 /// Disjoint runs of blocks.
@@ -71,6 +71,25 @@ impl Runs {
             })
         })
     }
+}
+
+/// Runs, cut where one segment ends and the next begins.
+pub(crate) fn split_by_segment(geometry: &Geometry, runs: &Runs) -> Vec<Run> {
+    let mut split = Vec::new();
+    for run in runs.iter() {
+        let (mut block, end) = (run.block.0, run.block.0 + u64::from(run.count));
+        while block < end {
+            let segment = geometry.segment_of(Block(block));
+            let next = geometry.first_block(segment).0 + u64::from(geometry.segment_blocks());
+            let upto = end.min(next);
+            split.push(Run {
+                block: Block(block),
+                count: (upto - block) as u16,
+            });
+            block = upto;
+        }
+    }
+    split
 }
 
 #[cfg(test)]

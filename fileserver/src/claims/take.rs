@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use baton_aggregate::aggregate::{Opened, Running};
 use baton_aggregate::device::{Access, FileDevice};
-use baton_aggregate::fence::{Grant, Ring, Slots, read_slots};
-use baton_aggregate::format::SlotState;
+use baton_aggregate::fence::{Grant, Ring, Slots, ended, read_slots};
 use baton_aggregate::nodes::Nodes;
 use baton_types::change::{Change, Takeover};
 use baton_types::record::TimeLine;
@@ -115,7 +114,7 @@ impl Claims {
             incarnation: self.me.incarnation,
             boot: self.boot,
             principal: PrincipalName::host(&self.me.name).to_string(),
-            ring: Ring::Ended(self.ended(device, slots)?),
+            ring: Ring::Ended(ended(device, slots, (self.me.id, self.boot))?),
         };
         let nodes = Nodes::over(device.clone(), self.exports.cache().clone());
         let opened = Opened::open(device.clone(), nodes)?;
@@ -176,19 +175,6 @@ impl Claims {
                 return;
             }
         });
-    }
-
-    /// Epochs that ran on this host since it was booted, and whose I/O has ended: nobody holds their locks. On device
-    /// nodes only this server's own are believed: another one's may have come by a node of its own.
-    fn ended(&self, device: &FileDevice, slots: &Slots) -> Result<Vec<Epoch>> {
-        let mut ended = Vec::new();
-        for slot in slots.sound() {
-            let is_ours = slot.boot == self.boot && (device.is_file() || slot.server == self.me.id);
-            if is_ours && slot.state != SlotState::Detached && !device.is_held(slot.epoch)? {
-                ended.push(slot.epoch);
-            }
-        }
-        Ok(ended)
     }
 }
 

@@ -24,7 +24,7 @@ const CLONE: FilesetId = FilesetId(1_203);
 
 /// What can happen to a block at rest, or on its way.
 #[derive(Clone, Copy, Debug)]
-enum Harm {
+pub(super) enum Harm {
     /// One bit is another.
     Flipped,
     /// Some of its sectors are those of another block.
@@ -37,7 +37,7 @@ enum Harm {
 
 impl Harm {
     /// Does it to a block, with what `other` holds.
-    fn befall(self, disk: &Disk, block: u64, other: u64) {
+    pub(super) fn befall(self, disk: &Disk, block: u64, other: u64) {
         let offset = block * BLOCK_BYTES as u64;
         let strange = || disk.peek(other * BLOCK_BYTES as u64, BLOCK_BYTES);
         match self {
@@ -72,7 +72,7 @@ impl Harmed {
 }
 
 /// All that can be asked of an aggregate, and the answers: by fileset, moment, path and what of it.
-type Said = BTreeMap<(String, String), Result<Vec<u8>, Kind>>;
+pub(super) type Said = BTreeMap<(String, String), Result<Vec<u8>, Kind>>;
 
 fn kind<T>(result: Result<T>) -> Result<T, Kind> {
     result.map_err(|error| error.kind)
@@ -139,7 +139,7 @@ fn dump(moment: &str, fileset: &Fileset, said: &mut Said) {
 }
 
 /// All of all of them.
-fn everything(aggregate: &Aggregate) -> Said {
+pub(super) fn everything(aggregate: &Aggregate) -> Said {
     let mut said = Said::new();
     for id in [FILESET, CLONE] {
         let fileset = match aggregate.fileset(id) {
@@ -162,15 +162,15 @@ fn everything(aggregate: &Aggregate) -> Said {
 }
 
 /// An aggregate before anything is harmed.
-struct Case {
-    disk: Disk,
+pub(super) struct Case {
+    pub disk: Disk,
     epoch: u64,
-    expected: Said,
+    pub expected: Said,
     /// Without the last change, and the blocks that this one wrote.
     before_end: Said,
     end: BTreeSet<u64>,
     /// Blocks that hold anything.
-    used: Vec<u64>,
+    pub used: Vec<u64>,
 }
 
 fn overwrite(fileset: &Fileset, called: &str, block: u64, byte: u8) -> Result<()> {
@@ -195,7 +195,7 @@ const FILES: u64 = 80;
 
 impl Case {
     /// Trees of several levels, what snapshots and a clone have of them, frees that wait, a log.
-    fn new() -> Case {
+    pub(super) fn new() -> Case {
         let mut world = World::served();
         let top = world.root();
         world.fill("a");
@@ -292,11 +292,7 @@ impl Case {
             "{case}: no epoch before {epoch}, and a check finds nothing"
         );
         let said = everything(&world.aggregate());
-        // What is never written again cannot be told from what never was: the end of the log.
-        let expected = match self.end.contains(&block) && self.before_end == said {
-            true => &self.before_end,
-            false => &self.expected,
-        };
+        let expected = self.expected_of(block, &said);
         let lost = compare(&case, expected, &said);
         assert!(
             lost.is_empty() || findings > 0,
@@ -304,6 +300,15 @@ impl Case {
         );
         self.scrubbed(&case, &world, &lost);
         self.used_on(&case, (world, epoch), expected, (lost, &harmed))
+    }
+
+    /// What is to be said when a block is harmed, and this is: what is never written again cannot be told from what never
+    /// was, the end of the log.
+    pub(super) fn expected_of(&self, block: u64, said: &Said) -> &Said {
+        match self.end.contains(&block) && self.before_end == *said {
+            true => &self.before_end,
+            false => &self.expected,
+        }
     }
 
     /// A scrub names what is lost.
@@ -450,7 +455,7 @@ enum Outcome {
 }
 
 /// What is lost; panics at whatever is wrong.
-fn compare(case: &str, expected: &Said, said: &Said) -> BTreeSet<(String, String)> {
+pub(super) fn compare(case: &str, expected: &Said, said: &Said) -> BTreeSet<(String, String)> {
     let mut lost = BTreeSet::new();
     for ((moment, what), answer) in said {
         let key = (moment.clone(), what.clone());

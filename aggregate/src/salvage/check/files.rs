@@ -5,14 +5,17 @@
 //! orphan, and nothing else is. Usage: files are attributes, bytes what extents take and the values of inline, xattr
 //! and ACL items.
 
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use baton_types::{Error, Kind, Result};
+use baton_types::{Error, FilesetId, Kind, Result, Vnode};
 use bytes::{Bytes, BytesMut};
 
 use super::super::finding::Fault;
 use super::super::items::{self, ALL};
-use super::{Check, Data};
+use super::super::mend::{Change, Field, Mend};
+use super::{Check, Data, Orphans};
 use crate::format::{
     Attributes, BLOCK_BYTES, Block, Extent, FileKind, HashKey, Key, KeyKind, Lsn, MountPoint, NameEntry, Orphan,
     PIECES_MAX, Pointer, Shared, XattrEntry, name_hash,
@@ -23,14 +26,27 @@ use crate::transaction::Run;
 
 const ROOT: u64 = 1;
 
+/// Whose files they are: only those of the fileset itself can be changed.
+#[derive(Clone, Copy)]
+pub(super) enum Whose {
+    Live(FilesetId),
+    Snapshot(FilesetId, Lsn),
+}
+
 /// A fileset being checked.
 pub(super) struct Files<'a, 'b> {
     check: &'a mut Check<'b>,
     name: &'a str,
+    whose: Whose,
+    /// Findings that were there before.
+    found_before: usize,
     hash_key: Option<HashKey>,
     last: Lsn,
     files: BTreeMap<u64, File>,
-    entries: Vec<(u64, NameEntry)>,
+    /// Vnodes whose attributes cannot be told.
+    unknown: BTreeSet<u64>,
+    /// Names, and the items they are in.
+    entries: Vec<(Key, NameEntry)>,
     orphans: BTreeSet<u64>,
     acls: BTreeSet<u64>,
     bytes: u64,
@@ -63,13 +79,21 @@ fn damaged(reason: impl Into<String>) -> Error {
 }
 
 impl<'a, 'b> Files<'a, 'b> {
-    pub fn new(check: &'a mut Check<'b>, name: &'a str, hash_key: Option<HashKey>, last: Lsn) -> Files<'a, 'b> {
+    pub fn new(
+        check: &'a mut Check<'b>,
+        (name, whose): (&'a str, Whose),
+        hash_key: Option<HashKey>,
+        last: Lsn,
+    ) -> Files<'a, 'b> {
         Files {
+            found_before: check.findings.kept.len(),
             check,
             name,
+            whose,
             hash_key,
             last,
             files: BTreeMap::new(),
+            unknown: BTreeSet::new(),
             entries: Vec::new(),
             orphans: BTreeSet::new(),
             acls: BTreeSet::new(),
@@ -80,10 +104,29 @@ impl<'a, 'b> Files<'a, 'b> {
         }
     }
 
+    /// What is wrong with a file, and stays so.
     fn fault(&mut self, fault: Fault, vnode: u64, reason: impl Into<String>) {
-        self.check
-            .findings
-            .fault(fault, format!("{}, vnode {vnode}", self.name), reason);
+        self.mendable(fault, vnode, reason, Mend::Leave);
+    }
+
+    /// What is wrong with a file, and is put right by a change.
+    fn change(&mut self, fault: Fault, vnode: u64, reason: impl Into<String>, change: Change) {
+        let mend = self.mend(change);
+        self.mendable(fault, vnode, reason, mend);
+    }
+
+    fn mendable(&mut self, fault: Fault, vnode: u64, reason: impl Into<String>, mend: Mend) {
+        let on = format!("{}, vnode {vnode}", self.name);
+        self.check.findings.mendable(fault, on, reason, mend);
+    }
+
+    fn mend(&self, change: Change) -> Mend {
+        match (self.whose, change) {
+            (Whose::Live(id) | Whose::Snapshot(id, _), change @ Change::NextVnode(_)) => Mend::Fileset(id, change),
+            (Whose::Snapshot(id, at), Change::Usage(bytes, files)) => Mend::Snapshot(id, at, (bytes, files)),
+            (Whose::Live(id), change) => Mend::Fileset(id, change),
+            (Whose::Snapshot(..), _) => Mend::Leave,
+        }
     }
 
     /// Reads all items.
@@ -114,7 +157,16 @@ impl<'a, 'b> Files<'a, 'b> {
             KeyKind::Acl | KeyKind::Orphan | KeyKind::Shared | KeyKind::Attributes
         ) && !self.files.contains_key(&key.object)
         {
-            return Err(damaged("it belongs to no file"));
+            if key.kind == KeyKind::Extent {
+                let extent = Extent::decode(&value)?;
+                self.refers(key.object, &extent);
+            }
+            if self.unknown.contains(&key.object) {
+                return Ok(());
+            }
+            let reason = format!("{:?} {}: it belongs to no file", key.kind, key.sub);
+            self.change(Fault::Item, key.object, reason, Change::Item(key));
+            return Ok(());
         }
         match key.kind {
             KeyKind::Acl => {
@@ -124,7 +176,13 @@ impl<'a, 'b> Files<'a, 'b> {
                 Orphan::decode(&value)?;
                 self.orphans.insert(key.sub);
             }
-            KeyKind::Attributes => self.attributes(key.object, &Attributes::decode(&value)?),
+            KeyKind::Attributes => match Attributes::decode(&value) {
+                Ok(attributes) => self.attributes(key.object, &attributes),
+                Err(error) => {
+                    self.unknown.insert(key.object);
+                    return Err(error);
+                }
+            },
             KeyKind::Name => self.names(key, &value)?,
             KeyKind::Xattr => self.xattr(key, &value),
             KeyKind::Extent => self.extent(key, &Extent::decode(&value)?)?,
@@ -171,7 +229,7 @@ impl<'a, 'b> Files<'a, 'b> {
                 let reason = format!("the name '{}' stands under another's hash", entry.name.escape_ascii());
                 self.fault(Fault::Directory, key.object, reason);
             }
-            self.entries.push((key.object, entry));
+            self.entries.push((key, entry));
         }
         Ok(())
     }
@@ -246,12 +304,26 @@ impl<'a, 'b> Files<'a, 'b> {
                 "block {first} was born at {}, and the log ends at {}",
                 extent.birth, self.last
             );
-            self.fault(Fault::Birth, vnode, reason);
+            self.mendable(Fault::Birth, vnode, reason, Mend::Refuse);
         }
         self.bytes += count * BLOCK_BYTES as u64;
         if let Some(file) = self.files.get_mut(&vnode) {
             file.blocks += count;
         }
+        let reached = self.refers(vnode, extent);
+        if !self.check.patient.geometry().has_blocks(extent.block, count) {
+            return Ok(());
+        }
+        match self.check.data {
+            // What an older snapshot has was read there.
+            Data::Read if reached => self.data(vnode, first, extent),
+            Data::Read | Data::Skip => {}
+        }
+        Ok(())
+    }
+
+    /// Counts the blocks of an extent as reached; false if an older snapshot has them.
+    fn refers(&mut self, vnode: u64, extent: &Extent) -> bool {
         let run = Run {
             block: extent.block,
             count: extent.count.into(),
@@ -264,21 +336,10 @@ impl<'a, 'b> Files<'a, 'b> {
             self.count_places(run, 1);
         }
         if let Err(wrong) = reached {
-            self.fault(
-                Fault::Block,
-                vnode,
-                format!("blocks {} and {count} on: {wrong}", extent.block),
-            );
+            let reason = format!("blocks {} and {} on: {wrong}", extent.block, extent.count);
+            self.mendable(Fault::Block, vnode, reason, Mend::Refuse);
         }
-        if !self.check.patient.geometry().has_blocks(extent.block, count) {
-            return Ok(());
-        }
-        match self.check.data {
-            // What an older snapshot has was read there.
-            Data::Read if reached != Ok(false) => self.data(vnode, first, extent),
-            Data::Read | Data::Skip => {}
-        }
-        Ok(())
+        reached != Ok(false)
     }
 
     fn data(&mut self, vnode: u64, first: u64, extent: &Extent) {
@@ -304,69 +365,72 @@ impl<'a, 'b> Files<'a, 'b> {
         let counted: u64 = of_files.map(|attributes| u64::from(attributes.promised)).sum();
         if promised != counted {
             let reason = format!("it says that {promised} blocks are promised to files, and these say {counted}");
-            self.check.findings.fault(Fault::Usage, self.name, reason);
+            let mend = self.mend(Change::Promised(counted));
+            self.check.findings.mendable(Fault::Usage, self.name, reason, mend);
         }
     }
 
     /// Compares what was read; gives how many files there are.
     pub fn finish(mut self, usage: (u64, u64), next_vnode: u64) -> u64 {
-        self.follow_names();
+        let entries = std::mem::take(&mut self.entries);
+        self.follow_names(&entries);
         self.compare_places();
         let files = std::mem::take(&mut self.files);
         for (vnode, file) in &files {
             self.file(*vnode, file);
             if *vnode != ROOT && *vnode >= next_vnode {
-                self.fault(
-                    Fault::Vnode,
-                    *vnode,
-                    format!("numbers from {next_vnode} on are still to be given out"),
-                );
+                let reason = format!("numbers from {next_vnode} on are still to be given out");
+                self.change(Fault::Vnode, *vnode, reason, Change::NextVnode(*vnode + 1));
             }
         }
         for vnode in std::mem::take(&mut self.orphans) {
-            match files.get(&vnode) {
-                None => self.fault(Fault::Orphan, vnode, "it is an orphan, and does not exist"),
-                Some(file) if file.names > 0 => self.fault(Fault::Orphan, vnode, "it is an orphan, and has a name"),
-                Some(_) => {}
-            }
+            self.orphan(vnode, files.get(&vnode));
         }
-        self.reach(&files);
+        self.reach(&files, &entries);
         let counted = (self.bytes, files.len() as u64);
         if usage != counted {
             let reason = format!(
                 "it says {} bytes and {} files, and has {} and {}",
                 usage.0, usage.1, counted.0, counted.1
             );
-            self.check.findings.fault(Fault::Usage, self.name, reason);
+            let (bytes, files) = counted;
+            let mend = self.mend(Change::Usage(bytes, files));
+            self.check.findings.mendable(Fault::Usage, self.name, reason, mend);
         }
+        self.name_findings(&files, &entries);
         counted.1
     }
 
-    /// Each name leads to the file it says.
-    fn follow_names(&mut self) {
-        for (directory, entry) in std::mem::take(&mut self.entries) {
-            let (name, vnode) = (entry.name.escape_ascii(), entry.vnode.number());
-            if let Some(above) = self.files.get_mut(&directory) {
-                above.entries += 1;
-                above.directories += u32::from(matches!(entry.kind, FileKind::Directory | FileKind::MountPoint));
-            }
-            let wrong = match self.files.get_mut(&vnode) {
-                None => Some(format!("'{name}' leads to vnode {vnode}, which does not exist")),
-                Some(file) => {
-                    file.names += 1;
-                    file.directory = directory;
-                    file.is_in_parent |= file.attributes.parent.map(baton_types::Vnode::number) == Some(directory);
-                    let is_it = file.attributes.unique == entry.unique && file.kind == Some(entry.kind);
-                    (!is_it).then(|| format!("'{name}' leads to vnode {vnode}, which is another file"))
+    fn orphan(&mut self, number: u64, file: Option<&File>) {
+        let Ok(vnode) = Vnode::new(number) else {
+            return self.fault(Fault::Orphan, number, "it is an orphan, and no file has this number");
+        };
+        let reason = match file {
+            None if self.unknown.contains(&number) => return,
+            None => "it is an orphan, and does not exist",
+            Some(file) if file.names > 0 => "it is an orphan, and has a name",
+            Some(_) => {
+                if let Whose::Live(id) = self.whose
+                    && self.check.orphans == Orphans::Name
+                    && !self.check.held.contains(&id)
+                {
+                    let (on, mend) = (
+                        format!("{}, vnode {number}", self.name),
+                        self.mend(Change::Orphan(vnode)),
+                    );
+                    let reason = "an orphan, and no client can hold it any more";
+                    self.check.findings.untidy(Fault::Orphan, on, reason, mend);
                 }
-            };
-            if let Some(wrong) = wrong {
-                self.fault(Fault::Directory, directory, wrong);
+                return;
             }
-        }
+        };
+        self.change(Fault::Orphan, number, reason, Change::NoOrphan(vnode));
     }
 
-    fn file(&mut self, vnode: u64, file: &File) {
+    fn file(&mut self, number: u64, file: &File) {
+        let Ok(vnode) = Vnode::new(number) else {
+            return self.fault(Fault::Item, number, "no file has this number");
+        };
         let Attributes {
             links,
             size,
@@ -377,73 +441,48 @@ impl<'a, 'b> Files<'a, 'b> {
         } = file.attributes;
         let is_directory = file.kind == Some(FileKind::Directory);
         let expected = match (is_directory, file.names) {
-            (true, 0) if vnode != ROOT => 0,
+            (true, 0) if number != ROOT => 0,
             (true, _) => 2 + file.directories,
             (false, names) => names,
         };
         if links != expected {
-            self.fault(
-                Fault::Links,
-                vnode,
-                format!("it says {links} links, and has {expected}"),
-            );
+            let reason = format!("it says {links} links, and has {expected}");
+            self.set(Fault::Links, vnode, reason, Field::Links(expected));
         }
-        if file.names == 0 && vnode != ROOT && !self.orphans.contains(&vnode) {
-            self.fault(Fault::Directory, vnode, "no name leads to it, and it is no orphan");
+        if file.names == 0 && number != ROOT && !self.orphans.contains(&number) {
+            let reason = "no name leads to it, and it is no orphan";
+            self.change(Fault::Directory, number, reason, Change::Stray(vnode));
         }
         if blocks != file.blocks {
-            self.fault(
-                Fault::Usage,
-                vnode,
-                format!("it says {blocks} blocks, and has {}", file.blocks),
-            );
+            let reason = format!("it says {blocks} blocks, and has {}", file.blocks);
+            self.set(Fault::Usage, vnode, reason, Field::Blocks(file.blocks));
         }
         if acl != 0 && !self.acls.contains(&u64::from(acl)) {
-            self.fault(Fault::Item, vnode, format!("its ACL {acl} does not exist"));
+            self.fault(Fault::Item, number, format!("its ACL {acl} does not exist"));
         }
         if is_directory && size != file.entries {
-            self.fault(
-                Fault::Directory,
-                vnode,
-                format!("it says {size} names, and has {}", file.entries),
-            );
+            let reason = format!("it says {size} names, and has {}", file.entries);
+            self.set(Fault::Directory, vnode, reason, Field::Size(file.entries));
         }
         if !is_directory && file.entries > 0 {
-            self.fault(Fault::Directory, vnode, "it has names, and is no directory");
+            self.fault(Fault::Directory, number, "it has names, and is no directory");
         }
         let has_parent = is_directory || file.kind == Some(FileKind::MountPoint);
-        if has_parent && (file.names > 1 || file.names > 0 && vnode == ROOT) {
-            self.fault(Fault::Directory, vnode, "a name too many leads to it");
+        if has_parent && (file.names > 1 || file.names > 0 && number == ROOT) {
+            self.fault(Fault::Directory, number, "a name too many leads to it");
         }
         // Who took a name of several away does not know where the others are.
         let must_be = has_parent || parent.is_some();
-        if must_be && file.names > 0 && !file.is_in_parent && vnode != ROOT {
+        if must_be && file.names > 0 && !file.is_in_parent && number != ROOT {
             let reason = format!("it is in vnode {}, and says otherwise", file.directory);
-            self.fault(Fault::Directory, vnode, reason);
+            match Vnode::new(file.directory) {
+                Ok(parent) => self.set(Fault::Directory, vnode, reason, Field::Parent(parent)),
+                Err(_) => self.fault(Fault::Directory, number, reason),
+            }
         }
     }
 
-    /// Every directory with a name has a way up to the root.
-    fn reach(&mut self, files: &BTreeMap<u64, File>) {
-        if !files.is_empty() && !files.contains_key(&ROOT) {
-            self.fault(Fault::Directory, ROOT, "the fileset has no root directory");
-        }
-        let mut reached = BTreeSet::from([ROOT, 0]);
-        for (vnode, file) in files.iter().filter(|(_, file)| file.kind == Some(FileKind::Directory)) {
-            let (mut at, mut way) = (*vnode, BTreeSet::new());
-            let mut above = Some(file);
-            while !reached.contains(&at) && way.insert(at) {
-                at = above.map_or(0, |file| file.directory);
-                above = files.get(&at);
-            }
-            if way.contains(&at) {
-                self.fault(
-                    Fault::Directory,
-                    *vnode,
-                    "the way up from it comes back to where it was",
-                );
-            }
-            reached.extend(way);
-        }
+    fn set(&mut self, fault: Fault, vnode: Vnode, reason: String, field: Field) {
+        self.change(fault, vnode.number(), reason, Change::Set(vnode, field));
     }
 }

@@ -4,6 +4,7 @@ use baton_types::{Epoch, Kind, Result};
 
 use super::super::Patient;
 use super::super::finding::{Fault, Findings};
+use super::super::mend::Mend;
 use crate::buffer::Buffer;
 use crate::create::harmed_copies;
 use crate::fence::{Seen, Slots, read_slots};
@@ -12,7 +13,7 @@ use crate::format::{Geometry, Root, RootName, RootPlace};
 /// Both copies of the label.
 pub(super) fn labels(patient: &Patient, findings: &mut Findings) -> Result<()> {
     for (copy, _, error) in harmed_copies(&*patient.device, &patient.label)? {
-        findings.fault(Fault::Label, copy, error.reason);
+        findings.mendable(Fault::Label, copy, error.reason, Mend::Label);
     }
     Ok(())
 }
@@ -23,7 +24,7 @@ pub(super) fn slots(patient: &Patient, findings: &mut Findings) -> Result<Slots>
     for (place, seen) in slots.seen().iter().enumerate() {
         if *seen == Seen::Unreadable {
             let reason = "it does not verify, or stands in another's place";
-            findings.fault(Fault::Slot, format!("slot {place}"), reason);
+            findings.mendable(Fault::Slot, format!("slot {place}"), reason, Mend::Epoch);
         }
     }
     Ok(slots)
@@ -46,7 +47,7 @@ pub(super) fn roots(patient: &Patient, slots: &Slots, findings: &mut Findings) -
                 }
                 Ok(root) if Geometry::ring_index(root.epoch) != index => {
                     let reason = format!("epoch {} has no place here", root.epoch);
-                    findings.fault(Fault::Root, on, reason);
+                    findings.mendable(Fault::Root, on, reason, Mend::Leave);
                 }
                 Ok(root) => newest = newest.max(root.name()),
                 // A crash may cut the write of a root short; the one before is in the other place.
@@ -57,11 +58,8 @@ pub(super) fn roots(patient: &Patient, slots: &Slots, findings: &mut Findings) -
     }
     let named = slots.named();
     if newest < named && named.epoch != Epoch::NONE {
-        findings.fault(
-            Fault::Root,
-            named.to_string(),
-            format!("it was looked at, and the newest is {newest}"),
-        );
+        let reason = format!("it was looked at, and the newest is {newest}");
+        findings.mendable(Fault::Root, named.to_string(), reason, Mend::Epoch);
     }
     Ok(())
 }

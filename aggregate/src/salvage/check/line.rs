@@ -7,7 +7,9 @@ use baton_types::{FilesetId, Result};
 use super::super::blocks::{By, Set};
 use super::super::finding::Fault;
 use super::super::items::{self, ALL};
-use super::files::Files;
+use super::super::mend::Mend;
+use super::super::walk::Tree;
+use super::files::{Files, Whose};
 use super::system::FilesetItems;
 use super::{Check, Whole, split, with_all};
 use crate::format::{Bitmap, FilesetUsage, Lsn, Pointer, owned};
@@ -115,7 +117,13 @@ impl Check<'_> {
         let mut is_whole = true;
         for (index, member) in members.iter().enumerate() {
             let is_live = member.at == Lsn(u64::MAX);
-            is_whole &= self.tree((&member.name, &subject.numbers), member.tree.root, whole.root.lsn);
+            let tree = Tree {
+                name: &member.name,
+                numbers: &subject.numbers,
+                lsn: whole.root.lsn,
+                mend: Mend::Leave,
+            };
+            is_whole &= self.tree(&tree, member.tree.root).1;
             if !is_whole {
                 // Its blocks are not all known, nor its names: what can be said was said of the nodes.
                 break;
@@ -125,7 +133,11 @@ impl Check<'_> {
                 self.extents(member)?;
             } else {
                 let hash_key = fileset.header.as_ref().map(|header| header.hash_key);
-                let mut files = Files::new(self, &member.name, hash_key, subject.last);
+                let whose = match is_live {
+                    true => Whose::Live(id),
+                    false => Whose::Snapshot(id, member.at),
+                };
+                let mut files = Files::new(self, (&member.name, whose), hash_key, subject.last);
                 files.read(&member.tree)?;
                 if is_live {
                     files.promises(live.promised, line.began(Lsn(u64::MAX)).0 as u32);
@@ -134,8 +146,6 @@ impl Check<'_> {
                 self.files += if is_live { count } else { 0 };
             }
             let (died, born) = self.blocks.end_tree(member.at);
-            // What the base has and the first one has not is in no list.
-            let died = if index == 0 { Set::new() } else { died };
             self.compare(&members, index, (&died, &born), &dead);
         }
         self.blocks.end_line();
@@ -153,7 +163,8 @@ impl Check<'_> {
             match take_apart(&self.patient.nodes, root, (walk.floor, walk.from), usize::MAX).and_then(Apart::whole) {
                 Ok(apart) => self.waiting(name, apart.runs),
                 Err(error) => {
-                    self.findings.fault(Fault::Node, name, error.to_string());
+                    self.findings
+                        .mendable(Fault::Node, name, error.to_string(), Mend::Leave);
                     self.is_whole = false;
                 }
             }

@@ -6,9 +6,11 @@ use baton_types::{Epoch, Error, Kind, Result};
 
 use super::super::finding::Fault;
 use super::super::items::{self, ALL};
+use super::super::mend::Mend;
 use super::{Check, Whole};
-use crate::format::{Bitmap, Geometry, Key, KeyKind, Segment, SegmentClass, SegmentPhase, SegmentState};
+use crate::format::{Bitmap, Block, Geometry, Key, KeyKind, Segment, SegmentClass, SegmentPhase, SegmentState};
 use crate::space::{ROOM_IN_ALL, Room, index_key};
+use crate::transaction::Run;
 
 /// What the space tree says.
 #[derive(Default)]
@@ -26,11 +28,8 @@ pub(super) fn check(check: &mut Check<'_>, whole: &Whole) -> Result<()> {
     let space = &whole.replayed.space;
     let read = items::each(&space.tree, &patient.nodes, ALL, |key, value| {
         if let Err(error) = said.item(key, &value, patient.geometry()) {
-            findings.fault(
-                Fault::Segment,
-                format!("space tree, {:?} {}", key.kind, key.object),
-                error.reason,
-            );
+            let on = format!("space tree, {:?} {}", key.kind, key.object);
+            findings.mendable(Fault::Segment, on, error.reason, Mend::Space);
         }
         Ok(())
     });
@@ -46,16 +45,16 @@ pub(super) fn check(check: &mut Check<'_>, whole: &Whole) -> Result<()> {
     for (segment, state) in &said.states {
         if state.phase == SegmentPhase::Open && !space.inherited().contains_key(segment) {
             let reason = "it is somebody's reserve, and no root knows whose";
-            check
-                .findings
-                .fault(Fault::Segment, format!("segment {segment}"), reason);
+            let on = format!("segment {segment}");
+            check.findings.mendable(Fault::Segment, on, reason, Mend::Space);
         }
-        bitmaps.insert(*segment, (state.class, &state.bitmap));
+        bitmaps.insert(*segment, (None, &state.bitmap));
     }
     for (segment, inherited) in space.inherited() {
         bitmaps.insert(*segment, (Some(inherited.class), &inherited.bitmap));
     }
     blocks(check, &bitmaps);
+    check.said = Some(said.states);
     Ok(())
 }
 
@@ -95,28 +94,23 @@ fn states(check: &mut Check<'_>, said: &Said, high_water: Segment) {
     for (segment, state) in &said.states {
         let on = format!("segment {segment}");
         if *segment >= high_water {
-            findings.fault(
-                Fault::Segment,
-                &on,
-                format!("the root says that none from {high_water} on was used"),
-            );
+            let reason = format!("the root says that none from {high_water} on was used");
+            findings.mendable(Fault::Segment, &on, reason, Mend::Space);
         }
         if (state.phase == SegmentPhase::Free) != state.class.is_none()
             || (state.phase == SegmentPhase::Free && state.bitmap.used() > 0)
         {
-            findings.fault(Fault::Segment, &on, "it is free and in use at once");
+            findings.mendable(Fault::Segment, &on, "it is free and in use at once", Mend::Space);
         }
         if (state.phase == SegmentPhase::Quarantined) != said.quarantine.contains(&(state.epoch, *segment)) {
-            findings.fault(Fault::Segment, on, "its state and the list of the quarantine differ");
+            let reason = "its state and the list of the quarantine differ";
+            findings.mendable(Fault::Segment, on, reason, Mend::Space);
         }
     }
     for (epoch, segment) in &said.quarantine {
         if !said.states.contains_key(segment) {
-            findings.fault(
-                Fault::Segment,
-                format!("segment {segment}"),
-                format!("quarantine of epoch {epoch} alone knows it"),
-            );
+            let reason = format!("quarantine of epoch {epoch} alone knows it");
+            findings.mendable(Fault::Segment, format!("segment {segment}"), reason, Mend::Space);
         }
     }
 }
@@ -133,16 +127,16 @@ fn room(check: &mut Check<'_>, said: &Said) {
     }
     for key in index.symmetric_difference(&said.index) {
         let on = format!("segment {}", key.sub);
-        check
-            .findings
-            .fault(Fault::Segment, on, "its state and the index of room differ");
+        let reason = "its state and the index of room differ";
+        check.findings.mendable(Fault::Segment, on, reason, Mend::Space);
     }
     if room != said.room {
         let reason = format!(
             "it says {} blocks and {} whole segments, and they have {} and {}",
             said.room.blocks, said.room.segments, room.blocks, room.segments
         );
-        check.findings.fault(Fault::Segment, "index of room", reason);
+        let on = "index of room";
+        check.findings.mendable(Fault::Segment, on, reason, Mend::Space);
     }
 }
 
@@ -170,18 +164,32 @@ fn blocks(check: &mut Check<'_>, bitmaps: &BTreeMap<Segment, (Option<SegmentClas
             format!("segment {segment}, block {first} and {} more", blocks.len() - 1)
         };
         if !taken.is_empty() {
-            let reason = match class {
-                Some(SegmentClass::Log) => "they are in use, in a segment of the log",
-                Some(SegmentClass::Node | SegmentClass::Data) | None => "they are in use, and said to be free",
+            // What the space tree says of a log can be wrong; what roots and records say of theirs cannot.
+            let (reason, mend) = match class {
+                Some(SegmentClass::Log) => ("they are in use, in a segment of the log", Mend::Refuse),
+                Some(SegmentClass::Node | SegmentClass::Data) | None => {
+                    ("they are in use, and said to be free", Mend::Space)
+                }
             };
-            check.findings.fault(Fault::Block, on(&taken), reason);
+            check.findings.mendable(Fault::Block, on(&taken), reason, mend);
         }
         if !leaked.is_empty() && check.is_whole {
-            check.findings.fault(
-                Fault::Leak,
-                on(&leaked),
-                "they are said to be used, and nothing refers to them",
-            );
+            let runs = runs(Block(first_block(segment)), &leaked);
+            let reason = "they are said to be used, and nothing refers to them";
+            check
+                .findings
+                .mendable(Fault::Leak, on(&leaked), reason, Mend::Leak(runs));
         }
     }
+}
+
+/// The blocks at these places of the segment that begins at `first`, side by side in runs.
+fn runs(first: Block, indices: &[u32]) -> Vec<Run> {
+    let side_by_side = indices.chunk_by(|one, next| one + 1 == *next);
+    side_by_side
+        .map(|indices| Run {
+            block: Block(first.0 + u64::from(indices[0])),
+            count: indices.len() as u16,
+        })
+        .collect()
 }

@@ -129,6 +129,7 @@ pub(super) fn check(check: &mut Check<'_>, whole: &Whole, last: Lsn) -> Result<B
     }
     walks(check, &system);
     sessions(check, &system, last);
+    check.held = system.holders.iter().map(|(fileset, _)| *fileset).collect();
     Ok(system.filesets)
 }
 

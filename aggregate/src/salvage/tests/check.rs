@@ -113,7 +113,7 @@ fn flipped_bit_in_data_is_found_with_the_file() {
     assert_eq!(
         report.findings[0].to_string(),
         format!(
-            "fileset user.ito, vnode {}: its 4096 bytes from 4096 on do not verify",
+            "fileset user.ito, vnode {} (/f): its 4096 bytes from 4096 on do not verify",
             file.fid.vnode.number()
         )
     );
@@ -197,9 +197,9 @@ fn set(transaction: &mut Transaction<'_>, vnode: Vnode, change: impl Fn(&mut Att
 }
 
 /// One harm done to the file `f` or the directory `once`, and what it must be found as.
-type Harm = (Fault, fn(&mut Transaction<'_>, Vnode, Vnode) -> Result<(), Stop>);
+pub(crate) type Harm = (Fault, fn(&mut Transaction<'_>, Vnode, Vnode) -> Result<(), Stop>);
 
-const HARMS: &[Harm] = &[
+pub(crate) const HARMS: &[Harm] = &[
     (Fault::Links, |transaction, file, _| {
         set(transaction, file, |attributes| attributes.links = 2)
     }),

@@ -172,6 +172,15 @@ impl World {
         Ok(world)
     }
 
+    /// The same world on another disk, taken over under `epoch`.
+    pub fn after(&self, disk: Disk, epoch: u64) -> World {
+        let vnodes = self.vnodes.clone();
+        World {
+            vnodes,
+            ..World::of(disk, epoch)
+        }
+    }
+
     pub fn aggregate(&self) -> Aggregate {
         self.aggregate.clone().unwrap()
     }
