@@ -23,6 +23,7 @@ mod partition;
 mod quota;
 mod rights;
 mod room;
+mod salvage;
 mod scrub;
 mod snapshots;
 mod takeover;
