@@ -17,10 +17,12 @@ mod lsfldb;
 mod lsft;
 mod mounts;
 mod quota;
+mod repair;
 mod restore;
 mod scrub;
 mod snapshots;
 mod status;
+mod sync;
 
 use baton_types::Result;
 
@@ -43,6 +45,10 @@ pub async fn run(session: &Session, command: Fts) -> Result<Output> {
         Fts::LsQuota(words) => quota::list(session, words).await,
         Fts::Lock(words) => filesets::lock(session, words.fileset).await,
         Fts::Unlock(words) => filesets::unlock(session, words.fileset).await,
+        Fts::UnlockFldb(words) => repair::unlockfldb(session, words).await,
+        Fts::SyncFldb(words) => sync::syncfldb(session, words).await,
+        Fts::SyncServ(words) => sync::syncserv(session, words).await,
+        Fts::DelFldbEntry(words) => repair::delfldbentry(session, words).await,
         Fts::Clone(words) => snapshots::clone(session, words.fileset).await,
         Fts::CloneSys(words) => snapshots::clonesys(session, words).await,
         Fts::Snapshot(Snapshots::Create { fileset, name }) => snapshots::create(session, fileset, name).await,

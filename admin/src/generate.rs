@@ -117,7 +117,7 @@ mod tests {
             }
             let all = completions(shell);
             assert!(
-                !all.contains("syncserv") && !all.contains("addsite"),
+                !all.contains("setrepinfo") && !all.contains("addsite"),
                 "{shell} offers what is not there"
             );
         }

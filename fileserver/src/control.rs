@@ -7,6 +7,7 @@
 //!
 //! Whoever is logged in may look; on the socket, anyone.
 
+mod house;
 mod pieces;
 mod wishes;
 
@@ -18,8 +19,7 @@ use std::sync::Arc;
 use baton_proto::{FromWire, into_status, v1};
 use baton_rpc::control::{self, Connection, House};
 use baton_rpc::fldb::Owner;
-use baton_security::auth::host_trust::{MayAssert, Trust};
-use baton_security::auth::{Identity, acceptors};
+use baton_security::auth::Identity;
 use baton_security::callers::Gate;
 use baton_security::files::make_directory;
 use baton_security::listen::Accepted;
@@ -28,7 +28,7 @@ use baton_types::change::{Takeover, Who};
 use baton_types::control::{FilesetReport, Force};
 use baton_types::limits::{FLDB_MESSAGE_BYTES_MAX, SNAPSHOTS_PIECE};
 use baton_types::record::groups::{FILESET_ADMIN, FLDB_ADMIN};
-use baton_types::{AggregateName, EntryName, Error, FileName, FilesetId, GroupName, Kind, Result};
+use baton_types::{AggregateName, Error, FileName, FilesetId, Kind, Result};
 use parking_lot::Mutex;
 use rustix::process::geteuid;
 use tokio::net::UnixListener;
@@ -198,50 +198,6 @@ impl Control {
     }
 }
 
-impl House for Control {
-    fn anchor(&self) -> &Anchor {
-        &self.anchor
-    }
-
-    fn name(&self) -> &EntryName {
-        &self.claims.me.name
-    }
-
-    fn applied(&self) -> u64 {
-        self.heard.index()
-    }
-
-    fn offer_as_set(&self) {
-        let mechanisms = self.heard.mechanisms();
-        let mut offered = self.offered.lock();
-        if *offered != mechanisms {
-            let registry = self.heard.registry().clone();
-            let trust: Trust = Arc::new(move |host| MayAssert::of(registry.find(host).as_ref()));
-            let clock = &self.claims.clock;
-            self.gate
-                .offer(acceptors(&mechanisms, (&self.anchor, self.name()), clock, &trust));
-            *offered = mechanisms;
-        }
-    }
-
-    fn who(&self, connection: &Connection, caller: u32) -> Result<Who> {
-        self.heard.check()?;
-        let who = connection.who(caller)?;
-        let record = who.principal().and_then(|name| self.heard.registry().find(name));
-        match record {
-            Some(principal) if principal.disabled => {
-                Err(Error::new(Kind::Denied, format!("principal {}", principal.name)).because("it is disabled"))
-            }
-            Some(_) | None => Ok(who),
-        }
-    }
-
-    fn groups(&self, who: &Who) -> Vec<GroupName> {
-        let record = who.principal().and_then(|name| self.heard.registry().find(name));
-        record.map(|principal| principal.groups).unwrap_or_default()
-    }
-}
-
 #[async_trait]
 impl Fileserver for Control {
     async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::ExportReply>, Status> {
@@ -362,6 +318,21 @@ impl Fileserver for Control {
             to_its_end(async move { filesets::set_quota(&claims, id).await }).await
         };
         answer(set.await.map(|()| v1::SetQuotaReply {}))
+    }
+
+    async fn check_fileset(
+        &self,
+        request: Request<v1::CheckFilesetRequest>,
+    ) -> Result<Response<v1::CheckFilesetReply>, Status> {
+        let check = async {
+            self.may_administrate(&request, request.get_ref().caller)?;
+            let (claims, id) = (self.claims.clone(), FilesetId(request.get_ref().fileset));
+            to_its_end(async move { filesets::check(&claims, id).await }).await
+        };
+        answer(check.await.map(|versions| v1::CheckFilesetReply {
+            rw: versions.has_rw,
+            backup: versions.has_backup,
+        }))
     }
 
     async fn take_snapshot(

@@ -17,7 +17,7 @@ use baton_aggregate::format::{Attributes, FilesetHeader, FilesetKind, HashKey, K
 use baton_aggregate::transaction::Operation;
 use baton_rpc::fldb::{Freshness, Owner, Query, Sought};
 use baton_types::change::{AggregateRef, Change, FilesetRef};
-use baton_types::control::FilesetReport;
+use baton_types::control::{BACKUP, FilesetReport, VersionsReport};
 use baton_types::record::groups::CELL_ADMIN;
 use baton_types::record::{Fileset, Record, Site, Table, VersionState};
 use baton_types::{Address, ClientId, Error, Fid, FileName, FilesetId, FilesetName, Kind, Result, Vnode};
@@ -105,6 +105,42 @@ pub async fn set_quota(claims: &Claims, id: FilesetId) -> Result<()> {
     .await
 }
 
+/// Tells the location database which versions of a fileset are on the aggregate that it is booked on, and whoever asks.
+///
+/// # Errors
+/// `NotFound` without an entry; `Moved` if it is booked on no aggregate that is exported here; damage.
+pub async fn check(claims: &Claims, id: FilesetId) -> Result<VersionsReport> {
+    let (fileset, export) = booked(claims, id).await?;
+    // Nobody makes or deletes it between the look and the word.
+    let _turn = claims.works.begin("check fileset", &export.name)?;
+    let (id, looking) = (fileset.id, export.clone());
+    let versions = blocking(move || match looking.aggregate().fileset(id) {
+        Err(error) if error.kind == Kind::NotFound => Ok(VersionsReport::default()),
+        there => {
+            let there = there?;
+            // One whose making was cut short has a header and no root: nobody could use it.
+            root_of(&there)?;
+            Ok(VersionsReport {
+                has_rw: true,
+                has_backup: has_backup(&there),
+            })
+        }
+    })
+    .await?;
+    for (version, is_there) in [(id, versions.has_rw), (id.backup(), versions.has_backup)] {
+        let state = match is_there {
+            true => VersionState::Valid,
+            false => VersionState::Invalid,
+        };
+        report(claims, &export, version, state).await?;
+    }
+    Ok(versions)
+}
+
+fn has_backup(fileset: &aggregate::Fileset) -> bool {
+    fileset.snapshot_named(BACKUP.as_bytes()).is_some()
+}
+
 /// What the disk says of the filesets of `export`, by name; of one of them, if one is named. Reads disks.
 ///
 /// # Errors
@@ -131,6 +167,7 @@ pub fn list(export: &Export, only: Option<FilesetId>) -> Result<Vec<FilesetRepor
             created: header.created,
             version: header.version,
             is_online: export.accepting(),
+            has_backup: has_backup(&fileset),
         });
     }
     reports.sort_by(|one, other| one.name.cmp(&other.name));

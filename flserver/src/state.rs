@@ -10,6 +10,7 @@
 //! | `state/draft.rs` | a change under way: the copy it works on, and what it has touched |
 //! | `state/right.rs` | who may do what |
 //! | `state/{cell,registry,entries,aggregates,filesets}.rs` | what each change does |
+//! | `state/books.rs` | entries after what is on the disks, and without them |
 //! | `state/owners.rs` | the changes of owners: claims, moves, judgements |
 //! | `state/plan.rs` | who would go where |
 //! | `state/query.rs` | questions |
@@ -17,6 +18,7 @@
 
 mod aggregates;
 mod apply;
+mod books;
 mod cell;
 mod draft;
 mod dump;

@@ -2,16 +2,17 @@
 //!
 //! | file | is |
 //! |---|---|
+//! | `change/filesets.rs` | changes of filesets |
 //! | `change/owners.rs` | changes of owners: what the arbiter, owners and administrators say of them |
 //! | `change/proposal.rs` | who proposes a change, and under which name it is done once |
 
+mod filesets;
 mod owners;
 mod proposal;
 
 use baton_types::change::{AddressEdit, AggregateRef, Change, FilesetRef, OwnerEdit, Takeover};
 pub use baton_types::change::{Proposal, Who};
 use baton_types::limits::{ADDRESSES_MAX, GROUPS_OF_PRINCIPAL_MAX};
-use baton_types::record::VersionState;
 use baton_types::{
     Address, AggregateId, AggregateName, EntryName, Epoch, Error, FilesetId, FilesetName, GroupName, Incarnation,
     PrincipalName, Result, ServerId,
@@ -88,41 +89,16 @@ impl From<Change> for v1::Change {
             Change::DeleteServerEntry { address } => Wire::DeleteServerEntry(v1::DeleteServerEntry {
                 address: bytes(address),
             }),
-            Change::CreateFileset {
-                name,
-                server,
-                aggregate,
-                quota_bytes,
-            } => Wire::CreateFileset(v1::CreateFileset {
-                name: bytes(name),
-                server: bytes(server),
-                aggregate: aggregate_bytes(aggregate),
-                quota_bytes,
-            }),
-            Change::DeleteFileset {
-                fileset,
-                server,
-                aggregate,
-            } => Wire::DeleteFileset(v1::DeleteFileset {
-                fileset: fileset_bytes(fileset),
-                server: bytes(server),
-                aggregate: aggregate_bytes(aggregate),
-            }),
-            Change::RenameFileset { fileset, name } => Wire::RenameFileset(v1::RenameFileset {
-                fileset: fileset_bytes(fileset),
-                name: bytes(name),
-            }),
-            Change::SetQuota { fileset, bytes, files } => Wire::SetQuota(v1::SetQuota {
-                fileset: fileset_bytes(fileset),
-                bytes,
-                files,
-            }),
-            Change::LockFileset { fileset } => Wire::LockFileset(v1::LockFileset {
-                fileset: fileset_bytes(fileset),
-            }),
-            Change::UnlockFileset { fileset } => Wire::UnlockFileset(v1::UnlockFileset {
-                fileset: fileset_bytes(fileset),
-            }),
+            filesets @ (Change::CreateFileset { .. }
+            | Change::DeleteFileset { .. }
+            | Change::RenameFileset { .. }
+            | Change::SetQuota { .. }
+            | Change::LockFileset { .. }
+            | Change::UnlockFileset { .. }
+            | Change::BookFileset { .. }
+            | Change::ReserveFilesetIds { .. }
+            | Change::ForgetFileset { .. }
+            | Change::ReportFileset { .. }) => filesets::to_wire(filesets),
             Change::RegisterServer {
                 id,
                 name,
@@ -162,19 +138,6 @@ impl From<Change> for v1::Change {
                 aggregate: aggregate.0.as_bytes().to_vec(),
                 server: server.0.as_bytes().to_vec(),
                 epoch: epoch.0,
-            }),
-            Change::ReportFileset {
-                server,
-                aggregate,
-                epoch,
-                fileset,
-                state,
-            } => Wire::ReportFileset(v1::ReportFileset {
-                server: server.0.as_bytes().to_vec(),
-                aggregate: aggregate.0.as_bytes().to_vec(),
-                epoch: epoch.0,
-                fileset: fileset.0,
-                valid: state == VersionState::Valid,
             }),
             Change::Move(wish) => Wire::Move(wish.into()),
             owners @ (Change::GiveUp { .. }
@@ -289,30 +252,21 @@ impl TryFrom<v1::Change> for Change {
             Wire::DeleteServerEntry(c) => Change::DeleteServerEntry {
                 address: Address::from_wire(&c.address)?,
             },
-            Wire::CreateFileset(c) => Change::CreateFileset {
-                name: FilesetName::from_wire(&c.name)?,
-                server: Address::from_wire(&c.server)?,
-                aggregate: AggregateRef::from_wire(&c.aggregate)?,
-                quota_bytes: c.quota_bytes,
-            },
-            Wire::DeleteFileset(c) => Change::DeleteFileset {
-                fileset: FilesetRef::from_wire(&c.fileset)?,
-                server: Address::from_wire(&c.server)?,
-                aggregate: AggregateRef::from_wire(&c.aggregate)?,
-            },
-            Wire::RenameFileset(c) => Change::RenameFileset {
-                fileset: FilesetRef::from_wire(&c.fileset)?,
-                name: FilesetName::from_wire(&c.name)?,
-            },
-            Wire::SetQuota(c) => Change::SetQuota {
-                fileset: FilesetRef::from_wire(&c.fileset)?,
-                bytes: c.bytes,
-                files: c.files,
-            },
+            Wire::CreateFileset(c) => filesets::create(c)?,
+            Wire::DeleteFileset(c) => filesets::delete(c)?,
+            Wire::RenameFileset(c) => filesets::rename(c)?,
+            Wire::SetQuota(c) => filesets::set_quota(c)?,
             Wire::LockFileset(c) => Change::LockFileset {
                 fileset: FilesetRef::from_wire(&c.fileset)?,
             },
             Wire::UnlockFileset(c) => Change::UnlockFileset {
+                fileset: FilesetRef::from_wire(&c.fileset)?,
+            },
+            Wire::BookFileset(c) => filesets::book(c)?,
+            Wire::ReserveFilesetIds(c) => Change::ReserveFilesetIds {
+                through: FilesetId(c.through),
+            },
+            Wire::ForgetFileset(c) => Change::ForgetFileset {
                 fileset: FilesetRef::from_wire(&c.fileset)?,
             },
             Wire::RegisterServer(c) => Change::RegisterServer {
@@ -339,16 +293,7 @@ impl TryFrom<v1::Change> for Change {
                 server: ServerId::from_wire(&c.server)?,
                 epoch: Epoch(c.epoch),
             },
-            Wire::ReportFileset(c) => Change::ReportFileset {
-                server: ServerId::from_wire(&c.server)?,
-                aggregate: AggregateId::from_wire(&c.aggregate)?,
-                epoch: Epoch(c.epoch),
-                fileset: FilesetId(c.fileset),
-                state: match c.valid {
-                    true => VersionState::Valid,
-                    false => VersionState::Invalid,
-                },
-            },
+            Wire::ReportFileset(c) => filesets::report(c)?,
             Wire::Move(c) => Change::Move(c.try_into()?),
             Wire::GiveUp(c) => owners::give_up(c)?,
             Wire::Fail(c) => owners::fail(c)?,

@@ -82,6 +82,7 @@ impl From<FilesetReport> for v1::FilesetReport {
             created: report.created.0,
             version: report.version,
             online: report.is_online,
+            backup: report.has_backup,
         }
     }
 }
@@ -101,6 +102,7 @@ impl TryFrom<v1::FilesetReport> for FilesetReport {
             created: Timestamp(report.created),
             version: report.version,
             is_online: report.online,
+            has_backup: report.backup,
         })
     }
 }
@@ -327,6 +329,7 @@ mod tests {
             created: Timestamp(-5),
             version: 6,
             is_online: true,
+            has_backup: true,
         };
         let wire = v1::FilesetReport::from(report.clone());
         assert_eq!(FilesetReport::try_from(wire).unwrap(), report);

@@ -1,13 +1,16 @@
 //! What can be done to the location database, and on whose behalf.
 
+mod proposal;
+
 use serde::{Deserialize, Serialize};
 
-use crate::record::groups::CELL_ADMIN;
-use crate::record::{InvitationKind, Principal, ServerState, TimeLine, VersionState};
+use crate::record::{InvitationKind, ServerState, TimeLine, VersionState};
 use crate::{
-    Address, AggregateId, AggregateName, CellId, CellName, EntryName, Epoch, Error, FilesetId, FilesetName, GroupName,
-    Incarnation, Kind, PrincipalName, Result, ServerId, Timestamp,
+    Address, AggregateId, AggregateName, CellId, CellName, EntryName, Epoch, FilesetId, FilesetName, GroupName,
+    Incarnation, PrincipalName, ServerId,
 };
+
+pub use proposal::{ChangeSession, Proposal, Who};
 
 /// A fileset as a person names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,6 +193,32 @@ pub enum Change {
     },
     /// `fts unlock`.
     UnlockFileset {
+        /// Which.
+        fileset: FilesetRef,
+    },
+    /// `fts syncfldb`: a fileset whose header is on an aggregate has an entry that says what the header says. What an
+    /// owner has not said is there stays *invalid*.
+    BookFileset {
+        /// Its RW id.
+        fileset: FilesetId,
+        /// As in its header.
+        name: FilesetName,
+        /// A server's name or an entry's address.
+        server: Address,
+        /// Attached to that server.
+        aggregate: AggregateRef,
+        /// As in its header; 0 is no limit.
+        quota_bytes: u64,
+        /// The same.
+        quota_files: u64,
+    },
+    /// `fts syncfldb`: ids up to the three of this one are on disks, and nothing new gets them.
+    ReserveFilesetIds {
+        /// An RW id.
+        through: FilesetId,
+    },
+    /// `fts delfldbentry`: an entry goes, whatever is on disks.
+    ForgetFileset {
         /// Which.
         fileset: FilesetRef,
     },
@@ -402,93 +431,4 @@ pub enum Change {
         /// Where that listens.
         addresses: Vec<Address>,
     },
-}
-
-/// On whose behalf a change is made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Who {
-    /// Not logged in.
-    Nobody,
-    /// Logged in by the mechanism named.
-    Principal {
-        /// Without the cell.
-        name: PrincipalName,
-        /// `cert`, `host-trust`.
-        mech: String,
-    },
-    /// A machine by the certificate of its connection.
-    Host {
-        /// `hosts/NAME`.
-        name: PrincipalName,
-        /// In its certificate.
-        server: Option<ServerId>,
-    },
-    /// The database itself.
-    Database,
-}
-
-impl Who {
-    /// The principal, if there is one.
-    pub fn principal(&self) -> Option<&PrincipalName> {
-        match self {
-            Who::Principal { name, .. } | Who::Host { name, .. } => Some(name),
-            Who::Nobody | Who::Database => None,
-        }
-    }
-
-    /// Refuses whom the registry, with `record` of him, puts in none of `groups`. Administrators of the cell may
-    /// everything. A machine that states who its callers are is never believed about an administrator.
-    ///
-    /// # Errors
-    /// `Denied`, naming the caller and the group that would be needed.
-    pub fn must_be_in(&self, record: Option<&Principal>, groups: &[&str]) -> Result<()> {
-        match self {
-            Who::Principal { mech, .. } if mech == "host-trust" => {
-                return Err(self.denied("a login by host-trust does not administrate"));
-            }
-            Who::Principal { .. } | Who::Host { .. } => {}
-            Who::Nobody | Who::Database => {
-                return Err(self.denied("not logged in").remedy("log in first: baton login"));
-            }
-        }
-        let counts = |group: &GroupName| group.as_str() == CELL_ADMIN || groups.contains(&group.as_str());
-        if record.is_some_and(|principal| principal.groups.iter().any(counts)) {
-            return Ok(());
-        }
-        Err(self
-            .denied(format!("not in group {}", groups.join(" or ")))
-            .remedy("an administrator of the cell can add you: baton cell principal NAME --groups ..."))
-    }
-
-    /// A refusal that names the caller.
-    pub fn denied(&self, why: impl Into<String>) -> Error {
-        let on = match self {
-            Who::Nobody => "nobody".to_owned(),
-            Who::Database => "the database".to_owned(),
-            Who::Principal { name, .. } | Who::Host { name, .. } => name.to_string(),
-        };
-        Error::new(Kind::Denied, on).because(why)
-    }
-}
-
-/// Names a run of changes of one caller: drawn at random, one change at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ChangeSession(pub [u8; 16]);
-
-/// A change with the name under which it is done once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proposal {
-    /// Whose.
-    pub session: ChangeSession,
-    /// Counts from 1 within the session.
-    pub sequence: u32,
-    /// An index that the caller had seen before its session's first change: an unknown session that was
-    /// born before others were forgotten may be a forgotten one, and is refused.
-    pub born: u64,
-    /// The leader's, so that every member decides the same about what has ended.
-    pub date: Timestamp,
-    /// On whose behalf.
-    pub who: Who,
-    /// What.
-    pub change: Change,
 }

@@ -68,6 +68,17 @@ pub struct FilesetReport {
     pub version: u64,
     /// Whether it is served.
     pub is_online: bool,
+    /// Whether its backup version is there.
+    pub has_backup: bool,
+}
+
+/// Which versions of a fileset are on the aggregate that it is booked on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VersionsReport {
+    /// The RW version.
+    pub has_rw: bool,
+    /// The backup version.
+    pub has_backup: bool,
 }
 
 /// The snapshot that a fileset's backup version is.

@@ -143,6 +143,7 @@ pub fn header_json(report: &FilesetReport) -> Value {
         "quota_files": report.quota_files,
         "version": report.version,
         "created": date(report.created),
+        "backup": report.has_backup,
     })
 }
 
@@ -176,6 +177,7 @@ pub mod tests {
             created: Timestamp(0),
             version: 90_211,
             is_online: true,
+            has_backup: true,
         }
     }
 

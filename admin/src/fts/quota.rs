@@ -202,6 +202,7 @@ mod tests {
             created: Timestamp(0),
             version: 0,
             is_online: true,
+            has_backup: false,
         };
         let aggregate = AggregateExport {
             total_bytes: 2_100_000 << 10,

@@ -18,6 +18,15 @@ struct Absent {
     does: &'static str,
     /// What to use instead; empty where there is nothing.
     instead: &'static str,
+    /// Whether a later version may have it.
+    when: When,
+}
+
+/// Whether a command may come.
+#[derive(Clone, Copy)]
+enum When {
+    Later,
+    Never,
 }
 
 const fn absent(line: &'static str, does: &'static str) -> Absent {
@@ -25,12 +34,22 @@ const fn absent(line: &'static str, does: &'static str) -> Absent {
         line,
         does,
         instead: "",
+        when: When::Later,
     }
 }
 
 impl Absent {
     const fn instead(self, instead: &'static str) -> Absent {
         Absent { instead, ..self }
+    }
+
+    /// Baton has no use for it.
+    const fn never(self, instead: &'static str) -> Absent {
+        Absent {
+            instead,
+            when: When::Never,
+            ..self
+        }
     }
 }
 
@@ -43,10 +62,8 @@ const FTS: &[Absent] = &[
         "crfldbentry -ftname n -server s -aggrid n",
         "entries for partitions that are no aggregates",
     )
-    .instead("there are none; a fileset on an aggregate is made by 'fts create'"),
-    absent(
-        "delfldbentry {-fileset f | -prefix p [-server s [-aggregate a]]}",
-        "entries whose fileset is gone",
+    .never(
+        "'newaggr' makes an aggregate, 'dfsexport' exports it, and 'fts create' makes a fileset on it with its entry",
     ),
     absent(
         "dump -fileset f {-time t | -version v} [-server s] [-file n]",
@@ -78,16 +95,6 @@ const FTS: &[Absent] = &[
         "statrepserver -server s [-long]",
         "what a replication server is at work on",
     ),
-    absent(
-        "syncfldb -server s [-aggregate a]",
-        "the location database after what servers have",
-    ),
-    absent(
-        "syncserv -server s [-aggregate a]",
-        "servers after what the location database has",
-    ),
-    absent("unlockfldb [-server s [-aggregate a]]", "unlocking many entries")
-        .instead("'fts lsfldb -locked' lists them and 'fts unlock' unlocks one"),
     absent(
         "update -fileset f {-all | -server s}",
         "bringing replicas up to date at once",
@@ -192,9 +199,12 @@ pub fn absence(program: Program, command: &str) -> Option<Error> {
         name == command || name == program.name()
     };
     let absent = table(program).iter().find(is_meant)?;
-    let error = match absent.does {
-        "" => nothing(program),
-        does => error(notation::name(absent.line), does),
+    let error = match (absent.does, absent.when) {
+        ("", _) => nothing(program),
+        (does, When::Later) => error(notation::name(absent.line), does),
+        (does, When::Never) => Error::new(Kind::Unsupported, notation::name(absent.line)).because(format!(
+            "Baton has no {does}: a server exports aggregates and nothing else"
+        )),
     };
     Some(error.remedy(absent.instead))
 }

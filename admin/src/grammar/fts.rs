@@ -5,6 +5,7 @@
 
 mod owners;
 mod quota;
+mod repair;
 mod scrub;
 mod snapshots;
 
@@ -19,6 +20,7 @@ use super::{Parsed, Standard};
 use crate::dfs_args::ADDED;
 pub use owners::{FailOver, History, Hold, UnHold};
 pub use quota::{LsQuota, SetQuota};
+pub use repair::{DelFldbEntry, SyncDisks, UnlockFldb};
 pub use scrub::Scrub;
 pub use snapshots::{CloneSys, RestoreHome, SnapshotClone, SnapshotDiff, SnapshotRollback, Snapshots};
 
@@ -153,6 +155,18 @@ pub enum Fts {
     /// Unlocks a fileset's entry
     #[command(after_help = "Example:\n  fts unlock user.ito")]
     Unlock(FilesetOnly),
+    /// Unlocks many entries, or all
+    #[command(after_help = "Example:\n  fts unlockfldb -server mlserva")]
+    UnlockFldb(UnlockFldb),
+    /// Makes the location database say what is on a server's disks
+    #[command(after_help = "Example:\n  fts syncfldb mlserva -noaction")]
+    SyncFldb(SyncDisks),
+    /// Makes a server's headers say what the location database says, and names what is missing
+    #[command(after_help = "Example:\n  fts syncserv mlserva lfs03")]
+    SyncServ(SyncDisks),
+    /// Deletes entries of the location database, and nothing on a disk
+    #[command(after_help = "Example:\n  fts delfldbentry user.ito -yes")]
+    DelFldbEntry(DelFldbEntry),
     /// Takes, lists, compares and deletes snapshots of a fileset, goes back to them and clones them
     #[command(next_help_heading = ADDED, subcommand, arg_required_else_help = true)]
     Snapshot(Snapshots),

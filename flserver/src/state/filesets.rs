@@ -156,7 +156,7 @@ impl Draft<'_> {
     }
 
     /// The fileset, unless an administrator's lock on it still holds. Locks end by themselves.
-    fn unlocked(&self, fileset: &FilesetRef) -> Result<Fileset> {
+    pub(super) fn unlocked(&self, fileset: &FilesetRef) -> Result<Fileset> {
         let fileset = self.state.fileset(fileset)?;
         match &fileset.lock {
             Some(lock) if lock.until > self.date => Err(Error::new(Kind::Busy, format!("fileset {}", fileset.name))
@@ -166,7 +166,7 @@ impl Draft<'_> {
         }
     }
 
-    fn free(&self, name: &FilesetName) -> Result<()> {
+    pub(super) fn free(&self, name: &FilesetName) -> Result<()> {
         match self.state.fileset_names.get(name) {
             None => Ok(()),
             Some(id) => Err(Error::new(Kind::Exists, format!("fileset {name}")).because(format!("it is fileset {id}"))),
@@ -174,7 +174,7 @@ impl Draft<'_> {
     }
 
     /// Where to put a fileset: an entry with room, and an aggregate that a server under it is attached to.
-    fn place(&self, server: &Address, on: &AggregateRef) -> Result<(u32, Aggregate)> {
+    pub(super) fn place(&self, server: &Address, on: &AggregateRef) -> Result<(u32, Aggregate)> {
         let entry = self.state.entry_of(server)?;
         let aggregate = self.state.aggregate(on)?;
         let name = |id| self.state.servers.get(id).map(|s| s.name.to_string());
@@ -192,7 +192,7 @@ impl Draft<'_> {
     }
 
     /// Keeps the entry's count of versions, and holds creation to its quota.
-    fn count_uses(&mut self, number: u32, by: i64) -> Result<()> {
+    pub(super) fn count_uses(&mut self, number: u32, by: i64) -> Result<()> {
         let Some(mut entry) = self.state.entries.get(&number).cloned() else {
             return Err(Error::new(Kind::NotFound, format!("server entry {number}")));
         };

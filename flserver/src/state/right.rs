@@ -52,7 +52,10 @@ pub(crate) fn may(state: &Fldb, who: &Who, change: &Change) -> Result<()> {
         Change::SetCell { .. } | Change::EditPrincipal { .. } | Change::Invite { .. } | Change::RemoveMember { .. } => {
             member_of(state, who, &[CELL_ADMIN])
         }
-        Change::CreateServerEntry { .. } => member_of(state, who, &[FLDB_ADMIN]),
+        Change::CreateServerEntry { .. }
+        | Change::BookFileset { .. }
+        | Change::ReserveFilesetIds { .. }
+        | Change::ForgetFileset { .. } => member_of(state, who, &[FLDB_ADMIN]),
         Change::EditServerEntry { address, .. } | Change::DeleteServerEntry { address } => {
             let owner = entry_owner(state, address);
             match owner {

@@ -4,6 +4,7 @@
 //! with what must hold after any change checked behind it.
 
 mod aggregates;
+mod books;
 mod cell;
 mod dump;
 mod entries;

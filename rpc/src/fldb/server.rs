@@ -8,7 +8,7 @@ use baton_proto::v1::fileserver_client::FileserverClient;
 use baton_types::change::Takeover;
 use baton_types::control::{
     AggregateReport, Carry, DetachReport, Difference, ExportReport, FilesetReport, Force, GrowthReport, Moment,
-    RestoreReport, Restored, RollBackReport, ScrubReport, ScrubWish, SnapshotReport, Work,
+    RestoreReport, Restored, RollBackReport, ScrubReport, ScrubWish, SnapshotReport, VersionsReport, Work,
 };
 use baton_types::limits::FLDB_MESSAGE_BYTES_MAX;
 use baton_types::record::Server;
@@ -242,6 +242,22 @@ impl ControlClient {
             fileset: fileset.0,
         };
         answer(self.client.clone().set_quota(request).await).map(drop)
+    }
+
+    /// Has a fileset's entry say which versions are on the aggregate that it is booked on.
+    ///
+    /// # Errors
+    /// What the server says: `Moved` if it is booked on none that the server has.
+    pub async fn check_fileset(&self, fileset: FilesetId) -> Result<VersionsReport> {
+        let request = v1::CheckFilesetRequest {
+            caller: self.caller,
+            fileset: fileset.0,
+        };
+        let reply = answer(self.client.clone().check_fileset(request).await)?;
+        Ok(VersionsReport {
+            has_rw: reply.rw,
+            has_backup: reply.backup,
+        })
     }
 
     /// Takes a snapshot of a fileset.

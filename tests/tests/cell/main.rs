@@ -21,6 +21,7 @@ mod network;
 mod nonsense;
 mod partition;
 mod quota;
+mod reconcile;
 mod rights;
 mod room;
 mod salvage;

@@ -163,7 +163,7 @@ impl RestoreHome {
     }
 }
 
-fn carry(is_dry: bool) -> Carry {
+pub(super) fn carry(is_dry: bool) -> Carry {
     match is_dry {
         true => Carry::Nothing,
         false => Carry::Out,

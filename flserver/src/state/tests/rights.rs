@@ -111,6 +111,14 @@ fn each_change_is_for_some_and_not_for_others() {
         fileset: named("a"),
         name: of("b"),
     };
+    let book = Change::BookFileset {
+        fileset: FilesetId(1),
+        name: of("a"),
+        server: of("fs1"),
+        aggregate: on("agg1"),
+        quota_bytes: 0,
+        quota_files: 0,
+    };
     for (change, who) in [
         (genesis(), "database"),
         (join(1, 1, &[]), &everyone),
@@ -132,6 +140,9 @@ fn each_change_is_for_some_and_not_for_others() {
         (rename, fileset),
         (Change::LockFileset { fileset: named("a") }, fileset),
         (Change::UnlockFileset { fileset: named("a") }, fileset),
+        (Change::ForgetFileset { fileset: named("a") }, fldb),
+        (Change::ReserveFilesetIds { through: FilesetId(1) }, fldb),
+        (book, fldb),
     ] {
         assert_eq!(allowed(&state, &change), who, "{change:?}");
     }

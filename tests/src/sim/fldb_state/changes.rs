@@ -307,7 +307,7 @@ fn fileset_change(seed: &mut Seed, state: &Fldb) -> Change {
         },
         _ => FilesetRef::Id(FilesetId(seed.between(1, 40))),
     };
-    match seed.below(6) {
+    match seed.below(9) {
         0..2 => {
             let site = state
                 .fileset(&fileset)
@@ -330,6 +330,22 @@ fn fileset_change(seed: &mut Seed, state: &Fldb) -> Change {
             bytes: seed.chance(700).then(|| seed.below(1 << 40)),
             files: seed.chance(500).then(|| seed.below(1 << 20)),
         },
+        5 => Change::ForgetFileset { fileset },
+        6 => Change::ReserveFilesetIds {
+            through: FilesetId(seed.below(80)),
+        },
+        7 => {
+            let (server, aggregate) = place(seed, state);
+            let known = state.fileset(&fileset).ok().filter(|_| seed.chance(700));
+            Change::BookFileset {
+                fileset: known.map_or_else(|| FilesetId(seed.below(80)), |known| known.id),
+                name,
+                server,
+                aggregate,
+                quota_bytes: seed.below(9),
+                quota_files: seed.below(9),
+            }
+        }
         _ => Change::UnlockFileset { fileset },
     }
 }
