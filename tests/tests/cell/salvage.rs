@@ -2,16 +2,26 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use baton_aggregate::create::read_label;
 use baton_aggregate::device::{Access, FileDevice};
 use baton_aggregate::fence::read_roots;
+use baton_aggregate::format::Pointer;
 use baton_tests::cell::{Builder, Trust};
 use baton_tests::suites::Stage;
 use serde_json::Value;
 
 const DISK_BYTES: u64 = 256 << 20;
+
+/// The space tree of the newest root, if a checkpoint has made one.
+fn space_tree(path: &Path) -> Result<Option<Pointer>> {
+    let device = FileDevice::open(path, Access::Read)?;
+    let roots = read_roots(&device, read_label(&device)?.id)?;
+    let newest = roots.into_iter().max_by_key(|found| found.root.name());
+    Ok(newest.and_then(|found| found.root.space))
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repaired_aggregate_is_served_again_with_its_files() -> Result<()> {
@@ -28,6 +38,8 @@ async fn repaired_aggregate_is_served_again_with_its_files() -> Result<()> {
     let salvage = |words: &[&str]| seat.run("salvage", words);
     salvage(&["-repair", &disk, "-yes"])?.refused(16, &["aggregate lfs01", "serves it under epoch"])?;
     let before = stage.cell.aggregate("lfs01").await?.epoch;
+    let checkpointed = async || space_tree(&path).ok().flatten();
+    stage.cell.wait("a checkpoint", checkpointed).await?;
     // One says goodbye, the other does not: what it had in flight has ended, and its lock says so.
     stage.cell.terminate("fs2")?;
     stage.cell.kill("fs1")?;
@@ -35,12 +47,7 @@ async fn repaired_aggregate_is_served_again_with_its_files() -> Result<()> {
     // The space tree and the second copy of the label.
     let device = FileDevice::open(&path, Access::Read)?;
     let label = read_label(&device)?;
-    let newest = read_roots(&device, label.id)?
-        .into_iter()
-        .max_by_key(|found| found.root.name());
-    let space = newest
-        .and_then(|found| found.root.space)
-        .context("a root with a space tree")?;
+    let space = space_tree(&path)?.context("a root with a space tree")?;
     drop(device);
     let harmed = File::options().read(true).write(true).open(&path)?;
     for at in [space.block.offset() + 100, label.geometry.label_offsets()[1] + 100] {

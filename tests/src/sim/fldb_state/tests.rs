@@ -84,7 +84,9 @@ fn histories_hold_and_come_across_what_they_are_for() {
 #[test]
 fn state_that_forgets_sessions_is_found() {
     let what = found(Habit::ForgetsSessions, 20);
-    assert!(what.starts_with("one change was answered at"), "{what}");
+    // By two answers, or by one that is not the one that was told.
+    let twice = what.starts_with("one change was answered at");
+    assert!(twice || what.starts_with("a change was acknowledged with"), "{what}");
 }
 
 #[test]
