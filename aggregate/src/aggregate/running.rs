@@ -19,6 +19,8 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// What an older owner's log came to is in one after this: programs go on first, but the next owner, who may come soon, is
 /// not to replay it again.
 const CHECKPOINT_SOON: Duration = Duration::from_secs(1);
+/// If it is at least so many records: fewer, as after a planned move, are replayed in no time.
+const RECORDS_MANY: u64 = 256;
 /// How often it is looked whether much has gathered.
 const CHECKPOINT_LOOK: Duration = Duration::from_millis(20);
 /// A sign of life in the slot, and a look with it.
@@ -127,6 +129,10 @@ fn commit(aggregate: &Aggregate, stop: &Stop) {
 fn checkpoint(aggregate: &Aggregate, stop: &Stop) {
     let (mut waited, mut is_awaited) = (Duration::ZERO, false);
     let mut is_behind = aggregate.engine.is_behind();
+    let mut within = match is_behind && aggregate.engine.replayed >= RECORDS_MANY {
+        true => CHECKPOINT_SOON,
+        false => CHECKPOINT_EVERY,
+    };
     while !stop.wait(CHECKPOINT_LOOK) {
         waited += CHECKPOINT_LOOK;
         match aggregate.reclaim() {
@@ -134,11 +140,11 @@ fn checkpoint(aggregate: &Aggregate, stop: &Stop) {
             Err(error) => tracing::warn!(aggregate = %aggregate.label().name, %error, "no space given back"),
         }
         let has_changed = is_awaited || is_behind || aggregate.engine.log.bytes_since_cut() > 0;
-        let is_due = has_changed && waited >= if is_behind { CHECKPOINT_SOON } else { CHECKPOINT_EVERY };
+        let is_due = has_changed && waited >= within;
         if !is_due && !aggregate.engine.wants_checkpoint() {
             continue;
         }
-        (waited, is_behind) = (Duration::ZERO, false);
+        (waited, within, is_behind) = (Duration::ZERO, CHECKPOINT_EVERY, false);
         if let Err(error) = aggregate.checkpoint() {
             tracing::error!(aggregate = %aggregate.label().name, %error, "no checkpoint");
             if aggregate.engine.log.check().is_err() {

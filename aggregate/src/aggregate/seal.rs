@@ -93,6 +93,7 @@ impl Recovered {
             rooted: AtomicU64::new(base.lsn.0),
             settled: AtomicU64::new(base.lsn.0),
             has_garbage: AtomicBool::new(true),
+            replayed: cut.0.saturating_sub(base.lsn.0),
             left_taken: Mutex::default(),
             scrubs: Scrubs::default(),
             has_threads: AtomicBool::new(false),
