@@ -299,7 +299,7 @@ impl Fileset {
         let reply = make(&mut transaction)?;
         state.allow(self.standing, operation, *transaction.usage())?;
         let (before, usage) = (state.usage, *transaction.usage());
-        self.engine.promise(before.promised, usage.promised)?;
+        self.engine.promise(self.filling(), before.promised, usage.promised)?;
         let change = transaction.finish();
         let result = Bytes::from(reply.encode());
         let head = Record {

@@ -13,6 +13,8 @@ pub struct Need {
     pub purpose: Purpose,
     /// Blocks of data that it may write.
     pub blocks: u64,
+    /// They may be of those that were promised to the file.
+    pub may_be_promised: bool,
 }
 
 impl Need {
@@ -20,11 +22,12 @@ impl Need {
     pub const GROWTH: Need = Need {
         purpose: Purpose::Growth,
         blocks: 0,
+        may_be_promised: false,
     };
     /// It deletes.
     pub const UPKEEP: Need = Need {
         purpose: Purpose::Upkeep,
-        blocks: 0,
+        ..Need::GROWTH
     };
 
     /// What it does to the space, among those who say again what was accepted.
@@ -38,13 +41,32 @@ impl Need {
     /// It writes data of at most this many blocks.
     pub fn data(blocks: u64) -> Need {
         Need {
-            purpose: Purpose::Growth,
             blocks,
+            may_be_promised: true,
+            ..Need::GROWTH
         }
     }
 }
 
 impl Fileset {
+    /// What whoever brings its changes may fill.
+    pub(super) fn filling(&self) -> Purpose {
+        Need::GROWTH.purpose_of(self.standing)
+    }
+
+    /// True if `blocks` blocks more could be written at once.
+    pub(crate) fn has_room(&self, blocks: u64) -> bool {
+        self.engine.has_headroom(self.filling(), blocks)
+    }
+
+    /// Makes checkpoints for as long as one may give back what is missing for a promise of `blocks` blocks.
+    ///
+    /// # Errors
+    /// What a checkpoint failed with; `Wait` where it would wait for one who may not.
+    pub(crate) fn gather(&self, blocks: u64) -> Result<()> {
+        self.engine.gather(self.filling(), blocks, self.patience)
+    }
+
     /// Lets a change in and attempts it. Where there is little room left, what a file was promised comes first.
     pub(super) fn admitted(
         &self,
@@ -56,11 +78,8 @@ impl Fileset {
             self.engine.attempt(self.patience, |pinned| attempt(pinned, purpose))
         };
         let purpose = need.purpose_of(self.standing);
-        let may_be_promised = need.blocks > 0 && purpose != Purpose::Upkeep && {
-            let is_promised = self.cell.state.lock().usage.promised > 0;
-            is_promised && !self.engine.has_headroom(purpose, need.blocks)
-        };
-        if may_be_promised {
+        let is_short = need.may_be_promised && !self.engine.has_headroom(purpose, need.blocks);
+        if is_short && self.cell.state.lock().usage.promised > 0 {
             match as_for(Purpose::Promised) {
                 // It is more than was promised.
                 Err(error) if error.kind == Kind::NoSpace => {}

@@ -179,9 +179,9 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::admit`], but `NoSpace`.
-    pub fn gather(&self, blocks: u64, patience: Patience) -> Result<()> {
+    pub fn gather(&self, purpose: Purpose, blocks: u64, patience: Patience) -> Result<()> {
         for _ in 0..CHECKPOINTS_TO_REUSE {
-            match (self.has_headroom(Purpose::Growth, room_for(blocks)), patience) {
+            match (self.has_headroom(purpose, room_for(blocks)), patience) {
                 (true, _) => break,
                 (false, Patience::Wait) => self.checkpoint()?,
                 (false, Patience::None) => return Err(would_wait("promise")),
@@ -190,15 +190,19 @@ impl Engine {
         Ok(())
     }
 
-    /// The files of a fileset are promised `after` blocks where it was `before`.
+    /// The files of a fileset are promised `after` blocks where it was `before`, by one who may fill what is there for
+    /// `purpose`.
     ///
     /// # Errors
     /// `NoSpace` if that is more, and more than is there and was promised to nobody.
-    pub fn promise(&self, before: u64, after: u64) -> Result<()> {
+    pub fn promise(&self, purpose: Purpose, before: u64, after: u64) -> Result<()> {
+        if after == before {
+            return Ok(());
+        }
         let more = after.saturating_sub(before);
         if more > 0 {
             let cost = i64::try_from(room_for(more)).unwrap_or(i64::MAX);
-            if self.admission.growth.load(Ordering::Relaxed) < cost {
+            if self.admission.left(purpose).load(Ordering::Relaxed) < cost {
                 return Err(no_space());
             }
             for left in [Purpose::Growth, Purpose::Yielding] {

@@ -46,7 +46,11 @@ pub fn copy_as(
     settle: &mut SettleCopy<'_>,
 ) -> Result<Done<Object>> {
     let has_sharing = fileset.engine().label.features.has_sharing();
-    fileset.operate(operation, Need::data(NODE_BLOCKS), |transaction, _| {
+    let need = Need {
+        blocks: NODE_BLOCKS,
+        ..Need::GROWTH
+    };
+    fileset.operate(operation, need, |transaction, _| {
         if copy.source.0.fileset != copy.target.0.fileset {
             return Err(copy.refused(Kind::Unsupported, "its target is in another fileset"));
         }

@@ -16,7 +16,7 @@ use crate::aggregate::{Done, Fileset};
 use crate::buffer::Buffer;
 use crate::fileset::{Object, Progress, promises, save};
 use crate::format::{Attributes, Key};
-use crate::space::{Purpose, no_space};
+use crate::space::no_space;
 use crate::transaction::{Operation, Transaction};
 use crate::tree::Stop;
 
@@ -39,7 +39,7 @@ pub fn fallocate(
             Err(Stop::Failed(error)) if error.kind != Kind::Damaged => Ok(0),
             Err(stop) => Err(stop),
         })?;
-        fileset.engine().gather(blocks, fileset.patience())?;
+        fileset.gather(blocks)?;
     }
     in_steps(fileset, operation, fid, settle, |transaction, settle| {
         if range.is_empty() {
@@ -59,7 +59,7 @@ pub fn fallocate(
                 match fileset.engine().label.features.has_promises() {
                     true => promises::promise(transaction, &mut promised, (&range, blocks)),
                     // Its aggregate was made before: there is room now, and there may be none when it is written.
-                    false if !fileset.engine().has_headroom(Purpose::Growth, blocks) => return Err(no_space().into()),
+                    false if !fileset.has_room(blocks) => return Err(no_space().into()),
                     false => {}
                 }
                 extend(

@@ -3,7 +3,7 @@
 use baton_types::{Error, FileName};
 
 use super::*;
-use crate::aggregate::Namesake;
+use crate::aggregate::{Namesake, Standing};
 use crate::fileset::{catalog, remove_step};
 use crate::format::Orphan;
 use crate::transaction::Usage;
@@ -87,6 +87,45 @@ fn room_that_was_promised_is_there_when_nobody_else_has_any() {
         let block = step * 7 % PROMISED;
         assert_eq!(bed.read(block * BLOCK, 50), pattern(block as u8, 50));
     }
+}
+
+#[test]
+fn copy_takes_nothing_of_what_was_promised() {
+    let bed = Bed::new(66);
+    bed.fallocate(0..PROMISED * BLOCK, Allocate::Extend);
+    let other = bed.other(6);
+    let full = other.fill(0);
+    // It writes nodes, and those were promised to whoever writes what they lead to.
+    let copy = |target: u64| {
+        let copy = Copy {
+            source: (other.fid, 0),
+            target: (bed.fid, target * BLOCK),
+            len: BLOCK,
+        };
+        let mut settle = |_: (&Attributes, &Attributes), _: &mut Attributes| Ok(());
+        let done = copy_as(&bed.fileset, &Operation::default(), copy, &mut settle);
+        done.unwrap().answer.map(drop).map_err(|error| error.kind)
+    };
+    assert_eq!(copy(7), Err(Kind::NoSpace));
+    assert_eq!(bed.promised(), PROMISED);
+    other.truncate(full / 2 * BLOCK);
+    bed.aggregate.checkpoint().unwrap();
+    assert_eq!(copy(7), Ok(()));
+}
+
+#[test]
+fn last_room_is_promised_to_nobody_while_others_say_again_what_was_accepted() {
+    let mut bed = Bed::new(67);
+    let fresh = bed.fileset.clone();
+    let free = bed.aggregate.space().free;
+    // One in twenty, and what is kept beside a promise.
+    let most = free - free / 16;
+    bed.fileset = fresh.standing(Standing::Yielding);
+    assert_eq!(bed.try_fallocate(0..most).unwrap_err().kind, Kind::NoSpace);
+    bed.try_fallocate(0..most / 2).unwrap();
+    bed.fileset = fresh;
+    bed.try_fallocate(0..most).unwrap();
+    assert_eq!(bed.promised(), most);
 }
 
 #[test]
