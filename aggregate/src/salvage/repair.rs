@@ -142,7 +142,6 @@ fn facts(ledger: &Ledger) -> Facts<'_> {
         pending: used.map(|(segment, used)| (*segment, &used.pending)).collect(),
         said: ledger.said.as_ref(),
         nodes: &ledger.space_nodes,
-        is_whole: ledger.is_whole,
     }
 }
 

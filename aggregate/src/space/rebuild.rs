@@ -1,12 +1,12 @@
 //! The record of space, made anew from what was found to be used: for an aggregate that contradicts itself.
 //!
-//! It is conservative in what may be taken: what anything refers to is used, what waits to be free goes on waiting, and
-//! who may still write somewhere keeps that to himself. What is said to be used, and nothing refers to, waits like
-//! any other free, for two more roots; the nodes of the old space tree wait too.
+//! It is conservative in what may be taken: what anything refers to is used, and so is what was said to be, what waits to
+//! be free goes on waiting, and who may still write somewhere keeps that to himself. The nodes of the old space tree wait
+//! to be free like those that a merge replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Inherited, Runs, Space, closed_state};
+use super::{Inherited, Space, closed_state};
 use crate::format::{Bitmap, Block, Segment, SegmentClass, SegmentPhase, SegmentState};
 use crate::live::LiveTree;
 use crate::transaction::Run;
@@ -21,8 +21,6 @@ pub(crate) struct Facts<'a> {
     pub said: Option<&'a BTreeMap<Segment, SegmentState>>,
     /// Its nodes.
     pub nodes: &'a [Run],
-    /// Nothing else is referred to.
-    pub is_whole: bool,
 }
 
 impl Space {
@@ -77,10 +75,8 @@ impl Space {
     }
 
     /// What of a segment is used, or waits to be free; `said` was, until now.
-    fn used(&mut self, facts: &Facts<'_>, segment: Segment, said: Option<&Bitmap>) -> Bitmap {
-        let first = self.geometry.first_block(segment).0;
+    fn used(&self, facts: &Facts<'_>, segment: Segment, said: Option<&Bitmap>) -> Bitmap {
         let mut used = Bitmap::free(self.geometry.segment_blocks());
-        let mut unreferred = Runs::default();
         let is_in = |bitmap: Option<&&Bitmap>, index| bitmap.is_some_and(|bitmap| bitmap.is_used(index));
         for index in 0..used.len() {
             let is_referred = is_in(facts.reached.get(&segment), index) || is_in(facts.pending.get(&segment), index);
@@ -88,11 +84,7 @@ impl Space {
             if is_referred || was_used {
                 used.take(index);
             }
-            if was_used && !is_referred && facts.is_whole {
-                unreferred.insert(Block(first + u64::from(index)), 1);
-            }
         }
-        self.pending[0].append(unreferred);
         used
     }
 
