@@ -1,5 +1,6 @@
 //! The commands of `baton`, one file for each or for each family.
 
+mod backup;
 mod config;
 mod create;
 mod invite;
@@ -23,6 +24,8 @@ pub async fn run(session: &Session, command: Baton) -> Result<Output> {
         Baton::Cell(Cell::Invite(words)) => invite::invite(session, words).await,
         Baton::Cell(Cell::Members) => members::members(session).await,
         Baton::Cell(Cell::Remove { member }) => members::remove(session, member).await,
+        Baton::Cell(Cell::Backup { file }) => backup::backup(session, &file).await,
+        Baton::Cell(Cell::Restore(words)) => backup::restore(session, words).await,
         Baton::Cell(Cell::Principals) => principals::principals(session).await,
         Baton::Cell(Cell::Principal(words)) => principals::principal(session, words).await,
         Baton::Join(words) => join::join(session, words).await,

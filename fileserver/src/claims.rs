@@ -40,6 +40,8 @@ use take::{Leave, Taken};
 
 /// Between two looks for disks that came or went.
 const SCAN_EVERY: Duration = Duration::from_secs(10);
+/// The same while something is this server's that it has not taken.
+const SCAN_SOON: Duration = Duration::from_secs(1);
 /// Between two looks whether what is exported is still written.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
 /// Before what nobody heard is said again.
@@ -73,6 +75,8 @@ pub struct Claims {
     used: Mutex<BTreeMap<AggregateId, Epoch>>,
     /// Something is to be handed over.
     moving: Notify,
+    /// The location database came back from a file.
+    anew: Notify,
 }
 
 impl Claims {
@@ -102,6 +106,7 @@ impl Claims {
             rows: Mutex::default(),
             used: Mutex::default(),
             moving: Notify::new(),
+            anew: Notify::new(),
         })
     }
 
@@ -116,8 +121,33 @@ impl Claims {
                 self.resume(&found).await;
                 self.pursue(found.id);
             }
-            tokio::time::sleep(SCAN_EVERY).await;
+            let pause = match self.awaited.lock().is_empty() {
+                true => SCAN_EVERY,
+                false => SCAN_SOON,
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.anew.notified() => {}
+            }
         }
+    }
+
+    /// Begins anew with a location database that came back from a file: tells it of the labels, and claims what it says
+    /// is this server's.
+    pub async fn begin_anew(&self) {
+        self.reported.lock().clear();
+        for row in self.recall().await {
+            // The epoch may be of that era, and then a database that is lost granted it: no comparison tells.
+            if row.epoch.begins_era()
+                && let Ok(export) = self.exports.of_aggregate(row.id)
+                && let Ok(_turn) = self.works.begin("takeover", &row.name)
+            {
+                let error = Error::new(Kind::WrongEpoch, format!("aggregate {}", row.name))
+                    .because("the location database came back from a file: it is claimed anew");
+                self.lose(&export, &error).await;
+            }
+        }
+        self.anew.notify_one();
     }
 
     /// Looks for ever whether what is exported is still written, and drops what is not.
@@ -250,7 +280,7 @@ impl Claims {
     }
 
     /// Asks what is this server's, until it is told.
-    async fn recall(&self) {
+    async fn recall(&self) -> Vec<Aggregate> {
         let query = Query::tables(&[Table::Aggregate], Freshness::Linearizable);
         let listing = loop {
             match self.client.list(&query).await {
@@ -262,10 +292,12 @@ impl Claims {
             }
         };
         let own = listing.records.into_iter().filter_map(|record| match record {
-            Record::Aggregate(aggregate) if aggregate.owner == Some(self.me.id) => Some(aggregate.id),
+            Record::Aggregate(aggregate) if aggregate.owner == Some(self.me.id) => Some(aggregate),
             _ => None,
         });
-        self.awaited.lock().extend(own);
+        let own: Vec<Aggregate> = own.collect();
+        self.awaited.lock().extend(own.iter().map(|row| row.id));
+        own
     }
 
     async fn look(self: &Arc<Claims>) -> Vec<Found> {
@@ -309,6 +341,9 @@ impl Claims {
         let Ok(_turn) = self.works.begin("export", &found.name) else {
             return; // somebody does it just now
         };
+        if self.exports.of_aggregate(found.id).is_ok() {
+            return; // served still, until that is withdrawn
+        }
         let is_granted = self.rows.lock().get(&found.id).is_some_and(|row| self.is_mine(row));
         if !is_granted && let Err((error, epoch)) = self.claim(found, Takeover::Planned).await {
             tracing::error!(%error, aggregate = %found.name, "not exported again");

@@ -89,8 +89,13 @@ pub async fn run(paths: &Paths, config: &Config, run: Incarnation) -> Result<()>
         claims.confess(endings::left_in(&paths.state(Daemon::Fileserver))).await;
         let _beats = client.beat(beats(&claims, &pulse))?;
         let own = |aggregate: &_| claims.heard(aggregate);
+        let again = async || {
+            let index = register(&client, &claims.me).await?;
+            claims.begin_anew().await;
+            Ok(index)
+        };
         tokio::select! {
-            ended = follow(&client, (&claims.me, registered), &heard, paths, own) => ended,
+            ended = follow(&client, (&claims.me, registered), &heard, paths, (own, again)) => ended,
             ended = control.serve_locally(&socket) => ended,
             () = claims.scan() => Ok(()),
             () = claims.check() => Ok(()),

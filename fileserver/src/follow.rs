@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use baton_rpc::config::{CellFile, Paths};
 use baton_rpc::{FldbClient, News};
-use baton_types::record::{Aggregate, Key, Record, Server, Table};
-use baton_types::{Error, Kind, Result};
+use baton_types::record::{Aggregate, Key, Record, Table};
+use baton_types::{Error, Incarnation, Kind, Result};
 use tokio::sync::watch;
 
 use crate::daemon::Me;
@@ -57,16 +57,17 @@ impl Heard {
 }
 
 /// Hears of every change for as long as it lives. Another run of this same server ends this one; what was so before
-/// this one registered, and is heard late, does not. `owned` is told of every aggregate's record.
+/// this one registered, and is heard late, does not. `owned` is told of every aggregate's record; `register` makes this
+/// run known again to a database that came back from a file, and says at which index.
 ///
 /// # Errors
 /// `Stale` if another run has registered; what a member decided.
 pub async fn follow(
     client: &FldbClient,
-    (me, registered): (&Me, u64),
+    (me, mut registered): (&Me, u64),
     heard: &Heard,
     paths: &Paths,
-    owned: impl Fn(&Aggregate),
+    (owned, register): (impl Fn(&Aggregate), impl AsyncFn() -> Result<u64>),
 ) -> Result<()> {
     let tables = [
         Table::Cell,
@@ -77,6 +78,8 @@ pub async fn follow(
     ];
     let mut watch = client.watch(&tables, 0);
     let mut members = BTreeMap::new();
+    // The run of this server that was told of, until it is known as of when.
+    let mut told = None;
     loop {
         let (index, news) = match watch.next().await {
             // What is known goes on to count; the watch goes on by itself.
@@ -100,6 +103,7 @@ pub async fn follow(
             }
             News::Complete(_) | News::Reached(_) => {
                 heard.index.store(index, Ordering::Release);
+                registered = still(me, told.take(), (registered, index), &register).await?;
                 // A sign of life comes every second, so a file that could not be written is written soon.
                 if let Err(error) = CellFile::learn(paths, client.cell(), members.values()) {
                     tracing::warn!(%error, "where the members are is not written down");
@@ -109,31 +113,43 @@ pub async fn follow(
             News::Forget => {
                 members.clear();
                 heard.registry.clear();
+                told = None;
                 continue;
             }
         };
         for record in records {
             match record {
-                Record::Server(server) => is_me_still(&server, me, index > registered)?,
+                Record::Server(server) if server.id == me.id => told = Some(server.incarnation),
                 Record::Aggregate(aggregate) => owned(&aggregate),
                 Record::Member(member) => drop(members.insert(member.number, member)),
                 Record::Principal(principal) => heard.registry.put(principal),
                 Record::Cell(cell) => drop(heard.mechanisms.send_replace(cell.auth)),
                 Record::Entry(_)
                 | Record::Fileset(_)
+                | Record::Server(_)
                 | Record::Invitation(_)
                 | Record::Event(_)
                 | Record::Tenure(_) => {}
             }
         }
+        if index > 0 {
+            registered = still(me, told.take(), (registered, index), &register).await?;
+        }
     }
 }
 
-/// Refuses to go on if another run of this server has registered, and that is no old news.
-fn is_me_still(server: &Server, me: &Me, is_new: bool) -> Result<()> {
-    if server.id == me.id && server.incarnation != Some(me.incarnation) && is_new {
-        return Err(Error::new(Kind::Stale, format!("server {}", me.name))
-            .because("another process has registered under this identity since"));
+/// As of which index this run is registered, when `told` was heard of it as of `index`.
+async fn still(
+    me: &Me,
+    told: Option<Option<Incarnation>>,
+    (registered, index): (u64, u64),
+    register: &impl AsyncFn() -> Result<u64>,
+) -> Result<u64> {
+    match told.filter(|_| index > registered) {
+        None => Ok(registered),
+        Some(Some(run)) if run == me.incarnation => Ok(registered),
+        Some(Some(_)) => Err(Error::new(Kind::Stale, format!("server {}", me.name))
+            .because("another process has registered under this identity since")),
+        Some(None) => register().await,
     }
-    Ok(())
 }

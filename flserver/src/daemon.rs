@@ -23,6 +23,7 @@ use tokio::time::{interval, sleep, timeout};
 use crate::peers::Peers;
 use crate::publish::Published;
 use crate::raft::{Member, Parts, Peer, Timing, Work, Writer};
+use crate::restore;
 use crate::serve::Server;
 use crate::store::{LogStore, RedbStore};
 
@@ -50,6 +51,10 @@ pub async fn run(paths: &Paths, config: &Config, snapshot_every: Option<u64>) ->
     let anchor = tls.with_credential(|credential| credential.anchor().clone());
     let authority = load_authority(paths)?;
     let store: Arc<dyn LogStore> = Arc::new(RedbStore::open(&directory)?);
+    let me = match restore::begin(paths, (&me, authority.is_some()), (&tls, &store), &clock)? {
+        Some(restored) => restored,
+        None => me,
+    };
     let published = Arc::new(Published::default());
     let parts = Parts {
         number: me.number,

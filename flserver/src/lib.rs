@@ -15,6 +15,7 @@ pub mod daemon;
 mod peers;
 pub mod publish;
 pub mod raft;
+mod restore;
 pub mod serve;
 pub mod state;
 pub mod store;

@@ -10,6 +10,7 @@
 //! | `raft/log.rs` | its log storage, over our `LogStore` |
 //! | `raft/machine.rs`, `raft/snapshots.rs` | its state machine, over our `Fldb` |
 //! | `raft/network.rs`, `raft/wire.rs` | its network, over a trait that a simulation can implement |
+//! | `raft/restore.rs` | a member that begins with a state |
 //! | `raft/status.rs` | how a member sees the group |
 //! | `raft/members.rs` | membership follows the member records |
 //! | `raft/probe.rs` | what tests hear of it |
@@ -19,6 +20,7 @@ mod machine;
 mod members;
 mod network;
 mod probe;
+mod restore;
 mod snapshots;
 mod status;
 #[cfg(test)]
@@ -50,6 +52,7 @@ pub use log::{Log, Pending, Writer};
 use probe::Probe;
 #[cfg(feature = "testing")]
 pub use probe::{Heard, Probe};
+pub use restore::begin_with;
 pub use snapshots::Work;
 pub use status::Status;
 pub use types::Peer;

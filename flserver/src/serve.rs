@@ -12,6 +12,7 @@
 //! | `serve/issue.rs` | certificates for who was invited, and their renewal |
 //! | `serve/members.rs` | the other members of the database |
 
+mod backup;
 mod beats;
 mod fldb;
 mod issue;

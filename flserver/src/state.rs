@@ -14,7 +14,8 @@
 //! | `state/owners.rs` | the changes of owners: claims, moves, judgements |
 //! | `state/plan.rs` | who would go where |
 //! | `state/query.rs` | questions |
-//! | `state/dump.rs` | the whole value as bytes, for Raft's snapshots |
+//! | `state/dump.rs` | the whole value as bytes, for Raft's snapshots and for backups |
+//! | `state/restored.rs` | the value out of a backup |
 
 mod aggregates;
 mod apply;
@@ -29,6 +30,7 @@ mod owners;
 mod plan;
 mod query;
 mod registry;
+mod restored;
 mod right;
 #[cfg(test)]
 mod tests;
@@ -45,6 +47,7 @@ use rpds::RedBlackTreeMapSync as Map;
 
 pub use apply::{Action, Committed};
 pub use query::{Filter, Location};
+pub use restored::Restoration;
 pub(crate) use right::is_administrator;
 
 /// What a change gave back: the record as it stands after it, or none if it is gone.

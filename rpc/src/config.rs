@@ -17,7 +17,7 @@ use baton_types::{Address, CellName, Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 
 pub use cell::CellFile;
-pub use member::{GenesisFile, MemberFile};
+pub use member::{GenesisFile, MemberFile, RESTORE};
 pub use paths::{Env, Paths, env};
 pub use settings::{Origin, Setting};
 

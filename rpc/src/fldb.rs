@@ -6,6 +6,7 @@
 //!
 //! Nothing is remembered here of what the database says, but for its members: for that there are watches.
 
+mod backup;
 mod beats;
 mod call;
 mod change;
@@ -35,6 +36,7 @@ use call::Live;
 use change::Run;
 use members::Known;
 
+pub use backup::Backup;
 pub use beats::Beats;
 pub use change::Done;
 pub use join::Joined;

@@ -34,6 +34,8 @@ pub const ADDRESSES_MAX: usize = 16;
 pub const FILESET_SITES_MAX: usize = 16;
 /// Servers that may be attached to one aggregate: what a shared cloud disk allows (16), no more is known to exist.
 pub const ATTACHED_MAX: usize = 16;
+/// Slots of epochs on an aggregate: a ring, which the store's geometry has as a constant of the format.
+pub const EPOCH_SLOTS: u64 = 8;
 /// Between two beats of a file server: three may be late or lost before it is suspected, five before it is judged.
 pub const BEAT_MICROS: u64 = 200_000;
 /// Aggregates in one decision about owners: every disk of a large server room, in an entry of 64 KiB.

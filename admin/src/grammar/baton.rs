@@ -124,6 +124,15 @@ pub enum Cell {
         /// Its name
         member: EntryName,
     },
+    /// Writes all that the location database holds into a file
+    #[command(after_help = "Example:\n  baton cell backup /mnt/elsewhere/example.org.fldb")]
+    Backup {
+        /// A file that is not there yet
+        file: PathBuf,
+    },
+    /// Makes this machine the first member again of a cell that lost all of them
+    #[command(after_help = "Example:\n  baton cell restore /mnt/elsewhere/example.org.fldb")]
+    Restore(RestoreCell),
     /// Lists those who can prove who they are
     #[command(after_help = "Example:\n  baton cell principals")]
     Principals,
@@ -162,6 +171,19 @@ pub struct CreateCell {
     /// The administrator's uid; none: the one on this machine
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u32).range(1..))]
     pub admin_id: Option<u32>,
+    /// Do not start the flserver
+    #[arg(long)]
+    pub no_start: bool,
+}
+
+/// `baton cell restore`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct RestoreCell {
+    /// What 'baton cell backup' wrote
+    pub file: PathBuf,
+    /// Where the others find this machine; none: by its name, else by its network
+    #[arg(long)]
+    pub address: Vec<Address>,
     /// Do not start the flserver
     #[arg(long)]
     pub no_start: bool,

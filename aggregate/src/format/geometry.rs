@@ -1,5 +1,6 @@
 //! Where things lie, given the sizes that the label fixes, and how far the device has grown since.
 
+use baton_types::limits::EPOCH_SLOTS;
 use baton_types::{Epoch, Error, Kind, Result};
 
 use crate::format::{BLOCK_BYTES, Block, Segment};
@@ -49,7 +50,7 @@ const BLOCK: u64 = BLOCK_BYTES as u64;
 
 impl Geometry {
     /// Slots, and heads: the ring of epochs.
-    pub const RING: usize = 8;
+    pub const RING: usize = EPOCH_SLOTS as usize;
     /// Where the slots begin, each in a block of its own.
     pub const SLOTS_AT: u64 = BLOCK;
     /// Where the heads begin.

@@ -57,7 +57,11 @@ impl Claims {
             aggregate: found.id,
             server: self.me.id,
             incarnation: self.me.incarnation,
-            disk_epoch: Epoch(next.0.saturating_sub(1)),
+            disk_epoch: match slots.newest() {
+                // What is on the disk says where a new era begins.
+                Some(newest) if known.epoch.begins_era() => newest.epoch,
+                _ => Epoch(next.0.saturating_sub(1)),
+            },
             takeover,
         };
         let granted = self.client.change(change).await.map_err(|error| match error.kind {

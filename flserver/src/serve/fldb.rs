@@ -95,6 +95,14 @@ impl v1::fldb_server::Fldb for Server {
         reply.map(Response::new).map_err(|e| into_status(&e))
     }
 
+    type BackupStream = super::backup::Pieces;
+
+    async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        let connection = self.connection(&request)?;
+        let pieces = self.back_up(&connection, request.get_ref()).await;
+        pieces.map(Response::new).map_err(|e| into_status(&e))
+    }
+
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewReply>, Status> {
         let connection = self.connection(&request)?;
         let reply = self.renew_certificate(&connection, &request.into_inner()).await;
@@ -346,6 +354,6 @@ async fn send_whole(state: &Fldb, tables: Tables, send: &mpsc::Sender<Result<Wat
 }
 
 /// False if the reader is gone, or took nothing for too long.
-async fn sent<T>(send: &mpsc::Sender<Result<T, Status>>, message: T) -> bool {
+pub(super) async fn sent<T>(send: &mpsc::Sender<Result<T, Status>>, message: T) -> bool {
     matches!(timeout(STALL, send.send(Ok(message))).await, Ok(Ok(())))
 }

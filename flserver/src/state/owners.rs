@@ -412,7 +412,7 @@ impl Draft<'_> {
         disk: Epoch,
         cause: Cause,
     ) -> Result<Record> {
-        let epoch = aggregate.epoch.max(disk).next().ok_or_else(|| {
+        let epoch = aggregate.epoch.granted_over(disk).ok_or_else(|| {
             Error::new(Kind::Limit, format!("aggregate {}", aggregate.name))
                 .because("the epochs of this era are used up")
         })?;

@@ -16,6 +16,7 @@ mod once;
 mod owners;
 mod queries;
 mod registry;
+mod restored;
 mod rights;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -258,7 +259,7 @@ impl Db {
         let proposal = Proposal {
             session: SESSION,
             sequence: self.sequence,
-            born: 0,
+            born: self.state.horizon,
             date: self.date,
             who: who.clone(),
             change,

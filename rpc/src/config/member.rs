@@ -8,6 +8,9 @@ use uuid::Uuid;
 
 use super::{Daemon, Paths, read};
 
+/// The file that a member begins with when its cell lost all of them; beside `member.toml`, for its first start.
+pub const RESTORE: &str = "restore.fldb";
+
 /// `member.toml`: which member of the location database this machine is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

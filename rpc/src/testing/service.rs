@@ -268,6 +268,13 @@ impl Fldb for Service {
         Ok(Response::new(ReceiverStream::new(replies)))
     }
 
+    type BackupStream = ReceiverStream<Result<v1::BackupReply, Status>>;
+
+    async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        self.begin(&request, request.get_ref().caller)?;
+        Err(into_status(&Error::new(Kind::Denied, "nobody")))
+    }
+
     async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
         self.begin(&request, request.get_ref().caller)?;
         let members = self.shared.state.lock().members.clone();

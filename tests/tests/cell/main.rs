@@ -16,6 +16,7 @@ mod identities;
 mod leader;
 mod listings;
 mod locks;
+mod lost_cell;
 mod lost_member;
 mod network;
 mod nonsense;
