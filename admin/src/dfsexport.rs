@@ -9,6 +9,7 @@ use baton_types::{Address, AggregateName, Error, Kind, Result};
 use serde_json::{Value, json};
 use std::time::Duration;
 
+use crate::confirm::type_name;
 use crate::exit::Exit;
 use crate::grammar::Dfsexport;
 use crate::output::{Output, count};
@@ -31,7 +32,11 @@ pub async fn run(session: &Session, words: &Dfsexport) -> Result<Output> {
     let force = if words.force { Force::Yes } else { Force::No };
     let mut done = Done::default();
     for name in named {
+        if words.seize {
+            may_seize(words.yes, &name)?;
+        }
         let result = match words.detach {
+            false if words.seize => control.seize(&name).await.map(|report| exported(&report)),
             true => control.detach(&name, force).await.map(|report| detached(&report)),
             false => {
                 let takeover = if words.takeover {
@@ -55,6 +60,24 @@ pub async fn run(session: &Session, words: &Dfsexport) -> Result<Output> {
         }
     }
     Ok(done.output())
+}
+
+/// Whoever seizes an aggregate types its name, or says that he knows.
+fn may_seize(is_sure: bool, name: &AggregateName) -> Result<()> {
+    if is_sure {
+        return Ok(());
+    }
+    let on = format!("aggregate {name}");
+    type_name(
+        name.as_str(),
+        &on,
+        &format!("This takes {on} over without the location database."),
+        || {
+            Error::new(Kind::Invalid, on.clone())
+                .because("it is taken over from whoever serves it, and nobody granted that")
+                .remedy("to have it done without being asked: -yes")
+        },
+    )
 }
 
 /// The file server of this machine, or the one that is named.

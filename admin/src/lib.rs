@@ -10,6 +10,7 @@ use std::process::ExitCode;
 mod baton;
 mod batond;
 mod cm;
+mod confirm;
 pub mod dfs_args;
 mod dfsexport;
 pub mod exit;

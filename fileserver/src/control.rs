@@ -202,8 +202,15 @@ impl Control {
 impl Fileserver for Control {
     async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::ExportReply>, Status> {
         let export = async {
-            self.may_administrate(&request, request.get_ref().caller)?;
+            let asker = self.may_administrate(&request, request.get_ref().caller)?;
             let name = AggregateName::from_wire(&request.get_ref().aggregate)?;
+            if request.get_ref().seize {
+                if let Asker::Cell(who) = asker {
+                    return Err(who.denied("only root of a machine seizes, on that machine"));
+                }
+                let claims = self.claims.clone();
+                return to_its_end(async move { claims.seize(&name).await }).await;
+            }
             let takeover = match request.get_ref().takeover {
                 true => Takeover::Forced,
                 false => Takeover::Planned,

@@ -225,7 +225,7 @@ impl Service {
             return reply(Err(error.remedy("ask again").into()));
         }
         let routed = match (&call.request, call.bound) {
-            (Request::Bind { aggregate, epoch, .. }, _) => self.driver(*aggregate, *epoch).map(Way::Bind),
+            (Request::Bind { aggregate, epoch, .. }, _) => self.newest_driver(*aggregate, *epoch).map(Way::Bind),
             (_, Some(bound)) => self.route(&call, bound),
             (_, None) => Err(Error::new(Kind::Invalid, "call").because("its connection is not bound")),
         };
@@ -267,6 +267,12 @@ impl Service {
             }
         }
         Ok(Way::Call(driver, session))
+    }
+
+    /// The driver of an aggregate, under `known` or a newer epoch: who binds may not have heard of that one.
+    fn newest_driver(&self, aggregate: AggregateId, known: Epoch) -> Result<Arc<Driver>> {
+        let served = self.exports.of_aggregate(aggregate)?.epoch;
+        self.driver(aggregate, served.max(known))
     }
 
     /// The driver of an aggregate under an epoch.

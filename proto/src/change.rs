@@ -142,6 +142,7 @@ impl From<Change> for v1::Change {
             Change::Move(wish) => Wire::Move(wish.into()),
             owners @ (Change::GiveUp { .. }
             | Change::Fail { .. }
+            | Change::Adopt { .. }
             | Change::SetHeld { .. }
             | Change::Judge { .. }
             | Change::HandOver { .. }
@@ -297,6 +298,7 @@ impl TryFrom<v1::Change> for Change {
             Wire::Move(c) => Change::Move(c.try_into()?),
             Wire::GiveUp(c) => owners::give_up(c)?,
             Wire::Fail(c) => owners::fail(c)?,
+            Wire::Adopt(c) => owners::adopt(&c)?,
             Wire::SetHeld(c) => owners::set_held(c)?,
             Wire::Judge(c) => owners::judge(c)?,
             Wire::HandOver(c) => owners::hand_over(&c)?,

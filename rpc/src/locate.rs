@@ -3,10 +3,12 @@
 //! A watch on the location database keeps three tables here, so that a look costs no call and an owner's change is
 //! known as soon as it is decided. A fileset that is not in the tables may be newer than they are: then the database is
 //! asked. What is here is a hint with an epoch on it (I9): servers refuse what it is wrong about, and then
-//! [`Locator::refresh`] asks at once.
+//! [`Locator::refresh`] asks at once. Where it goes on being wrong, the other servers that see the aggregate are asked
+//! in turn: one of them may have seized it while the database could not grant it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use baton_types::change::FilesetRef;
 use baton_types::record::{Aggregate, Fileset, Key, Record, Server, Table};
@@ -16,6 +18,11 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::{FldbClient, News, fldb};
+
+/// So often the owner is sought where the location database says, before others are asked.
+const TRIES: usize = 4;
+/// After so long without a search the count begins anew.
+const FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// Everything needed to dial the owner of an aggregate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +49,8 @@ pub struct Locator {
     news: Mutex<u64>,
     heard: Condvar,
     listener: Mutex<Option<Listener>>,
+    /// How often each was sought in vain, as far as is known: under which epoch, when last, how often.
+    sought: Mutex<BTreeMap<AggregateId, (Epoch, Instant, usize)>>,
     watching: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -65,6 +74,7 @@ impl Locator {
             news: Mutex::new(0),
             heard: Condvar::new(),
             listener: Mutex::new(None),
+            sought: Mutex::default(),
             watching: Mutex::new(None),
         });
         let (weak, client) = (Arc::downgrade(&locator), fldb.clone());
@@ -128,14 +138,40 @@ impl Locator {
             .ok_or_else(|| Error::new(Kind::NotFound, on()).because("the location database has not told of it"))?;
         let nobody =
             || Error::new(Kind::Detached, format!("aggregate {}", record.name)).because("nobody owns it just now");
-        let owner = record.owner.filter(|_| record.state.is_served()).ok_or_else(nobody)?;
-        let server = tables.servers.get(&owner).ok_or_else(nobody)?;
+        let owner = record.owner.filter(|_| record.state.is_served());
+        let asked = match self.in_vain(record) {
+            Some(tries) => {
+                let others = record.attached.iter().filter(|id| Some(**id) != record.owner);
+                let all: Vec<ServerId> = owner.into_iter().chain(others.copied()).collect();
+                all.get(tries % all.len().max(1)).copied()
+            }
+            None => owner,
+        };
+        let server = asked.and_then(|id| tables.servers.get(&id)).ok_or_else(nobody)?;
         Ok(Owner {
             aggregate,
             epoch: record.epoch,
             server: server.name.clone(),
             addresses: server.addresses.clone(),
         })
+    }
+
+    /// How often more than a few times the owner was sought in vain.
+    fn in_vain(&self, record: &Aggregate) -> Option<usize> {
+        let sought = self.sought.lock();
+        let (epoch, last, tries) = sought.get(&record.id)?;
+        let counts = *epoch == record.epoch && last.elapsed() < FORGOTTEN;
+        tries.checked_sub(TRIES).filter(|_| counts)
+    }
+
+    fn count_search(&self, aggregate: AggregateId) {
+        let epoch = self.aggregate(aggregate).map_or(Epoch::NONE, |known| known.epoch);
+        let mut sought = self.sought.lock();
+        let (of, last, tries) = sought.entry(aggregate).or_insert((epoch, Instant::now(), 0));
+        if *of != epoch || last.elapsed() >= FORGOTTEN {
+            *tries = 0;
+        }
+        (*of, *last, *tries) = (epoch, Instant::now(), *tries + 1);
     }
 
     /// Who may own one of `aggregates` next: servers that see it, live, and do not own it now. Each once.
@@ -161,6 +197,7 @@ impl Locator {
 
     /// Asks the location database about an aggregate now, without waiting for the answer.
     pub fn refresh(self: &Arc<Self>, aggregate: AggregateId) {
+        self.count_search(aggregate);
         let locator = self.clone();
         self.runtime.spawn(async move {
             let sought = fldb::Sought::Aggregate(aggregate);
@@ -207,7 +244,7 @@ impl Locator {
     }
 
     /// Waits until something was heard after the first `seen` news, or `within` is over.
-    pub fn wait(&self, seen: u64, within: std::time::Duration) {
+    pub fn wait(&self, seen: u64, within: Duration) {
         let mut news = self.news.lock();
         if *news == seen {
             self.heard.wait_for(&mut news, within);

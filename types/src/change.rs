@@ -290,6 +290,18 @@ pub enum Change {
         /// In one line for people.
         why: String,
     },
+    /// A server owns what it took by itself when nobody was there to grant it (`dfsexport -seize`); under its own
+    /// certificate only. Its epoch is of a later era than any that was granted.
+    Adopt {
+        /// Which.
+        aggregate: AggregateId,
+        /// Who.
+        server: ServerId,
+        /// Which run of it.
+        incarnation: Incarnation,
+        /// Under which it owns it.
+        epoch: Epoch,
+    },
     /// `fts hold`, `fts unhold`.
     SetHeld {
         /// Which.

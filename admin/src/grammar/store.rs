@@ -102,6 +102,12 @@ pub struct Dfsexport {
     /// Take it from an owner that lives: that one is fenced, and clients send again what they hold
     #[arg(long, help_heading = ADDED, requires = "aggregate", conflicts_with_all = ["detach", "all"])]
     pub takeover: bool,
+    /// Take it although the location database has no quorum to grant it; whoever has it now is fenced
+    #[arg(long, help_heading = ADDED, requires = "aggregate", conflicts_with_all = ["detach", "all", "takeover", "server"])]
+    pub seize: bool,
+    /// With -seize: do not ask for the aggregate's name first
+    #[arg(long, help_heading = ADDED, requires = "seize")]
+    pub yes: bool,
     /// Another machine's file server
     #[arg(long, help_heading = ADDED, value_parser = server)]
     pub server: Option<Address>,

@@ -1,6 +1,5 @@
 //! `salvage -repair`: what can be put right is, under an epoch of its own; each thing is told, with what became of it.
 
-use std::io::{IsTerminal, Write, stderr, stdin};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use baton_types::{BootClock, Clock, Error, Incarnation, Kind, Result, ServerId};
 use serde_json::{Value, json};
 
 use super::{FOUND, PARTLY};
+use crate::confirm::type_name;
 use crate::grammar::Salvage;
 use crate::output::{Output, count};
 
@@ -153,24 +153,12 @@ fn confirm(command: &Salvage, label: &Label, path: &Path) -> Result<()> {
         return Ok(());
     }
     let on = format!("aggregate {}", label.name);
-    if !stdin().is_terminal() {
-        return Err(Error::new(Kind::Invalid, on)
+    let asked = format!("This takes {on} on {} over.", path.display());
+    type_name(label.name.as_str(), &on, &asked, || {
+        Error::new(Kind::Invalid, on.clone())
             .because("a repair takes it over from whoever serves it")
-            .remedy("-noaction says what it would do; to have it done without being asked: -yes"));
-    }
-    let asked = format!(
-        "This takes aggregate {} on {} over. Type its name to go on: ",
-        label.name,
-        path.display()
-    );
-    let failed = |error| Error::io("terminal", error);
-    stderr().write_all(asked.as_bytes()).map_err(failed)?;
-    let mut answer = String::new();
-    stdin().read_line(&mut answer).map_err(failed)?;
-    match answer.trim() == label.name.as_str() {
-        true => Ok(()),
-        false => Err(Error::new(Kind::Invalid, on).because("its name was not typed, so nothing is changed")),
-    }
+            .remedy("-noaction says what it would do; to have it done without being asked: -yes")
+    })
 }
 
 /// Leave to own it, under the first epoch of the next era: no location database has granted that to anybody.

@@ -103,7 +103,9 @@ impl Slots {
         let newest = self.newest()?.epoch;
         let era = newest.era().checked_add(1)?;
         let place = self.heals((Geometry::ring_index(newest) + Geometry::RING / 2) % Geometry::RING)?;
-        Some(Epoch::new(era, place as u64))
+        // A count of 0 is nobody's: it says of an era that nothing was granted in it.
+        let count = if place == 0 { Geometry::RING } else { place };
+        Some(Epoch::new(era, count as u64))
     }
 
     /// The place that the next epoch must fall on: the unreadable one, or `else_place` if all verify.

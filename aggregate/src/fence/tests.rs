@@ -312,6 +312,7 @@ fn next_era_begins_half_the_ring_away() {
     let next = |text: &str| sound(text).next_era().map(|epoch| epoch.to_string());
     assert_eq!(next("6/a own 6.0").as_deref(), Some("1:2"));
     assert_eq!(next("6/a own 6.0, 1:2/b own 1:2.0").as_deref(), Some("2:6"));
+    assert_eq!(next("4/a own 4.0").as_deref(), Some("1:8"));
     assert_eq!(next("6/a own 6.0, ?3").as_deref(), Some("1:3"));
     assert_eq!(next("6/a own 6.0, ?3, ?4"), None);
     assert_eq!(next("65535:1/a own 65535:1.0"), None);

@@ -25,8 +25,8 @@ const BEAT_MAX_SECONDS: i64 = 3;
 pub(super) struct Leave {
     /// What was found.
     pub(super) found: Found,
-    device: Arc<FileDevice>,
-    slots: Slots,
+    pub(super) device: Arc<FileDevice>,
+    pub(super) slots: Slots,
     /// Under which.
     pub(super) epoch: Epoch,
 }
@@ -53,6 +53,9 @@ impl Claims {
                 .because("no epoch can follow those on its disk: more than one slot is unreadable")
                 .remedy("look at it first: salvage -check")
         })?;
+        if takeover == Takeover::Planned {
+            self.not_seized(&known, &slots)?;
+        }
         let change = Change::Claim {
             aggregate: found.id,
             server: self.me.id,
@@ -182,7 +185,7 @@ impl Claims {
     }
 }
 
-fn open(found: &Found) -> Result<(Arc<FileDevice>, Slots)> {
+pub(super) fn open(found: &Found) -> Result<(Arc<FileDevice>, Slots)> {
     let device = Arc::new(FileDevice::open(&found.path, Access::Write)?);
     let slots = read_slots(&*device, found.id)?;
     Ok((device, slots))

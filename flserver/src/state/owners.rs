@@ -51,12 +51,7 @@ impl Draft<'_> {
         let aggregate = self.state.known_aggregate(*aggregate)?;
         let on = format!("aggregate {}", aggregate.name);
         let me = self.server_name(*by);
-        if self.state.servers.get(by).is_none_or(|s| s.incarnation != Some(*run)) {
-            return Err(Error::new(Kind::Stale, on).because(format!("{me} runs again since: register first")));
-        }
-        if !aggregate.attached.contains(by) {
-            return Err(Error::new(Kind::Denied, on).because(format!("{me} has not reported its label")));
-        }
+        self.may_own(&aggregate, (*by, *run))?;
         if let Some(why) = &aggregate.held {
             return Err(Error::new(Kind::Busy, on)
                 .because(format!("it is held: {why}"))
@@ -99,6 +94,54 @@ impl Draft<'_> {
                     )))
             }
         }
+    }
+
+    /// What was seized when nobody was there to grant it. Its epoch is of an era that was not granted from, so that it
+    /// is above them all; from here on nothing is granted from an older one. Said again, it changes nothing.
+    pub(super) fn adopt(&mut self, change: &Change) -> Result<Record> {
+        let &Change::Adopt {
+            aggregate,
+            server: by,
+            incarnation: run,
+            epoch,
+        } = change
+        else {
+            unreachable!("routed by Draft::run")
+        };
+        let aggregate = self.state.known_aggregate(aggregate)?;
+        let me = self.server_name(by);
+        self.may_own(&aggregate, (by, run))?;
+        if (aggregate.epoch, aggregate.owner, aggregate.run) == (epoch, Some(by), Some(run)) {
+            return Ok(Record::Aggregate(aggregate));
+        }
+        if epoch.era() <= aggregate.epoch.era() {
+            return Err(
+                Error::new(Kind::WrongEpoch, format!("aggregate {}", aggregate.name)).because(format!(
+                    "epoch {epoch} is of no later era than {}, under which it was granted",
+                    aggregate.epoch
+                )),
+            );
+        }
+        self.tell(format!("aggregate {} by {me} under epoch {epoch}", aggregate.name));
+        Ok(self.own(aggregate, (by, run), epoch, Cause::told(format!("seized by {me}"))))
+    }
+
+    /// Refuses whoever is not that run of a server, or has not said that it sees the aggregate.
+    fn may_own(&self, aggregate: &Aggregate, (server, run): (ServerId, Incarnation)) -> Result<()> {
+        let on = || format!("aggregate {}", aggregate.name);
+        let me = self.server_name(server);
+        if self
+            .state
+            .servers
+            .get(&server)
+            .is_none_or(|s| s.incarnation != Some(run))
+        {
+            return Err(Error::new(Kind::Stale, on()).because(format!("{me} runs again since: register first")));
+        }
+        if !aggregate.attached.contains(&server) {
+            return Err(Error::new(Kind::Denied, on()).because(format!("{me} has not reported its label")));
+        }
+        Ok(())
     }
 
     pub(super) fn detach(&mut self, id: AggregateId, by: ServerId, epoch: Epoch) -> Result<Record> {
@@ -416,6 +459,16 @@ impl Draft<'_> {
             Error::new(Kind::Limit, format!("aggregate {}", aggregate.name))
                 .because("the epochs of this era are used up")
         })?;
+        Ok(self.own(aggregate, (owner, run), epoch, cause))
+    }
+
+    fn own(
+        &mut self,
+        aggregate: Aggregate,
+        (owner, run): (ServerId, Incarnation),
+        epoch: Epoch,
+        cause: Cause,
+    ) -> Record {
         self.put_tenure(Tenure {
             aggregate: aggregate.id,
             epoch,
@@ -425,7 +478,7 @@ impl Draft<'_> {
             silent_micros: cause.silent_micros,
             time_line: None,
         });
-        Ok(self.put_aggregate(Aggregate {
+        self.put_aggregate(Aggregate {
             owner: Some(owner),
             epoch,
             run: Some(run),
@@ -434,7 +487,7 @@ impl Draft<'_> {
             since: self.date,
             reason: cause.reason,
             ..aggregate
-        }))
+        })
     }
 
     fn run_of(&self, server: ServerId) -> Result<Incarnation> {

@@ -43,6 +43,7 @@ pub(crate) fn may(state: &Fldb, who: &Who, change: &Change) -> Result<()> {
         | Change::Detach { server, .. }
         | Change::GiveUp { server, .. }
         | Change::Fail { server, .. }
+        | Change::Adopt { server, .. }
         | Change::HandOver { server, .. }
         | Change::AbandonMove { server, .. }
         | Change::ReportTakeover { server, .. }

@@ -41,6 +41,12 @@ pub(super) fn to_wire(change: Change) -> Wire {
             epoch: epoch.0,
             why,
         }),
+        Change::Adopt {
+            aggregate,
+            server,
+            incarnation,
+            epoch,
+        } => Wire::Adopt(adopt_to_wire((aggregate, epoch), (server, incarnation))),
         Change::SetHeld { aggregate, why } => Wire::SetHeld(v1::SetHeld {
             aggregate: aggregate_bytes(aggregate),
             why,
@@ -103,6 +109,24 @@ pub(super) fn fail(c: v1::Fail) -> Result<Change> {
         server: ServerId::from_wire(&c.server)?,
         epoch: Epoch(c.epoch),
         why: free_text(c.why, "reason")?,
+    })
+}
+
+fn adopt_to_wire((aggregate, epoch): (AggregateId, Epoch), (server, run): (ServerId, Incarnation)) -> v1::Adopt {
+    v1::Adopt {
+        aggregate: id(aggregate.0),
+        server: id(server.0),
+        incarnation: id(run.0),
+        epoch: epoch.0,
+    }
+}
+
+pub(super) fn adopt(c: &v1::Adopt) -> Result<Change> {
+    Ok(Change::Adopt {
+        aggregate: AggregateId::from_wire(&c.aggregate)?,
+        server: ServerId::from_wire(&c.server)?,
+        incarnation: Incarnation::from_wire(&c.incarnation)?,
+        epoch: Epoch(c.epoch),
     })
 }
 

@@ -109,6 +109,21 @@ impl ControlClient {
             caller: self.caller,
             aggregate: aggregate.to_string().into_bytes(),
             takeover: takeover == Takeover::Forced,
+            seize: false,
+        };
+        answer(self.client.clone().export(request).await)?.try_into()
+    }
+
+    /// Exports an aggregate there although the location database cannot grant it; for root of that machine.
+    ///
+    /// # Errors
+    /// As [`ControlClient::export`]; `Busy` while the location database answers.
+    pub async fn seize(&self, aggregate: &AggregateName) -> Result<ExportReport> {
+        let request = v1::ExportRequest {
+            caller: self.caller,
+            aggregate: aggregate.to_string().into_bytes(),
+            takeover: true,
+            seize: true,
         };
         answer(self.client.clone().export(request).await)?.try_into()
     }

@@ -27,6 +27,7 @@ mod rights;
 mod room;
 mod salvage;
 mod scrub;
+mod seize;
 mod snapshots;
 mod takeover;
 mod wire;

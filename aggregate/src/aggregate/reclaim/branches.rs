@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use baton_types::{FilesetId, Result};
+use baton_types::{FilesetId, Kind, Result};
 
 use super::super::branching::let_go;
 use super::{Reclaimed, Step};
@@ -53,13 +53,18 @@ impl Engine {
         })
     }
 
-    /// A fileset and those that it went on from.
+    /// A fileset and those that it went on from, as far as they are there still: one that nobody held any more may be gone
+    /// before those that had left it.
     pub(super) fn related(&self, id: FilesetId) -> Result<Vec<Arc<FilesetCell>>> {
         let own = self.fileset(id)?;
         let line = own.state.lock().snapshots.line.clone();
         let origins: BTreeSet<FilesetId> = line.bases().map(|(_, base)| base.origin).collect();
         let others = origins.into_iter().filter(|origin| *origin != id);
-        let mut cells = others.map(|origin| self.fileset(origin)).collect::<Result<Vec<_>>>()?;
+        let found = others.map(|origin| match self.fileset(origin) {
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            found => found.map(Some),
+        });
+        let mut cells: Vec<_> = found.filter_map(Result::transpose).collect::<Result<_>>()?;
         cells.push(own);
         Ok(cells)
     }

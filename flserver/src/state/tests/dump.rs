@@ -73,6 +73,11 @@ fn some_server_change() -> impl Strategy<Value = Change> {
             epoch: Epoch(epoch),
             why: "its log does not replay".to_owned(),
         }),
+        (number(), 0..3_u128, 0..2_u128, 0..3_u16).prop_map(|(n, agg, run, era)| owners::adopt(
+            (n, run),
+            agg,
+            Epoch::new(era, 4)
+        )),
         (number(), number(), 0..3_u128, 0..12_u64)
             .prop_map(|(from, to, agg, epoch)| owners::judged((from, ServerState::Dead), &[(agg, Epoch(epoch), to)],)),
         (number(), 0..3_u128, 0..12_u64, 1..30_u64, any::<bool>()).prop_map(|(number, agg, epoch, fileset, valid)| {

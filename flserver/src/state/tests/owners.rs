@@ -6,6 +6,16 @@ use baton_types::record::{AggregateState, ServerState, Tenure, TimeLine};
 
 use super::*;
 
+/// What a run of a server says that it seized.
+pub(super) fn adopt((server, run_number): (u128, u128), aggregate: u128, epoch: Epoch) -> Change {
+    Change::Adopt {
+        aggregate: aggregate_id(aggregate),
+        server: server_id(server),
+        incarnation: run(run_number),
+        epoch,
+    }
+}
+
 /// What the arbiter says of the first run of a server, and of aggregates: (aggregate, the epoch it knows, to whom).
 pub(super) fn judged((server, state): (u128, ServerState), grants: &[(u128, Epoch, u128)]) -> Change {
     Change::Judge {
@@ -444,4 +454,32 @@ fn last_sixteen_owners_are_remembered() {
 fn state_of_an_aggregate_says_whether_its_owner_answers_for_it() {
     assert!(AggregateState::Exported.is_served() && AggregateState::Draining.is_served());
     assert!(!AggregateState::Detached.is_served() && !AggregateState::Unserved.is_served());
+}
+
+#[test]
+fn what_was_seized_is_adopted_and_nothing_is_granted_from_an_older_era() {
+    let mut db = Db::with_servers();
+    db.by(&host("fs1", 1), claim(1, 1, 1, Epoch::NONE)).unwrap();
+    let seized = Epoch::new(1, 5);
+    let refused = db.refused_by(&host("fs1", 1), adopt((2, 2), 1, seized));
+    assert!(refused.starts_with("Denied"), "{refused}");
+    let refused = db.refused_by(&host("fs2", 2), adopt((2, 9), 1, seized));
+    assert!(refused.starts_with("Stale"), "{refused}");
+    db.by(&host("fs2", 2), adopt((2, 2), 1, seized)).unwrap();
+    let row = db.aggregate("agg1");
+    assert_eq!(
+        (row.owner, row.epoch, row.run),
+        (Some(server_id(2)), seized, Some(run(2)))
+    );
+    assert_eq!(row.reason, "seized by fs2");
+    let told = db.events().last().unwrap().clone();
+    assert_eq!(told, "hosts/fs2 seize aggregate aggregate agg1 by fs2 under epoch 1:5");
+    db.by(&host("fs2", 2), adopt((2, 2), 1, seized)).unwrap();
+    assert_eq!(db.aggregate("agg1"), row, "said again it changes nothing");
+    // Another one that was seized meanwhile, with less right: the later era stands.
+    let refused = db.refused_by(&host("fs1", 1), adopt((1, 1), 1, Epoch::new(1, 7)));
+    assert!(refused.starts_with("WrongEpoch"), "{refused}");
+    // What is granted next is above it, whatever the disk was thought to say.
+    db.by(&host("fs2", 2), claim(2, 1, 2, Epoch(57))).unwrap();
+    assert_eq!(db.owner("agg1").1, Epoch::new(1, 6));
 }

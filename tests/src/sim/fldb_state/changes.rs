@@ -179,7 +179,7 @@ fn move_change(seed: &mut Seed, state: &Fldb) -> (Who, Change) {
         seed.between(1, SERVERS)
     });
     let rows = vec![Held { aggregate, epoch }];
-    let change = match seed.below(9) {
+    let change = match seed.below(10) {
         0..2 => return (caller(seed), wish(seed)),
         2..4 => return (member(), judgement(seed, state)),
         4 => Change::HandOver { server, rows },
@@ -199,6 +199,12 @@ fn move_change(seed: &mut Seed, state: &Fldb) -> (Who, Change) {
             server,
             epoch,
             why: "its log does not replay".to_owned(),
+        },
+        8 => Change::Adopt {
+            aggregate,
+            server,
+            incarnation: incarnation(seed, state, server),
+            epoch: Epoch::new(epoch.era() + 1, 4),
         },
         _ => Change::ReportTakeover {
             server,
