@@ -12,6 +12,7 @@
 //! | `state/{cell,registry,entries,aggregates,filesets}.rs` | what each change does |
 //! | `state/books.rs` | entries after what is on the disks, and without them |
 //! | `state/owners.rs` | the changes of owners: claims, moves, judgements |
+//! | `state/seized.rs` | owners that nobody granted |
 //! | `state/plan.rs` | who would go where |
 //! | `state/query.rs` | questions |
 //! | `state/dump.rs` | the whole value as bytes, for Raft's snapshots and for backups |
@@ -32,6 +33,7 @@ mod query;
 mod registry;
 mod restored;
 mod right;
+mod seized;
 #[cfg(test)]
 mod tests;
 

@@ -19,7 +19,7 @@ use super::draft::Draft;
 use super::held;
 
 /// Why somebody becomes owner.
-struct Cause {
+pub(super) struct Cause {
     /// In one line for people.
     reason: String,
     /// How long the owner before had not been heard of, if it was judged dead.
@@ -27,7 +27,7 @@ struct Cause {
 }
 
 impl Cause {
-    fn told(reason: impl Into<String>) -> Cause {
+    pub(super) fn told(reason: impl Into<String>) -> Cause {
         Cause {
             reason: reason.into(),
             silent_micros: None,
@@ -94,54 +94,6 @@ impl Draft<'_> {
                     )))
             }
         }
-    }
-
-    /// What was seized when nobody was there to grant it. Its epoch is of an era that was not granted from, so that it
-    /// is above them all; from here on nothing is granted from an older one. Said again, it changes nothing.
-    pub(super) fn adopt(&mut self, change: &Change) -> Result<Record> {
-        let &Change::Adopt {
-            aggregate,
-            server: by,
-            incarnation: run,
-            epoch,
-        } = change
-        else {
-            unreachable!("routed by Draft::run")
-        };
-        let aggregate = self.state.known_aggregate(aggregate)?;
-        let me = self.server_name(by);
-        self.may_own(&aggregate, (by, run))?;
-        if (aggregate.epoch, aggregate.owner, aggregate.run) == (epoch, Some(by), Some(run)) {
-            return Ok(Record::Aggregate(aggregate));
-        }
-        if epoch.era() <= aggregate.epoch.era() {
-            return Err(
-                Error::new(Kind::WrongEpoch, format!("aggregate {}", aggregate.name)).because(format!(
-                    "epoch {epoch} is of no later era than {}, under which it was granted",
-                    aggregate.epoch
-                )),
-            );
-        }
-        self.tell(format!("aggregate {} by {me} under epoch {epoch}", aggregate.name));
-        Ok(self.own(aggregate, (by, run), epoch, Cause::told(format!("seized by {me}"))))
-    }
-
-    /// Refuses whoever is not that run of a server, or has not said that it sees the aggregate.
-    fn may_own(&self, aggregate: &Aggregate, (server, run): (ServerId, Incarnation)) -> Result<()> {
-        let on = || format!("aggregate {}", aggregate.name);
-        let me = self.server_name(server);
-        if self
-            .state
-            .servers
-            .get(&server)
-            .is_none_or(|s| s.incarnation != Some(run))
-        {
-            return Err(Error::new(Kind::Stale, on()).because(format!("{me} runs again since: register first")));
-        }
-        if !aggregate.attached.contains(&server) {
-            return Err(Error::new(Kind::Denied, on()).because(format!("{me} has not reported its label")));
-        }
-        Ok(())
     }
 
     pub(super) fn detach(&mut self, id: AggregateId, by: ServerId, epoch: Epoch) -> Result<Record> {
@@ -462,7 +414,8 @@ impl Draft<'_> {
         Ok(self.own(aggregate, (owner, run), epoch, cause))
     }
 
-    fn own(
+    /// A server becomes owner under an epoch that is above every earlier one.
+    pub(super) fn own(
         &mut self,
         aggregate: Aggregate,
         (owner, run): (ServerId, Incarnation),
