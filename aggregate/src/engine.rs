@@ -68,6 +68,8 @@ pub(crate) struct Engine {
     pub settled: AtomicU64,
     /// Something may have space to give back.
     pub has_garbage: AtomicBool,
+    /// Bytes of it a second that the threads give back.
+    pub reclaim_rate: AtomicU64,
     /// Records of older owners that were replayed.
     pub replayed: u64,
     /// Filesets of which the log has said that not all of their space can be given back.

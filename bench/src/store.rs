@@ -99,7 +99,9 @@ pub fn measure(plan: &Plan, files: usize, progress: impl Fn(&str)) -> Result<Rep
             .unwrap_or_default(),
     };
     disk::check(&directory, DISKS)?;
-    let mut table = Table::default();
+    let (mut table, mut many) = (Table::default(), Table::default());
+    // First: what others have used and given back would hide what it takes.
+    scale::measure(&directory, files, &mut many, &progress)?;
     side_by_side_with_others(&directory, plan.rounds, &mut table, &progress)?;
     alone::measure(&directory, plan.rounds, &mut table, &progress)?;
     recovery::measure(&directory, (files, plan.rounds), &mut table, &progress)?;
@@ -107,7 +109,7 @@ pub fn measure(plan: &Plan, files: usize, progress: impl Fn(&str)) -> Result<Rep
     difference::measure(&directory, (files, plan.rounds), &mut table, &progress)?;
     let deleted = files.min(deletion::FILES);
     deletion::measure(&directory, (deleted, plan.rounds), &mut table, &progress)?;
-    scale::measure(&directory, files, &mut table, &progress)?;
+    table.append(many);
     table.report("baton.bench.store/1", plan.rounds)
 }
 

@@ -61,7 +61,8 @@ pub async fn run(paths: &Paths, config: &Config, run: Incarnation) -> Result<()>
     let heard = Arc::new(Heard::default());
     let pushes = Arc::new(Pushes::default());
     let (scrub_rate, scrub_every) = (config.fileserver.scrub_rate, config.fileserver.scrub_every);
-    let exports = Arc::new(Exports::new(cache_bytes).scrubbing(scrub_rate, scrub_every));
+    let exports = Exports::new(cache_bytes).scrubbing(scrub_rate, scrub_every);
+    let exports = Arc::new(exports.reclaiming(config.fileserver.reclaim_rate));
     let service = Service::start(exports, heard.registry().clone(), pushes.clone(), clock.clone())?;
     let claims = Arc::new(Claims::new(
         me,

@@ -14,6 +14,7 @@ use std::time::Duration;
 use baton_aggregate::aggregate::{Aggregate, Running};
 use baton_aggregate::cache::Cache;
 use baton_aggregate::fileset::catalog;
+use baton_types::limits::RECLAIM_RATE;
 use baton_types::{AggregateId, AggregateName, Clock, Epoch, Error, FilesetId, Kind, Result, Time};
 use parking_lot::{Mutex, RwLock};
 
@@ -28,6 +29,8 @@ pub struct Exports {
     /// How each aggregate is scrubbed, if not as the store does by itself: bytes a second, and how long after the end of
     /// one pass the next begins.
     scrub: Option<(u64, Option<Duration>)>,
+    /// Bytes a second that each gives back of what was deleted.
+    reclaim_rate: u64,
     table: RwLock<Table>,
 }
 
@@ -59,6 +62,7 @@ impl Exports {
         Exports {
             cache: Arc::new(Cache::new(cache_bytes)),
             scrub: None,
+            reclaim_rate: RECLAIM_RATE,
             table: RwLock::default(),
         }
     }
@@ -69,6 +73,15 @@ impl Exports {
     pub fn scrubbing(self, rate: u64, every: Option<Duration>) -> Exports {
         Exports {
             scrub: Some((rate, every)),
+            ..self
+        }
+    }
+
+    /// The same, for one whose aggregates give back so many bytes a second of what was deleted; 0: as many as they can.
+    #[must_use]
+    pub fn reclaiming(self, rate: u64) -> Exports {
+        Exports {
+            reclaim_rate: rate,
             ..self
         }
     }
@@ -128,6 +141,7 @@ impl Exports {
         if let Some((rate, every)) = self.scrub {
             export.aggregate().set_scrub(rate, every);
         }
+        export.aggregate().set_reclaim_rate(self.reclaim_rate);
         let mut table = self.table.write();
         if table.aggregates.contains_key(&export.id) {
             return Err(Error::new(Kind::Exists, format!("aggregate {}", export.name)).because("exported already"));

@@ -12,7 +12,9 @@ mod settings;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use baton_types::limits::{ADDRESSES_MAX, CONNECTIONS_PER_ADDRESS_MAX, CONNECTS_PER_MINUTE_MAX, SCRUB_RATE};
+use baton_types::limits::{
+    ADDRESSES_MAX, CONNECTIONS_PER_ADDRESS_MAX, CONNECTS_PER_MINUTE_MAX, RECLAIM_RATE, SCRUB_RATE,
+};
 use baton_types::{Address, CellName, Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,7 @@ const KEYS: &[&str] = &[
     "fileserver.cache",
     "fileserver.scrub_rate",
     "fileserver.scrub_every",
+    "fileserver.reclaim_rate",
     "limits.connections_per_address",
     "limits.connections_per_minute",
 ];
@@ -110,6 +113,9 @@ pub struct Fileserver {
     /// How long after the end of such a pass the next one begins; 0 or never: when somebody asks.
     #[serde(with = "interval")]
     pub scrub_every: Option<Duration>,
+    /// So many bytes of what was deleted are given back in a second, on each aggregate; 0: as many as can be.
+    #[serde(with = "size")]
+    pub reclaim_rate: u64,
 }
 
 impl Default for Fileserver {
@@ -120,6 +126,7 @@ impl Default for Fileserver {
             cache: CACHE_BYTES,
             scrub_rate: SCRUB_RATE,
             scrub_every: Some(SCRUB_EVERY),
+            reclaim_rate: RECLAIM_RATE,
         }
     }
 }

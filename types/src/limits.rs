@@ -156,3 +156,6 @@ pub const DEADLOCK_OWNERS_MAX: usize = 128;
 /// Bytes of an aggregate that a scrub reads in a second, where nobody says otherwise: a fourth of what a hard disk reads,
 /// and a hundredth of what a processor hashes.
 pub const SCRUB_RATE: u64 = 50 << 20;
+/// Bytes that are given back in a second of what was deleted, where nobody says otherwise: files of a few blocks are
+/// given back at a fifth of that by a thread that does nothing else, so it holds back the large ones.
+pub const RECLAIM_RATE: u64 = 1 << 30;

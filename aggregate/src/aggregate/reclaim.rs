@@ -14,6 +14,7 @@ mod branches;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use baton_types::{Error, FilesetId, Kind, Result};
 
@@ -25,13 +26,19 @@ use super::snapshots::put_deleted;
 use crate::aggregate::FilesetCell;
 use crate::engine::{Engine, Patience, blank};
 use crate::fileset::{STEP_ITEMS_MAX, catalog};
-use crate::format::{Base, DeadChunk, FilesetKind, Key, KeyKind, Lsn, Record, RecordKind, Snapshot, Walk, owned};
+use crate::format::{
+    BLOCK_BYTES, Base, DeadChunk, FilesetKind, Key, KeyKind, Lsn, Record, RecordKind, Snapshot, Walk, owned,
+};
 use crate::snapshot::{self, Line, branches};
+use crate::space::Purpose;
 use crate::transaction::{Operation, Transaction, Usage};
 use crate::tree::{Stop, reach};
 
 /// Snapshots of a hidden fileset that one record deletes at most.
 const SNAPSHOTS_AT_ONCE: usize = 64;
+
+/// Below so much room nothing is put off: 256 MiB.
+const ROOM_BLOCKS: u64 = 1 << 16;
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +51,32 @@ pub enum Reclaimed {
     Nothing,
 }
 
+impl Reclaimed {
+    /// How long whoever gives back `rate` bytes a second rests after this step; 0 is as fast as it goes.
+    fn rest(self, rate: u64) -> Duration {
+        match (self, rate) {
+            (Reclaimed::Blocks(blocks), 1..) => {
+                Duration::from_secs_f64(blocks as f64 * BLOCK_BYTES as f64 / rate as f64)
+            }
+            (..) => Duration::ZERO,
+        }
+    }
+}
+
 impl Aggregate {
+    /// How many bytes a second the threads of the aggregate give back, about; 0: as many as they can.
+    pub fn set_reclaim_rate(&self, rate: u64) {
+        self.engine.reclaim_rate.store(rate, Ordering::Relaxed);
+    }
+
+    /// How long to rest after a step that came to `reclaimed`, so that programs get the disk; not while they need the room.
+    pub(super) fn rest_after(&self, reclaimed: Reclaimed) -> Duration {
+        match self.engine.has_headroom(Purpose::Growth, ROOM_BLOCKS) {
+            true => reclaimed.rest(self.engine.reclaim_rate.load(Ordering::Relaxed)),
+            false => Duration::ZERO,
+        }
+    }
+
     /// Gives back a piece of what nobody can reach any more, about a thousand extents at most. To be called again as
     /// long as it says that there is more, as fast as its caller likes.
     ///
@@ -448,4 +480,19 @@ impl Step<'_, '_> {
 
 fn last_chunk(last: Lsn) -> Key {
     Key::new(last.0, KeyKind::DeadChunk, u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_gives_back_rests_for_as_long_as_its_rate_says() {
+        let step = Reclaimed::Blocks(256);
+        assert_eq!(step.rest(1 << 20), Duration::from_secs(1));
+        assert_eq!(step.rest(8 << 20), Duration::from_millis(125));
+        assert_eq!(step.rest(0), Duration::ZERO);
+        assert_eq!(Reclaimed::Blocks(0).rest(1), Duration::ZERO);
+        assert_eq!(Reclaimed::Later.rest(1), Duration::ZERO);
+    }
 }

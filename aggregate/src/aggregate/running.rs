@@ -127,7 +127,7 @@ fn commit(aggregate: &Aggregate, stop: &Stop) {
 }
 
 fn checkpoint(aggregate: &Aggregate, stop: &Stop) {
-    let (mut waited, mut is_awaited) = (Duration::ZERO, false);
+    let (mut waited, mut rest, mut is_awaited) = (Duration::ZERO, Duration::ZERO, false);
     let mut is_behind = aggregate.engine.is_behind();
     let mut within = match is_behind && aggregate.engine.replayed >= RECORDS_MANY {
         true => CHECKPOINT_SOON,
@@ -135,9 +135,14 @@ fn checkpoint(aggregate: &Aggregate, stop: &Stop) {
     };
     while !stop.wait(CHECKPOINT_LOOK) {
         waited += CHECKPOINT_LOOK;
-        match aggregate.reclaim() {
-            Ok(reclaimed) => is_awaited = reclaimed == Reclaimed::Later,
-            Err(error) => tracing::warn!(aggregate = %aggregate.label().name, %error, "no space given back"),
+        rest = rest.saturating_sub(CHECKPOINT_LOOK);
+        match rest.is_zero().then(|| aggregate.reclaim()) {
+            None => {}
+            Some(Ok(reclaimed)) => {
+                is_awaited = reclaimed == Reclaimed::Later;
+                rest = aggregate.rest_after(reclaimed);
+            }
+            Some(Err(error)) => tracing::warn!(aggregate = %aggregate.label().name, %error, "no space given back"),
         }
         let has_changed = is_awaited || is_behind || aggregate.engine.log.bytes_since_cut() > 0;
         let is_due = has_changed && waited >= within;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use baton_types::limits::RECLAIM_RATE;
 use baton_types::{Epoch, FilesetId, Kind, Result, ServerId};
 use parking_lot::{Mutex, RwLock};
 
@@ -93,6 +94,7 @@ impl Recovered {
             rooted: AtomicU64::new(base.lsn.0),
             settled: AtomicU64::new(base.lsn.0),
             has_garbage: AtomicBool::new(true),
+            reclaim_rate: AtomicU64::new(RECLAIM_RATE),
             replayed: cut.0.saturating_sub(base.lsn.0),
             left_taken: Mutex::default(),
             scrubs: Scrubs::default(),

@@ -127,6 +127,11 @@ impl Table {
         &mut self.rows[index]
     }
 
+    /// Those of another table follow.
+    pub fn append(&mut self, other: Table) {
+        self.rows.extend(other.rows);
+    }
+
     /// In figures.
     pub fn report(self, schema: &'static str, rounds: usize) -> Result<Report> {
         let rows = self.rows.into_iter().map(Row::report).collect::<Result<_>>()?;

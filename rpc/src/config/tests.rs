@@ -118,8 +118,9 @@ fn sizes_have_units() {
         ("0", None),
         ("0s", None),
     ] {
-        let text = format!("[fileserver]\nscrub_rate = \"8MiB\"\nscrub_every = \"{text}\"\n");
+        let text = format!("[fileserver]\nscrub_rate = \"8MiB\"\nscrub_every = \"{text}\"\nreclaim_rate = \"0\"\n");
         let config = Config::parse("x", &text).unwrap();
+        assert_eq!(config.fileserver.reclaim_rate, 0);
         assert_eq!(
             (config.fileserver.scrub_rate, config.fileserver.scrub_every),
             (8 << 20, every)
