@@ -392,7 +392,7 @@ async fn say_until_heard(client: FldbClient, change: Change) {
             error.kind,
             Kind::Unreachable | Kind::TimedOut | Kind::Io | Kind::Moved | Kind::SessionLost
         );
-        tracing::warn!(%error, is_unheard, "the location database still says that this server owns what it gave up");
+        tracing::warn!(%error, is_unheard, "the location database has not heard what became of an aggregate");
         if !is_unheard {
             return;
         }
