@@ -16,6 +16,7 @@ mod hold;
 mod lsfldb;
 mod lsft;
 mod mounts;
+mod places;
 mod quota;
 mod repair;
 mod restore;
@@ -73,6 +74,8 @@ pub async fn run(session: &Session, command: Fts) -> Result<Output> {
         Fts::FailOver(words) => failover::failover(session, words).await,
         Fts::Drain(words) => failover::drain(session, words.server).await,
         Fts::UnDrain(words) => failover::undrain(session, words.server).await,
+        Fts::SetDomain(words) => places::setdomain(session, &words.server, words.domain).await,
+        Fts::Prefer(words) => places::prefer(session, words.aggregate, &words.server).await,
         Fts::Hold(words) => hold::hold(session, words.aggregate, Some(words.why)).await,
         Fts::UnHold(words) => hold::hold(session, words.aggregate, None).await,
         Fts::History(words) => history::history(session, words).await,

@@ -25,7 +25,7 @@ use baton_rpc::fldb::{Freshness, Query};
 use baton_types::change::{Change, Takeover};
 use baton_types::control::{AggregateExport, AggregateReport, DetachReport, ExportReport, Force};
 use baton_types::record::{Aggregate, Record, Table};
-use baton_types::{AggregateId, AggregateName, Clock, Epoch, Error, Kind, Result};
+use baton_types::{AggregateId, AggregateName, Clock, Epoch, Error, Kind, Result, ServerId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -106,6 +106,14 @@ impl Claims {
             moving: Notify::new(),
             anew: Notify::new(),
         })
+    }
+
+    /// The other servers that are attached to what this one is.
+    pub fn buddies(&self) -> BTreeSet<ServerId> {
+        let rows = self.rows.lock();
+        let shared = rows.values().filter(|row| row.attached.contains(&self.me.id));
+        let attached = shared.flat_map(|row| row.attached.iter().copied());
+        attached.filter(|id| *id != self.me.id).collect()
     }
 
     /// Looks for ever whether what is exported is still written, and drops what is not.

@@ -40,6 +40,7 @@ use v1::fileserver_server::{Fileserver, FileserverServer};
 
 use crate::claims::{Claims, blocking};
 use crate::follow::Heard;
+use crate::pulse::Vitals;
 use crate::{branches, filesets, growth, restore, scrub, snapshots};
 use pieces::in_pieces;
 
@@ -50,6 +51,7 @@ const PIECE: usize = 500;
 pub struct Control {
     claims: Arc<Claims>,
     heard: Arc<Heard>,
+    vitals: Arc<Vitals>,
     anchor: Anchor,
     gate: Arc<Gate>,
     /// What the gate offers.
@@ -66,7 +68,7 @@ enum Asker {
 
 impl Control {
     /// Of the server that claims by `claims`.
-    pub fn new(claims: Arc<Claims>, heard: Arc<Heard>, tls: &HostTls) -> Arc<Control> {
+    pub fn new(claims: Arc<Claims>, heard: Arc<Heard>, vitals: Arc<Vitals>, tls: &HostTls) -> Arc<Control> {
         let registry = heard.registry().clone();
         let admit = Box::new(move |identity: &Identity| registry.admit(identity));
         Arc::new(Control {
@@ -75,6 +77,7 @@ impl Control {
             offered: Mutex::default(),
             claims,
             heard,
+            vitals,
         })
     }
 
@@ -200,6 +203,11 @@ impl Control {
 
 #[async_trait]
 impl Fileserver for Control {
+    /// Whoever has a certificate of the cell may know that this server lives.
+    async fn probe(&self, _: Request<v1::ProbeRequest>) -> Result<Response<v1::ProbeReply>, Status> {
+        Ok(Response::new((self.claims.me.id, self.vitals.sign()).into()))
+    }
+
     async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::ExportReply>, Status> {
         let export = async {
             let asker = self.may_administrate(&request, request.get_ref().caller)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use baton_rpc::config::{CellFile, Config, Daemon, PORT_FILES, PORT_FILES_CONTROL, Paths};
 use baton_rpc::control::{bind, listen_limits, resolve};
 use baton_rpc::daemon::Lock;
+use baton_rpc::fldb::Buddies;
 use baton_rpc::{FldbClient, Identity, renewal};
 use baton_security::listen::Listener;
 use baton_security::{Anchor, HostTls, Place, Wire};
@@ -21,7 +22,7 @@ use crate::devices::Devices;
 use crate::endings;
 use crate::exports::Exports;
 use crate::follow::{Heard, follow};
-use crate::pulse::Pulse;
+use crate::pulse::{Pulse, Vitals};
 use crate::pushes::Pushes;
 use crate::serve::{Offer, Server, Setup};
 use crate::service::Service;
@@ -71,7 +72,10 @@ pub async fn run(paths: &Paths, config: &Config, run: Incarnation) -> Result<()>
         Arc::new(service),
         devices,
     )?);
-    let control = Control::new(claims.clone(), heard.clone(), &tls);
+    let pulse = Arc::new(Pulse::new(clock.clone()));
+    tokio::spawn(pulse.mark().keep());
+    let vitals = Arc::new(Vitals::new(run, pulse.clone()));
+    let control = Control::new(claims.clone(), heard.clone(), vitals.clone(), &tls);
 
     let mut listeners = Vec::new();
     for socket in bind(config.listen(Daemon::Fileserver), PORT_FILES_CONTROL).await? {
@@ -80,15 +84,15 @@ pub async fn run(paths: &Paths, config: &Config, run: Incarnation) -> Result<()>
         listeners.push(listener);
         tokio::spawn(control.clone().serve(accepted));
     }
-    let pulse = Arc::new(Pulse::new(clock.clone()));
-    tokio::spawn(pulse.mark().keep());
     let files = Arc::new(serve_files(config, &claims, &heard, (&tls, pushes, &pulse)).await?);
     let anchor = tls.with_credential(|credential| credential.anchor().clone());
     let socket = paths.socket(Daemon::Fileserver);
     let serve = async {
         let registered = register(&client, &claims.me).await?;
         claims.confess(endings::left_in(&paths.state(Daemon::Fileserver))).await;
-        let _beats = client.beat(beats(&claims, &pulse))?;
+        let (known, mine) = (heard.clone(), claims.clone());
+        let buddies = client.ask_buddies(move || known.servers(&mine.buddies()))?;
+        let _beats = client.beat(beats(&claims, &files, (vitals, buddies)))?;
         let own = |aggregate: &_| claims.heard(aggregate);
         let again = async || {
             let index = register(&client, &claims.me).await?;
@@ -115,16 +119,22 @@ pub async fn run(paths: &Paths, config: &Config, run: Incarnation) -> Result<()>
 }
 
 /// What this server says of itself, each time it is asked.
-fn beats(claims: &Arc<Claims>, pulse: &Arc<Pulse>) -> impl FnMut() -> Beat + Send + 'static {
-    let (claims, pulse, mut sequence) = (claims.clone(), pulse.clone(), 0);
+fn beats(
+    claims: &Arc<Claims>,
+    files: &Arc<Server>,
+    (vitals, buddies): (Arc<Vitals>, Buddies),
+) -> impl FnMut() -> Beat + Send + 'static {
+    let (claims, files) = (claims.clone(), Arc::downgrade(files));
     move || {
-        sequence += 1;
+        let sign = vitals.beat();
         Beat {
             server: claims.me.id,
-            incarnation: claims.me.incarnation,
-            sequence,
-            gate_micros: pulse.age(),
+            incarnation: sign.incarnation,
+            sequence: sign.sequence,
+            gate_micros: sign.gate_micros,
             ports: claims.ports.seen(),
+            clients: files.upgrade().map_or(0, |files| files.clients()),
+            buddies: buddies.found(),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! What this server hears of the cell: who is who, how callers may log in, who owns what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use baton_rpc::config::{CellFile, Paths};
 use baton_rpc::{FldbClient, News};
-use baton_types::record::{Aggregate, Key, Record, Table};
-use baton_types::{Error, Incarnation, Kind, Result};
+use baton_types::record::{Aggregate, Key, Record, Server, Table};
+use baton_types::{Error, Incarnation, Kind, Result, ServerId};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::daemon::Me;
@@ -19,6 +20,7 @@ pub struct Heard {
     registry: Arc<Registry>,
     /// Mechanisms by which callers may log in, best first.
     mechanisms: watch::Sender<Vec<String>>,
+    servers: Mutex<BTreeMap<ServerId, Server>>,
     /// The whole state was heard, and everything up to this index since; 0 until then.
     index: AtomicU64,
 }
@@ -27,6 +29,12 @@ impl Heard {
     /// The registry.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// What is known of the servers among `wanted`.
+    pub fn servers(&self, wanted: &BTreeSet<ServerId>) -> Vec<Server> {
+        let servers = self.servers.lock();
+        wanted.iter().filter_map(|id| servers.get(id)).cloned().collect()
     }
 
     /// Mechanisms by which callers may log in, best first.
@@ -119,14 +127,18 @@ pub async fn follow(
         };
         for record in records {
             match record {
-                Record::Server(server) if server.id == me.id => told = Some(server.incarnation),
+                Record::Server(server) => {
+                    if server.id == me.id {
+                        told = Some(server.incarnation);
+                    }
+                    heard.servers.lock().insert(server.id, server);
+                }
                 Record::Aggregate(aggregate) => owned(&aggregate),
                 Record::Member(member) => drop(members.insert(member.number, member)),
                 Record::Principal(principal) => heard.registry.put(principal),
                 Record::Cell(cell) => drop(heard.mechanisms.send_replace(cell.auth)),
                 Record::Entry(_)
                 | Record::Fileset(_)
-                | Record::Server(_)
                 | Record::Invitation(_)
                 | Record::Event(_)
                 | Record::Tenure(_) => {}

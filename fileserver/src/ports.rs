@@ -11,13 +11,14 @@ use std::time::Duration;
 use baton_aggregate::device::{Access, FileDevice};
 use baton_aggregate::fence::{Slots, read_slots};
 use baton_types::beat::{Port, PortState};
+use baton_types::limits::PORT_LOOK_MICROS;
 use baton_types::{AggregateId, Clock, Epoch, Error, Kind, Result, Time};
 use parking_lot::Mutex;
 
 use crate::devices::Found;
 
 /// Between two reads: twice in the time between two beats of an owner.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_micros(PORT_LOOK_MICROS);
 /// A read that takes so long will not come back soon: the port is stalled (HA T_io).
 const STALL: Time = 2_000_000;
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use baton_types::{Clock, Time};
+use baton_types::beat::Sign;
+use baton_types::{Clock, Incarnation, Time};
 use parking_lot::Mutex;
 
 /// Between two marks of a loop that has nothing else to do.
@@ -17,6 +18,40 @@ const MARK_EVERY: Duration = Duration::from_millis(50);
 pub struct Pulse {
     clock: Arc<dyn Clock>,
     marks: Mutex<Vec<Arc<AtomicU64>>>,
+}
+
+/// Signs of life: what this server says of itself, in its beats and to whoever asks.
+pub struct Vitals {
+    run: Incarnation,
+    pulse: Arc<Pulse>,
+    /// Beats so far.
+    beats: AtomicU64,
+}
+
+impl Vitals {
+    /// Of this run, which has not beaten yet.
+    pub fn new(run: Incarnation, pulse: Arc<Pulse>) -> Vitals {
+        Vitals {
+            run,
+            pulse,
+            beats: AtomicU64::new(0),
+        }
+    }
+
+    /// One more beat.
+    pub fn beat(&self) -> Sign {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+        self.sign()
+    }
+
+    /// The newest beat, as it is now.
+    pub fn sign(&self) -> Sign {
+        Sign {
+            incarnation: self.run,
+            sequence: self.beats.load(Ordering::Relaxed),
+            gate_micros: self.pulse.age(),
+        }
+    }
 }
 
 /// One loop's.

@@ -108,6 +108,11 @@ struct Client {
 }
 
 impl Server {
+    /// Clients that are connected.
+    pub fn clients(&self) -> u32 {
+        u32::try_from(self.shared.clients.lock().len()).unwrap_or(u32::MAX)
+    }
+
     /// Listens, and serves from now on. Nobody can log in before [`Server::offer`].
     ///
     /// # Errors

@@ -5,44 +5,61 @@
 //! It knows no clock, no network and no log: beats, attestations, the state and the time are told to it, and what
 //! comes out is a change to be proposed.
 //!
-//! | beat | disk beat | besides | the server is |
-//! |---|---|---|---|
-//! | any | any | its guard saw it end | dead at once, and its aggregates another's |
-//! | in time | any | | alive |
-//! | late, or its gate stuck | any | | pending: nothing is taken from it, nothing given to it |
-//! | late 1 s | stale 1 s | | dead |
-//! | late 2 s | fresh, or nobody sees it | | dead: it is cut off, and its slots fence it |
-//! | in time | any | its port fails on some aggregates | alive, and these are another's whose port is good all the while |
+//! A *buddy* of a server is attached to an aggregate of its own: it asks it all the time whether it lives. A *beat* counts
+//! as well when a buddy had it from the server and passed it on. A gate that is stuck counts as a beat that is late, and
+//! whatever the server answers its buddies meanwhile as nothing.
+//!
+//! | beat | buddies find it | disk beat | besides | the server is |
+//! |---|---|---|---|---|
+//! | any | any | any | its guard saw it end | dead at once, and its aggregates another's |
+//! | in time | any | any | | alive |
+//! | in time by a buddy alone | answering | any | | alive, and people are told; it is given nothing, for it would not hear of it |
+//! | late | any | any | | pending: nothing is taken from it, nothing given to it |
+//! | late 1 s | refusing | stale 1 s, or nobody sees it | | dead: its host says so |
+//! | late 1 s | silent, or nobody asks | stale 1 s | | dead |
+//! | late 1 s | slow | any | | pending: busy is not dead |
+//! | late 2 s | slow | stale 1 s | | dead |
+//! | late 2 s | slow | fresh, or nobody sees it | | pending, and people are told |
+//! | late 2 s | any other | fresh, or nobody sees it | clients are answered | pending, and people are told: it is cut off, and serves |
+//! | late 2 s | any other | fresh, or nobody sees it | | dead: it is cut off, and its slots fence it |
+//! | in time | any | any | its port fails on some aggregates | alive, and these are another's whose port is good all the while |
+//! | in time | any | any | many clients are not answered | alive, and asked to hand over to one that they reach |
 //!
 //! What holds it back: a new leader, and one that was itself stopped, watches a whole `dead_millis` before it buries
-//! anyone; and it buries one server in each `dead_millis`, unless guards saw more of them end: what looks like
-//! the death of the whole world is its own network's. An aggregate of a living owner is not moved again
+//! anyone; and it buries the servers of one failure domain in each `dead_millis`, unless guards saw more of them end: what
+//! looks like the death of the whole world is its own network's. An aggregate of a living owner is not moved again
 //! before 30 s, then 2 min, then 10 min have passed; a dead owner is always replaced.
 //!
 //! | file | is |
 //! |---|---|
-//! | `arbiter/evidence.rs` | what was heard of servers and disks, and what follows from it |
+//! | `arbiter/evidence.rs` | what was heard of servers, disks and clients |
+//! | `arbiter/table.rs` | what follows from it for one server: the table above |
 //! | `arbiter/owners.rs` | which aggregates want a new owner, and who may be it |
+//! | `arbiter/asks.rs` | which living owners are asked to hand over: because of what clients say, and to go home |
 //! | `arbiter/drive.rs` | the driver: time, the state, proposals |
 
+mod asks;
 mod drive;
 mod evidence;
 mod owners;
+mod table;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use baton_types::beat::Beat;
+use baton_types::beat::{Beat, Report};
 use baton_types::change::{Change, Verdict};
-use baton_types::record::{Cell, Patience, Server, ServerState};
-use baton_types::{AggregateId, Core, Incarnation, ServerId, Time};
+use baton_types::record::{Patience, Server, ServerState};
+use baton_types::{AggregateId, Core, EntryName, Epoch, Incarnation, PrincipalName, ServerId, Time, Timestamp};
 
 use crate::state::Fldb;
+use asks::Asked;
 pub use drive::Bench;
-use evidence::{Evidence, Weighed};
+use evidence::Evidence;
 use owners::{Brake, Failing, Unclaimed};
+use table::{BEATS, Weighed};
 
 /// What the arbiter hears.
 #[derive(Clone, Debug)]
@@ -51,6 +68,8 @@ pub enum Event {
     Beat(Beat),
     /// A server's guard saw this run of it end.
     Attested(ServerId, Incarnation),
+    /// Clients on a machine say how a server answers them.
+    Reported(PrincipalName, Report),
     /// The database, as far as this member has applied it.
     State(Arc<Fldb>),
     /// This member leads.
@@ -59,8 +78,8 @@ pub enum Event {
     Follows,
     /// What was proposed last is decided, or lost; the state that came before this shows which.
     Settled,
-    /// Time passes.
-    Tick,
+    /// Time passes; and what people call the time.
+    Tick(Timestamp),
 }
 
 /// What the arbiter asks for.
@@ -83,13 +102,20 @@ pub struct Arbiter {
     stepped: Time,
     /// A proposal is on its way.
     is_settling: bool,
-    /// When it last held a server to be dead on its silence alone.
-    buried: Option<Time>,
+    /// When it last held a server to be dead on its silence alone, and of which failure domain that was.
+    buried: Option<(Time, Option<EntryName>)>,
+    date: Timestamp,
+    /// Evidence that people are to be told of, and since when it stands: what changes each moment is not worth a word.
+    odd: BTreeMap<ServerId, (String, Time)>,
     unclaimed: BTreeMap<AggregateId, Unclaimed>,
+    /// Granted under this epoch to one who is not heard, and not seen to be taken since.
+    untaken: BTreeMap<AggregateId, (Epoch, Time)>,
     /// Its own: the next leader knows of none, and may make one more move.
     brakes: BTreeMap<AggregateId, Brake>,
     /// Which owner's port fails, and since when: whether it is the port or the disk takes others a moment to see.
     failing: BTreeMap<AggregateId, Failing>,
+    /// Owners that were asked to hand over.
+    asked: BTreeMap<AggregateId, Asked>,
 }
 
 impl Core for Arbiter {
@@ -101,6 +127,7 @@ impl Core for Arbiter {
         match event {
             Event::Beat(beat) => self.evidence.heard(now, &self.state, beat),
             Event::Attested(server, run) => self.evidence.attested(&self.state, server, run),
+            Event::Reported(by, report) => self.evidence.reported(now, &self.state, by, report),
             Event::State(state) => {
                 self.evidence.learnt(now, &state);
                 self.state = state;
@@ -112,7 +139,7 @@ impl Core for Arbiter {
                 self.is_settling = false;
             }
             Event::Settled => self.is_settling = false,
-            Event::Tick => {}
+            Event::Tick(date) => self.date = date,
         }
         self.decide(now)
     }
@@ -139,7 +166,7 @@ impl Arbiter {
     }
 
     fn patience(&self) -> Patience {
-        self.state.cell().map(|cell: &Cell| cell.patience).unwrap_or_default()
+        evidence::patience(&self.state)
     }
 
     /// One decision at a time: the next is made on the state that the last has led to.
@@ -148,13 +175,17 @@ impl Arbiter {
             return Vec::new();
         };
         self.note_unclaimed(now);
+        self.note_untaken(now);
         self.forget_held();
+        self.note_odd(now, watches);
         let mut actions = Vec::new();
         let change = self
             .bury(now, watches)
             .or_else(|| self.rehome(now, watches))
             .or_else(|| self.relieve(now, watches, &mut actions))
-            .or_else(|| self.restate(now, watches));
+            .or_else(|| self.restate(now, watches))
+            .or_else(|| self.heed_clients(now, watches))
+            .or_else(|| self.send_home(now, watches));
         if let Some(change) = change {
             self.is_settling = true;
             actions.push(Action::Propose(change));
@@ -174,7 +205,9 @@ impl Arbiter {
         let (server, weighed) = dead.max_by_key(|(_, weighed)| (weighed.is_attested, weighed.silent_micros))?;
         let dead_micros = self.patience().dead_millis * 1_000;
         let is_soon = |since: Time| now.saturating_sub(since) < dead_micros;
-        if !weighed.is_attested && (is_soon(watches) || self.buried.is_some_and(is_soon)) {
+        let is_another =
+            |(at, domain): &(Time, Option<EntryName>)| is_soon(*at) && (domain.is_none() || *domain != server.domain);
+        if !weighed.is_attested && (is_soon(watches) || self.buried.as_ref().is_some_and(is_another)) {
             return None;
         }
         let incarnation = server.incarnation?;
@@ -191,16 +224,45 @@ impl Arbiter {
                 evidence: weighed.evidence,
             }],
             grants,
+            asks: Vec::new(),
             silent_micros: weighed.silent_micros,
             reason,
         };
         if !weighed.is_attested {
-            self.buried = Some(now);
+            self.buried = Some((now, server.domain.clone()));
         }
         Some(change)
     }
 
-    /// Whoever is late, and whoever is back.
+    /// Notes what is odd about servers that nobody buries.
+    fn note_odd(&mut self, now: Time, watches: Time) {
+        let before = std::mem::take(&mut self.odd);
+        let odd = |server: &Server| {
+            let weighed = self.weigh(now, watches, server);
+            let since = before
+                .get(&server.id)
+                .filter(|(evidence, _)| *evidence == weighed.evidence)
+                .map_or(now, |(_, since)| *since);
+            weighed.is_odd.then_some((server.id, (weighed.evidence, since)))
+        };
+        self.odd = self.state.servers().filter_map(odd).collect();
+    }
+
+    /// Whether the record of a server should say something else although it stays what it is: something odd that has
+    /// lasted, or its end.
+    fn is_odd_news(&self, now: Time, server: &Server, weighed: &Weighed) -> bool {
+        let wait = self.patience().suspect_millis * 1_000;
+        let lasts =
+            |(evidence, since): &(String, Time)| *evidence == weighed.evidence && now.saturating_sub(*since) >= wait;
+        let is_told = server.evidence == weighed.evidence;
+        let was_odd =
+            server.state == ServerState::Alive && server.since != server.registered && server.evidence != BEATS;
+        !is_told
+            && (self.odd.get(&server.id).is_some_and(lasts)
+                || (was_odd && weighed.evidence == BEATS && weighed.is_steady))
+    }
+
+    /// Whoever is late, whoever is back, and what is odd.
     fn restate(&self, now: Time, watches: Time) -> Option<Change> {
         let changed = |server: &Server| {
             let weighed = self.weigh(now, watches, server);
@@ -210,7 +272,9 @@ impl Arbiter {
                 (ServerState::Dead, ServerState::Alive) => weighed.is_steady,
                 (ServerState::Dead, ServerState::Pending | ServerState::Dead) => false,
                 (ServerState::Alive | ServerState::Pending, ServerState::Dead) => false, // its turn comes
-                (ServerState::Alive, ServerState::Alive) | (ServerState::Pending, ServerState::Pending) => false,
+                (ServerState::Alive, ServerState::Alive) | (ServerState::Pending, ServerState::Pending) => {
+                    self.is_odd_news(now, server, &weighed)
+                }
             };
             let incarnation = server.incarnation.filter(|_| is_news)?;
             Some((server.name.to_string(), incarnation, server.id, weighed))
@@ -230,6 +294,7 @@ impl Arbiter {
         Some(Change::Judge {
             verdicts: verdicts.collect(),
             grants: Vec::new(),
+            asks: Vec::new(),
             silent_micros,
             reason: reasons.join(", "),
         })

@@ -1,7 +1,7 @@
 //! Beats and plans of moves between their typed form and the wire.
 
-use baton_types::beat::{Beat, Port, PortState};
-use baton_types::limits::JUDGED_AGGREGATES_MAX;
+use baton_types::beat::{Beat, Buddy, Found, Port, PortState, Report, Sign};
+use baton_types::limits::{BUDDIES_MAX, JUDGED_AGGREGATES_MAX};
 use baton_types::plan::{PlannedMove, Step};
 use baton_types::{AggregateId, AggregateName, Epoch, Error, Incarnation, Result, ServerId};
 
@@ -54,7 +54,95 @@ impl From<Beat> for v1::BeatRequest {
             sequence: beat.sequence,
             gate_micros: beat.gate_micros,
             ports: beat.ports.into_iter().map(Into::into).collect(),
+            clients: beat.clients,
+            buddies: beat.buddies.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+impl From<Buddy> for v1::Buddy {
+    fn from(buddy: Buddy) -> v1::Buddy {
+        let found = match buddy.found {
+            Found::Silent => v1::Found::Silent,
+            Found::Refused => v1::Found::Refused,
+            Found::Slow => v1::Found::Slow,
+            Found::Answers => v1::Found::Answers,
+        };
+        v1::Buddy {
+            server: id(buddy.server.0),
+            found: found as i32,
+            incarnation: buddy.sign.map(|sign| id(sign.incarnation.0)).unwrap_or_default(),
+            sequence: buddy.sign.map_or(0, |sign| sign.sequence),
+            gate_micros: buddy.sign.map_or(0, |sign| sign.gate_micros),
+        }
+    }
+}
+
+impl TryFrom<v1::Buddy> for Buddy {
+    type Error = Error;
+
+    fn try_from(buddy: v1::Buddy) -> Result<Buddy> {
+        let sign = |incarnation| Sign {
+            incarnation,
+            sequence: buddy.sequence,
+            gate_micros: buddy.gate_micros,
+        };
+        Ok(Buddy {
+            server: ServerId::from_wire(&buddy.server)?,
+            found: match buddy.found() {
+                v1::Found::Silent => Found::Silent,
+                v1::Found::Refused => Found::Refused,
+                v1::Found::Slow => Found::Slow,
+                v1::Found::Answers => Found::Answers,
+                v1::Found::Unspecified => return Err(invalid("buddy", "an answer this version does not know")),
+            },
+            sign: Incarnation::optional(&buddy.incarnation)?.map(sign),
+        })
+    }
+}
+
+impl From<(ServerId, Sign)> for v1::ProbeReply {
+    fn from((server, sign): (ServerId, Sign)) -> v1::ProbeReply {
+        v1::ProbeReply {
+            server: id(server.0),
+            incarnation: id(sign.incarnation.0),
+            sequence: sign.sequence,
+            gate_micros: sign.gate_micros,
+        }
+    }
+}
+
+impl TryFrom<v1::ProbeReply> for (ServerId, Sign) {
+    type Error = Error;
+
+    fn try_from(reply: v1::ProbeReply) -> Result<(ServerId, Sign)> {
+        let sign = Sign {
+            incarnation: Incarnation::from_wire(&reply.incarnation)?,
+            sequence: reply.sequence,
+            gate_micros: reply.gate_micros,
+        };
+        Ok((ServerId::from_wire(&reply.server)?, sign))
+    }
+}
+
+impl From<Report> for v1::ReportRequest {
+    fn from(report: Report) -> v1::ReportRequest {
+        v1::ReportRequest {
+            caller: 0,
+            server: id(report.server.0),
+            good: report.is_good,
+        }
+    }
+}
+
+impl TryFrom<v1::ReportRequest> for Report {
+    type Error = Error;
+
+    fn try_from(report: v1::ReportRequest) -> Result<Report> {
+        Ok(Report {
+            server: ServerId::from_wire(&report.server)?,
+            is_good: report.good,
+        })
     }
 }
 
@@ -63,12 +151,15 @@ impl TryFrom<v1::BeatRequest> for Beat {
 
     fn try_from(beat: v1::BeatRequest) -> Result<Beat> {
         at_most(beat.ports.len(), JUDGED_AGGREGATES_MAX, "ports")?;
+        at_most(beat.buddies.len(), BUDDIES_MAX, "buddies")?;
         Ok(Beat {
             server: ServerId::from_wire(&beat.server)?,
             incarnation: Incarnation::from_wire(&beat.incarnation)?,
             sequence: beat.sequence,
             gate_micros: beat.gate_micros,
             ports: beat.ports.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
+            clients: beat.clients,
+            buddies: beat.buddies.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
         })
     }
 }
@@ -127,6 +218,11 @@ mod tests {
             disk_beat: 9,
             state,
         };
+        let sign = Sign {
+            incarnation: Incarnation::random(),
+            sequence: 9,
+            gate_micros: 1,
+        };
         let beat = Beat {
             server: ServerId::random(),
             incarnation: Incarnation::random(),
@@ -135,6 +231,19 @@ mod tests {
             ports: [PortState::Good, PortState::Stalled, PortState::Unreadable]
                 .map(port)
                 .to_vec(),
+            clients: 4,
+            buddies: [
+                (Found::Silent, None),
+                (Found::Refused, Some(sign)),
+                (Found::Slow, Some(sign)),
+                (Found::Answers, Some(sign)),
+            ]
+            .map(|(found, sign)| Buddy {
+                server: ServerId::random(),
+                found,
+                sign,
+            })
+            .to_vec(),
         };
         let mut wire = v1::BeatRequest::from(beat.clone());
         assert_eq!(Beat::try_from(wire.clone()).unwrap(), beat);

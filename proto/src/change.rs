@@ -147,8 +147,10 @@ impl From<Change> for v1::Change {
             | Change::Judge { .. }
             | Change::HandOver { .. }
             | Change::AbandonMove { .. }
-            | Change::SetDrained { .. }
             | Change::ReportTakeover { .. }) => owners::to_wire(owners),
+            wish @ (Change::SetDrained { .. } | Change::SetDomain { .. } | Change::Prefer { .. }) => {
+                owners::whereabouts_to_wire(wish)
+            }
             Change::SetCell { key, value } => Wire::SetCell(v1::SetCell { key, value }),
             Change::EditPrincipal {
                 name,
@@ -306,6 +308,14 @@ impl TryFrom<v1::Change> for Change {
             Wire::SetDrained(c) => Change::SetDrained {
                 server: ServerId::from_wire(&c.server)?,
                 drained: c.drained,
+            },
+            Wire::SetDomain(c) => Change::SetDomain {
+                server: ServerId::from_wire(&c.server)?,
+                domain: EntryName::optional(&c.domain)?,
+            },
+            Wire::Prefer(c) => Change::Prefer {
+                aggregate: AggregateRef::from_wire(&c.aggregate)?,
+                server: ServerId::from_wire(&c.server)?,
             },
             Wire::ReportTakeover(c) => owners::report_takeover(&c)?,
             Wire::SetCell(c) => Change::SetCell {

@@ -8,8 +8,8 @@ mod owners;
 
 use baton_types::limits::{ADDRESSES_MAX, FILESET_SITES_MAX, GROUPS_OF_PRINCIPAL_MAX};
 use baton_types::record::{
-    Cell, Changed, EntryLock, Event, Fileset, Invitation, InvitationKind, Member, Patience, Principal, ServerEntry,
-    Site, VersionState,
+    Cell, Changed, EntryLock, Event, FailBack, Fileset, Invitation, InvitationKind, Member, Patience, Principal,
+    ServerEntry, Site, VersionState,
 };
 pub use baton_types::record::{Key, Record, Table};
 use baton_types::{
@@ -162,6 +162,9 @@ impl From<Cell> for v1::Cell {
             suspect_millis: c.patience.suspect_millis,
             dead_millis: c.patience.dead_millis,
             isolated_millis: c.patience.isolated_millis,
+            fail_back: c.fail_back.is_auto,
+            fail_back_seconds: c.fail_back.after_seconds,
+            fail_back_window: c.fail_back.window.map(|window| window.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -184,6 +187,17 @@ impl TryFrom<v1::Cell> for Cell {
             user_certificate_seconds: c.user_certificate_seconds,
             entry_lock_seconds: c.entry_lock_seconds,
             patience: patience((c.suspect_millis, c.dead_millis, c.isolated_millis)),
+            fail_back: FailBack {
+                is_auto: c.fail_back,
+                after_seconds: match c.fail_back_seconds {
+                    0 => FailBack::default().after_seconds,
+                    seconds => seconds,
+                },
+                window: match c.fail_back_window.as_str() {
+                    "" => None,
+                    window => Some(window.parse()?),
+                },
+            },
         })
     }
 }

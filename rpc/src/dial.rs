@@ -161,6 +161,16 @@ impl Dialer {
         Err(last)
     }
 
+    /// Whether the target's host says that nobody listens there: a word of its own, and not the silence of a network.
+    pub(crate) async fn is_refused(&self, target: &Target) -> bool {
+        let Ok(mut addresses) = lookup_host(target.address.with_port(self.port)).await else {
+            return false;
+        };
+        let Some(address) = addresses.next() else { return false };
+        let refused = |e: io::Error| e.kind() == io::ErrorKind::ConnectionRefused;
+        self.tcp_to(address).await.is_err_and(refused)
+    }
+
     async fn tcp_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,

@@ -8,12 +8,15 @@
 
 mod backup;
 mod beats;
+mod buddies;
 mod call;
 mod change;
 mod join;
 mod members;
 mod owners;
+mod probe;
 mod query;
+mod report;
 mod server;
 mod status;
 mod trail;
@@ -38,9 +41,12 @@ use members::Known;
 
 pub use backup::Backup;
 pub use beats::Beats;
+pub use buddies::Buddies;
 pub use change::Done;
 pub use join::Joined;
+pub(crate) use probe::Probe;
 pub use query::{Freshness, Listing, Location, Query, Sought, Who};
+pub(crate) use report::Reporters;
 pub use server::{ControlClient, Owner};
 pub use status::{MemberStatus, Silence, Status};
 pub use watch::Watch;

@@ -4,6 +4,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 mod dial;
+mod doubt;
 pub mod fldb;
 mod follow;
 pub mod local;

@@ -16,7 +16,9 @@ use baton_types::{Address, AggregateId, EntryName, Epoch, Error, FilesetId, File
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
+use crate::doubt::{Doubt, LOOK_EVERY, Looks};
 use crate::{FldbClient, News, fldb};
 
 /// So often the owner is sought where the location database says, before others are asked.
@@ -52,6 +54,8 @@ pub struct Locator {
     /// How often each was sought in vain, as far as is known: under which epoch, when last, how often.
     sought: Mutex<BTreeMap<AggregateId, (Epoch, Instant, usize)>>,
     watching: Mutex<Option<JoinHandle<()>>>,
+    doubt: Doubt,
+    doubting: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -76,7 +80,20 @@ impl Locator {
             listener: Mutex::new(None),
             sought: Mutex::default(),
             watching: Mutex::new(None),
+            doubt: Doubt::default(),
+            doubting: Mutex::new(None),
         });
+        let (weak, mut looks) = (Arc::downgrade(&locator), Looks::new(fldb));
+        let looking = runtime.spawn(async move {
+            loop {
+                sleep(LOOK_EVERY).await;
+                match weak.upgrade() {
+                    Some(locator) => looks.look(&locator.doubt, &locator.servers()).await,
+                    None => return,
+                }
+            }
+        });
+        *locator.doubting.lock() = Some(looking);
         let (weak, client) = (Arc::downgrade(&locator), fldb.clone());
         let task = runtime.spawn(async move {
             let mut watch = client.watch(&[Table::Fileset, Table::Aggregate, Table::Server], 0);
@@ -148,6 +165,7 @@ impl Locator {
             None => owner,
         };
         let server = asked.and_then(|id| tables.servers.get(&id)).ok_or_else(nobody)?;
+        self.doubt.uses(server.id);
         Ok(Owner {
             aggregate,
             epoch: record.epoch,
@@ -198,6 +216,9 @@ impl Locator {
     /// Asks the location database about an aggregate now, without waiting for the answer.
     pub fn refresh(self: &Arc<Self>, aggregate: AggregateId) {
         self.count_search(aggregate);
+        if let Some(owner) = self.aggregate(aggregate).and_then(|known| known.owner) {
+            self.doubt.doubts(owner);
+        }
         let locator = self.clone();
         self.runtime.spawn(async move {
             let sought = fldb::Sought::Aggregate(aggregate);
@@ -287,9 +308,8 @@ impl Locator {
 
 impl Drop for Locator {
     fn drop(&mut self) {
-        if let Some(task) = self.watching.get_mut().take() {
-            task.abort();
-        }
+        let tasks = [self.watching.get_mut().take(), self.doubting.get_mut().take()];
+        tasks.into_iter().flatten().for_each(|task| task.abort());
     }
 }
 

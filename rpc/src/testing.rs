@@ -44,6 +44,8 @@ pub struct Shared {
     pub beats: watch::Sender<Vec<(EntryName, u64)>>,
     /// Who heard that a server ended.
     pub attested: Mutex<Vec<EntryName>>,
+    /// Who heard which report of a client: whether a server answers.
+    pub reports: watch::Sender<Vec<(EntryName, bool)>>,
 }
 
 #[derive(Default)]

@@ -15,6 +15,54 @@ pub struct Beat {
     pub gate_micros: u64,
     /// Every aggregate that it is attached to, as its own port shows it.
     pub ports: Vec<Port>,
+    /// Machines with clients that it serves.
+    pub clients: u32,
+    /// Every server that is attached to an aggregate of its own, as it answers this one.
+    pub buddies: Vec<Buddy>,
+}
+
+/// A server, seen from another one that can take over from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buddy {
+    /// Who was asked.
+    pub server: ServerId,
+    /// What came of it, at whichever of its addresses answers best.
+    pub found: Found,
+    /// The sign of life in its last answer.
+    pub sign: Option<Sign>,
+}
+
+/// How a server answers when it is asked whether it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Found {
+    /// Not at all.
+    Silent,
+    /// Its host says that nobody listens.
+    Refused,
+    /// So late that it is of no use.
+    Slow,
+    /// In time.
+    Answers,
+}
+
+/// What a server says of itself to whoever asks: as much of its newest beat as shows that it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sign {
+    /// Which run of it.
+    pub incarnation: Incarnation,
+    /// Of the beat.
+    pub sequence: u64,
+    /// How long ago the slowest part of it last made progress.
+    pub gate_micros: u64,
+}
+
+/// What a client says of a file server. It is suspicion and no more: nobody is dead because clients say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Of whom.
+    pub server: ServerId,
+    /// It answered just now; else it should have and did not.
+    pub is_good: bool,
 }
 
 /// An aggregate, seen through one server's own port.

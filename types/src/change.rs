@@ -109,6 +109,17 @@ pub struct Grant {
     pub disk: Epoch,
 }
 
+/// An aggregate whose living owner the arbiter asks to hand it over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// What.
+    pub aggregate: AggregateId,
+    /// As the arbiter knew it; if it moved since, nobody is asked.
+    pub from: Epoch,
+    /// To whom.
+    pub to: ServerId,
+}
+
 /// An aggregate as one party knows it: whatever has another epoch by now is passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
@@ -315,6 +326,8 @@ pub enum Change {
         verdicts: Vec<Verdict>,
         /// Aggregates that get a new owner.
         grants: Vec<Grant>,
+        /// Aggregates whose owner is to hand them over.
+        asks: Vec<Ask>,
         /// How long nothing had been heard of whom it is about, in microseconds.
         silent_micros: u64,
         /// In one line for people.
@@ -345,6 +358,20 @@ pub enum Change {
         server: ServerId,
         /// Nothing more.
         drained: bool,
+    },
+    /// `fts setdomain`: what a server fails together with.
+    SetDomain {
+        /// Which server.
+        server: ServerId,
+        /// A rack, a room, a power line; `None` if it shares nothing.
+        domain: Option<EntryName>,
+    },
+    /// `fts prefer`: the server that an aggregate goes to before all others.
+    Prefer {
+        /// Which.
+        aggregate: AggregateRef,
+        /// Attached to it.
+        server: ServerId,
     },
     /// A new owner's last fileset has left grace; under its own certificate only.
     ReportTakeover {

@@ -19,6 +19,7 @@ pub mod limits;
 mod name;
 pub mod plan;
 pub mod record;
+pub mod timers;
 pub mod units;
 mod version;
 

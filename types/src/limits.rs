@@ -38,6 +38,16 @@ pub const ATTACHED_MAX: usize = 16;
 pub const EPOCH_SLOTS: u64 = 8;
 /// Between two beats of a file server: three may be late or lost before it is suspected, five before it is judged.
 pub const BEAT_MICROS: u64 = 200_000;
+/// Between two beats of an owner on its disk.
+pub const DISK_BEAT_MICROS: u64 = 500_000;
+/// Between two looks at the slots of a disk by each port: twice between two beats on it.
+pub const PORT_LOOK_MICROS: u64 = 250_000;
+/// Servers that one server asks whether they live: those attached to an aggregate of its own.
+pub const BUDDIES_MAX: usize = 64;
+/// Machines whose clients are heard on one server: more would say nothing new.
+pub const REPORTERS_MAX: usize = 4_096;
+/// As many machines must complain of a server before anything moves: fewer have trouble of their own.
+pub const COMPLAINTS_MIN: usize = 3;
 /// Aggregates in one decision about owners: every disk of a large server room, in an entry of 64 KiB.
 pub const JUDGED_AGGREGATES_MAX: usize = 1_024;
 /// Servers that one decision of the arbiter is about.
@@ -132,8 +142,10 @@ pub const CLOCK_RATE_PPM: u64 = 1_000;
 pub const CLOCK_SLACK_MICROS: u64 = 250_000;
 /// A client that was not heard of for so long relies on nothing any more, whatever its clock says: its lifetime by
 /// the slowest clock there may be, seen from the fastest, and the slack. 8.27 seconds.
-pub const CLIENT_SILENCE_MICROS: u64 =
-    CLIENT_LIFETIME_MICROS + CLIENT_LIFETIME_MICROS / 1_000_000 * 2 * CLOCK_RATE_PPM + CLOCK_SLACK_MICROS;
+pub const CLIENT_SILENCE_MICROS: u64 = (CLIENT_LIFETIME_MICROS * (1_000_000 + CLOCK_RATE_PPM))
+    .div_ceil(1_000_000 - CLOCK_RATE_PPM)
+    .next_multiple_of(1_000)
+    + CLOCK_SLACK_MICROS;
 /// From a claim until clients that came back must have said everything again: 64 MiB of undurable changes take 27
 /// seconds at 20 Mbit/s.
 pub const RECLAIM_MICROS_MAX: u64 = 30_000_000;

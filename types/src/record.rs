@@ -12,7 +12,9 @@ use crate::{
     ServerId, Timestamp,
 };
 
-pub use owners::{Aggregate, AggregateState, Failure, Patience, Server, ServerState, Tenure, TimeLine};
+pub use owners::{
+    Aggregate, AggregateState, FailBack, Failure, Patience, Server, ServerState, Tenure, TimeLine, Window,
+};
 
 /// What administrators edit and read under a server's address, as DFS had it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +151,8 @@ pub struct Cell {
     pub entry_lock_seconds: u64,
     /// When the arbiter judges a silent server.
     pub patience: Patience,
+    /// When aggregates go home.
+    pub fail_back: FailBack,
 }
 
 /// A member of the location database.

@@ -56,7 +56,19 @@ fn settings(cell: &Cell) -> Vec<(&'static str, String)> {
         ("suspect-after", millis(cell.patience.suspect_millis)),
         ("dead-after", millis(cell.patience.dead_millis)),
         ("isolated-after", millis(cell.patience.isolated_millis)),
+        ("fail-back", fail_back(cell).to_owned()),
+        ("fail-back-after", duration(cell.fail_back.after_seconds)),
+        (
+            "fail-back-window",
+            cell.fail_back
+                .window
+                .map_or_else(|| "any".to_owned(), |window| window.to_string()),
+        ),
     ]
+}
+
+fn fail_back(cell: &Cell) -> &'static str {
+    if cell.fail_back.is_auto { "auto" } else { "manual" }
 }
 
 fn print(cell: &Cell) -> String {
@@ -80,13 +92,16 @@ fn to_json(cell: &Cell) -> serde_json::Value {
         "suspect_millis": cell.patience.suspect_millis,
         "dead_millis": cell.patience.dead_millis,
         "isolated_millis": cell.patience.isolated_millis,
+        "fail_back": fail_back(cell),
+        "fail_back_after_seconds": cell.fail_back.after_seconds,
+        "fail_back_window": cell.fail_back.window.map(|window| window.to_string()),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use baton_types::record::Patience;
+    use baton_types::record::{FailBack, Patience};
     use baton_types::{CellId, CellName};
     use uuid::Uuid;
 
@@ -102,6 +117,11 @@ mod tests {
             user_certificate_seconds: 36 * 3_600,
             entry_lock_seconds: 8 * 3_600,
             patience: Patience::default(),
+            fail_back: FailBack {
+                is_auto: true,
+                after_seconds: 600,
+                window: Some("22:00-06:00".parse().unwrap()),
+            },
         };
         assert_eq!(
             print(&cell),
@@ -114,7 +134,10 @@ mod tests {
              \x20 lock-lifetime              8h\n\
              \x20 suspect-after              600ms\n\
              \x20 dead-after                 1s\n\
-             \x20 isolated-after             2s\n"
+             \x20 isolated-after             2s\n\
+             \x20 fail-back                  auto\n\
+             \x20 fail-back-after            10m\n\
+             \x20 fail-back-window           22:00-06:00\n"
         );
         assert_eq!(to_json(&cell)["auth"], json!(["cert", "host-trust"]));
     }

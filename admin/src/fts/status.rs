@@ -160,7 +160,8 @@ fn servers(view: &View) -> String {
 fn server_state(server: &Server) -> String {
     let evidence = || printable(&server.evidence);
     let state = match server.state {
-        ServerState::Alive => "alive".to_owned(),
+        ServerState::Alive if is_ordinary(&server.evidence) => "alive".to_owned(),
+        ServerState::Alive => format!("alive ({})", evidence()),
         ServerState::Pending => format!("pending ({})", evidence()),
         ServerState::Dead => format!("dead ({})", evidence()),
     };
@@ -169,6 +170,11 @@ fn server_state(server: &Server) -> String {
     } else {
         state
     }
+}
+
+/// What is said of a server that is as it should be.
+fn is_ordinary(evidence: &str) -> bool {
+    matches!(evidence, "" | "registered" | "it beats")
 }
 
 /// `0.1s`.
@@ -268,6 +274,7 @@ fn server_json(view: &View, server: &Server) -> Value {
         "since": date(server.since),
         "evidence": server.evidence,
         "drained": server.drained,
+        "domain": server.domain,
         "beat_micros": view.beat(server.id).map(|beat| u64::try_from(beat.as_micros()).unwrap_or(u64::MAX)),
         "aggregates_owned": owned,
         "aggregates_attached": attached,

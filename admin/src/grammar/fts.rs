@@ -18,7 +18,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use super::values::{aggregate, fileset, owner, server, size};
 use super::{Parsed, Standard};
 use crate::dfs_args::ADDED;
-pub use owners::{FailOver, History, Hold, UnHold};
+pub use owners::{FailOver, History, Hold, Prefer, SetDomain, UnHold};
 pub use quota::{LsQuota, SetQuota};
 pub use repair::{DelFldbEntry, SyncDisks, UnlockFldb};
 pub use scrub::Scrub;
@@ -188,6 +188,12 @@ pub enum Fts {
     /// Lets a server have aggregates again
     #[command(next_help_heading = ADDED, after_help = "Example:\n  fts undrain -server mlserva")]
     UnDrain(FileServer),
+    /// Says what a server fails together with: what it owns goes to a server elsewhere first
+    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts setdomain -server mlserva -domain rack1")]
+    SetDomain(SetDomain),
+    /// Says which server an aggregate is at home on
+    #[command(next_help_heading = ADDED, after_help = "Example:\n  fts prefer -aggregate lfs03 -server mlserva")]
+    Prefer(Prefer),
     /// Keeps an aggregate where it is: nobody becomes its owner until 'fts unhold'
     #[command(next_help_heading = ADDED, after_help = "Example:\n  fts hold -aggregate lfs03 -why 'disk is replaced'")]
     Hold(Hold),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use baton_types::limits::DISK_BEAT_MICROS;
 use baton_types::{Clock, Error, Result};
 use parking_lot::{Condvar, Mutex};
 
@@ -24,7 +25,7 @@ const RECORDS_MANY: u64 = 256;
 /// How often it is looked whether much has gathered.
 const CHECKPOINT_LOOK: Duration = Duration::from_millis(20);
 /// A sign of life in the slot, and a look with it.
-const BEAT_EVERY: Duration = Duration::from_millis(500);
+const BEAT_EVERY: Duration = Duration::from_micros(DISK_BEAT_MICROS);
 
 /// An aggregate whose threads run until this goes.
 pub struct Running {

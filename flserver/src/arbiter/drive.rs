@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use baton_types::beat::Beat;
+use baton_types::beat::{Beat, Report};
 use baton_types::change::{Change, ChangeSession, Proposal, Who};
 use baton_types::limits::BEAT_MICROS;
 use baton_types::{Clock, Core, EntryName, Incarnation, PrincipalName, Result, ServerId, Time};
@@ -60,6 +60,11 @@ impl Bench {
         self.step(Event::Attested(server, run));
     }
 
+    /// Clients on a machine say how a server answers them.
+    pub fn reported(&self, by: PrincipalName, report: Report) {
+        self.step(Event::Reported(by, report));
+    }
+
     /// How long ago a server was last heard of by this member.
     pub fn silence(&self, server: ServerId) -> Option<Time> {
         self.core.lock().silence(self.clock.now(), server)
@@ -87,7 +92,7 @@ impl Bench {
             let status = self.member.status();
             let leads = status.leader == Some(status.number) && status.quorum;
             self.step(if leads { Event::Leads } else { Event::Follows });
-            self.step(Event::Tick);
+            self.step(Event::Tick(self.clock.date()));
         }
     }
 

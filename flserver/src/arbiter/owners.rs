@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use baton_types::beat::PortState;
 use baton_types::change::{Change, Grant};
 use baton_types::record::{Aggregate, AggregateState, Server, ServerState};
-use baton_types::{Epoch, Incarnation, ServerId, Time};
+use baton_types::{AggregateId, Epoch, Incarnation, ServerId, Time};
 
 use super::{Action, Arbiter};
 
@@ -62,6 +62,35 @@ impl Arbiter {
         self.unclaimed = unclaimed;
     }
 
+    /// How long a grant may be on its way to somebody who is not heard.
+    fn unheard(&self) -> Time {
+        self.patience().isolated_millis * 1_000
+    }
+
+    /// Watches those whose owner lives by what others say, was granted them, and has not been seen to take them: it may
+    /// never have heard of it.
+    pub(super) fn note_untaken(&mut self, now: Time) {
+        let suspect = self.patience().suspect_millis * 1_000;
+        let before = std::mem::take(&mut self.untaken);
+        let untaken = self.state.aggregates().filter(|aggregate| {
+            let is_silent = |owner| {
+                self.evidence
+                    .silence(now, owner)
+                    .is_none_or(|silence| silence >= suspect)
+            };
+            let is_seen = self
+                .evidence
+                .newest(now, suspect, aggregate.id)
+                .is_none_or(|newest| newest >= aggregate.epoch);
+            aggregate.state.is_served() && aggregate.owner.is_some_and(is_silent) && !is_seen
+        });
+        let since = |aggregate: &Aggregate| {
+            let known = before.get(&aggregate.id).filter(|(epoch, _)| *epoch == aggregate.epoch);
+            (aggregate.id, (aggregate.epoch, known.map_or(now, |(_, since)| *since)))
+        };
+        self.untaken = untaken.map(since).collect();
+    }
+
     /// The owner's new run, if `aggregate` was granted to an older one.
     fn runs_anew(&self, aggregate: &Aggregate) -> Option<Option<Incarnation>> {
         let owner = self.state.known_server(aggregate.owner?).ok()?;
@@ -88,11 +117,14 @@ impl Arbiter {
                 continue;
             }
             if owner.state != ServerState::Dead {
-                self.brake(now, &grants);
+                for grant in &grants {
+                    self.brake(now, grant.aggregate, grant.from);
+                }
             }
             return Some(Change::Judge {
                 verdicts: Vec::new(),
                 grants,
+                asks: Vec::new(),
                 silent_micros: 0,
                 reason,
             });
@@ -107,6 +139,13 @@ impl Arbiter {
         }
         if owner.state == ServerState::Dead {
             return Some(format!("{} is dead: {}", owner.name, owner.evidence));
+        }
+        if self
+            .untaken
+            .get(&aggregate.id)
+            .is_some_and(|(_, since)| now.saturating_sub(*since) >= self.unheard())
+        {
+            return Some(format!("{} has not heard that it is its own", owner.name));
         }
         if self.is_braked(now, aggregate) {
             return None;
@@ -156,10 +195,11 @@ impl Arbiter {
         }
         self.failing = failing;
         let (grant, reason) = chosen?;
-        self.brake(now, &[grant]);
+        self.brake(now, grant.aggregate, grant.from);
         Some(Change::Judge {
             verdicts: Vec::new(),
             grants: vec![grant],
+            asks: Vec::new(),
             silent_micros: 0,
             reason,
         })
@@ -173,33 +213,51 @@ impl Arbiter {
         (is_its && port.state != PortState::Good).then_some(owner)
     }
 
-    /// `aggregate`, unless it is held, for the first who may take it: attached, alive by record and by what is heard, its port good. Its
-    /// owner comes last, and only if it is to try again what it gave up.
+    /// `aggregate`, unless it is held, for the first who may take it: attached, alive by record and by what is heard, its
+    /// port good. Who shares the fate of its owner comes after all others, and the owner itself last, only if it is to
+    /// try again what it gave up.
     pub(super) fn grant(&self, now: Time, watches: Time, aggregate: &Aggregate) -> Option<Grant> {
         if aggregate.held.is_some() {
             return None;
         }
-        let others = aggregate.attached.iter().filter(|id| Some(**id) != aggregate.owner);
+        let owner = aggregate.owner.and_then(|id| self.state.known_server(id).ok());
+        let shares_fate = |id: &ServerId| {
+            let server = self.state.known_server(*id).ok();
+            server
+                .zip(owner)
+                .is_some_and(|(server, owner)| server.shares_fate(owner))
+        };
+        let (near, far): (Vec<ServerId>, Vec<ServerId>) = aggregate
+            .attached
+            .iter()
+            .filter(|id| Some(**id) != aggregate.owner)
+            .partition(|id| shares_fate(id));
         let itself = aggregate
             .owner
             .iter()
             .filter(|_| aggregate.state == AggregateState::Unserved);
+        far.iter()
+            .chain(&near)
+            .chain(itself)
+            .find_map(|id| self.taken_by(now, watches, aggregate, *id))
+    }
+
+    /// `aggregate` for `id`, if it may take it.
+    pub(super) fn taken_by(&self, now: Time, watches: Time, aggregate: &Aggregate, id: ServerId) -> Option<Grant> {
         let suspect = self.patience().suspect_millis * 1_000;
-        let taker = |id: &ServerId| {
-            let server = self.state.known_server(*id).ok().filter(|server| server.is_fit())?;
-            let port = self.evidence.port(*id, aggregate.id)?;
-            // Not for want of time to miss it: somebody who leads since a moment ago has missed nobody yet.
-            let is_heard = self.evidence.silence(now, *id).is_some_and(|silence| silence < suspect);
-            let is_well = is_heard && self.weigh(now, watches, server).state == ServerState::Alive;
-            (is_well && port.state == PortState::Good).then_some(Grant {
-                aggregate: aggregate.id,
-                from: aggregate.epoch,
-                to: *id,
-                run: server.incarnation?,
-                disk: port.newest,
-            })
-        };
-        others.chain(itself).find_map(taker)
+        let server = self.state.known_server(id).ok().filter(|server| server.is_fit())?;
+        let port = self.evidence.port(id, aggregate.id)?;
+        // Not for want of time to miss it: somebody who leads since a moment ago has missed nobody yet. And not for
+        // what others hear of it: it must hear of the grant.
+        let is_heard = self.evidence.silence(now, id).is_some_and(|silence| silence < suspect);
+        let is_well = is_heard && self.weigh(now, watches, server).state == ServerState::Alive;
+        (is_well && port.state == PortState::Good).then_some(Grant {
+            aggregate: aggregate.id,
+            from: aggregate.epoch,
+            to: id,
+            run: server.incarnation?,
+            disk: port.newest,
+        })
     }
 
     /// Whoever lets a held aggregate go has looked at it: what became of it before holds nothing back.
@@ -209,27 +267,21 @@ impl Arbiter {
             .retain(|id, _| state.known_aggregate(*id).is_ok_and(|a| a.held.is_none()));
     }
 
-    fn is_braked(&self, now: Time, aggregate: &Aggregate) -> bool {
+    pub(super) fn is_braked(&self, now: Time, aggregate: &Aggregate) -> bool {
         self.brakes.get(&aggregate.id).is_some_and(|brake| {
             let wait = BRAKES[brake.count.saturating_sub(1).min(BRAKES.len() - 1)];
             brake.from != aggregate.epoch && now.saturating_sub(brake.at) < wait
         })
     }
 
-    fn brake(&mut self, now: Time, grants: &[Grant]) {
-        for grant in grants {
-            let before = self.brakes.get(&grant.aggregate);
-            let count = match before {
-                Some(brake) if brake.from == grant.from => brake.count,
-                Some(brake) if now.saturating_sub(brake.at) < FORGIVEN => brake.count + 1,
-                Some(_) | None => 1,
-            };
-            let brake = Brake {
-                from: grant.from,
-                at: now,
-                count,
-            };
-            self.brakes.insert(grant.aggregate, brake);
-        }
+    /// Notes that `aggregate` leaves an owner that lives.
+    pub(super) fn brake(&mut self, now: Time, aggregate: AggregateId, from: Epoch) {
+        let before = self.brakes.get(&aggregate);
+        let count = match before {
+            Some(brake) if brake.from == from => brake.count,
+            Some(brake) if now.saturating_sub(brake.at) < FORGIVEN => brake.count + 1,
+            Some(_) | None => 1,
+        };
+        self.brakes.insert(aggregate, Brake { from, at: now, count });
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use baton_types::beat::{Port, PortState};
+use baton_types::beat::{Buddy, Found, Port, PortState, Sign};
 use baton_types::change::{AggregateRef, ChangeSession, Held, Move, Moving, Proposal, Takeover, Who};
 use baton_types::record::AggregateState;
 use baton_types::{CellId, EntryName, Epoch, Error, PrincipalName, Timestamp};
@@ -28,6 +28,10 @@ struct Cell {
     /// Of each aggregate: how often its owner has written its beat.
     disk_beats: BTreeMap<u128, u64>,
     is_losing: bool,
+    /// Of each server, how many machines with clients say whether it answers them.
+    clients: BTreeMap<u128, (usize, bool)>,
+    /// Epochs after which the next owner does not write its slot.
+    untaken: BTreeMap<AggregateId, Epoch>,
     out: Vec<String>,
 }
 
@@ -41,6 +45,8 @@ struct Beating {
     /// What it writes to its disks does not arrive.
     is_stopped: bool,
     ports: BTreeMap<u128, Option<PortState>>,
+    /// How the others answer it.
+    finds: BTreeMap<u128, Found>,
 }
 
 fn of<T: FromStr<Err = Error>>(text: &str) -> T {
@@ -87,6 +93,8 @@ impl Cell {
             servers: BTreeMap::new(),
             disk_beats: BTreeMap::new(),
             is_losing: false,
+            clients: BTreeMap::new(),
+            untaken: BTreeMap::new(),
             out: Vec::new(),
         };
         let genesis = Change::Genesis {
@@ -137,6 +145,7 @@ impl Cell {
         let Change::Judge {
             verdicts,
             grants,
+            asks,
             reason,
             ..
         } = &change
@@ -151,6 +160,10 @@ impl Cell {
         for grant in grants {
             let name = &self.state.known_aggregate(grant.aggregate).unwrap().name;
             words.push(format!("{name} after {} to fs{}", grant.from, grant.to.0.as_u128()));
+        }
+        for ask in asks {
+            let name = &self.state.known_aggregate(ask.aggregate).unwrap().name;
+            words.push(format!("{name} asked over to fs{}", ask.to.0.as_u128()));
         }
         self.out.push(format!("{} ({reason})", words.join(", ")));
         if !self.is_losing {
@@ -192,7 +205,10 @@ impl Cell {
             if self.now.is_multiple_of(200_000) {
                 self.beat();
             }
-            self.hear(Event::Tick);
+            if self.now.is_multiple_of(500_000) {
+                self.report();
+            }
+            self.hear(Event::Tick(Timestamp(i64::try_from(self.now * 1_000).unwrap())));
         }
     }
 
@@ -201,6 +217,19 @@ impl Cell {
             let owner = aggregate.owner.map(|id| id.0.as_u128());
             if aggregate.state.is_served() && owner.and_then(|o| self.servers.get(&o)).is_some_and(|o| !o.is_stopped) {
                 *self.disk_beats.entry(aggregate.number.into()).or_default() += 1;
+            }
+        }
+    }
+
+    /// What clients say again and again.
+    fn report(&mut self) {
+        for (server, (count, is_good)) in self.clients.clone() {
+            for number in 0..count {
+                let report = Report {
+                    server: server_id(server),
+                    is_good,
+                };
+                self.hear(Event::Reported(of(&format!("hosts/c{number}")), report));
             }
         }
     }
@@ -214,16 +243,35 @@ impl Cell {
 
     fn beat_of(&mut self, server: u128) {
         let (state, disk_beats) = (&self.state, &self.disk_beats);
+        let others = self.servers.clone();
+        let buddy = |(other, found): (&u128, &Found)| Buddy {
+            server: server_id(*other),
+            found: *found,
+            sign: (*found >= Found::Slow).then(|| Sign {
+                incarnation: run(*other, others[other].run),
+                sequence: others[other].sequence,
+                gate_micros: others[other].gate_millis * 1_000,
+            }),
+        };
         let beating = self.servers.get_mut(&server).unwrap();
-        if beating.is_silent || beating.is_stopped {
+        if beating.is_stopped {
             return;
         }
         beating.sequence += 1;
+        if beating.is_silent {
+            return;
+        }
+        let untaken = &self.untaken;
+        let newest = |id| {
+            let epoch = state.known_aggregate(id).map_or(Epoch::NONE, |a| a.epoch);
+            match untaken.get(&id) {
+                Some(old) if Epoch(old.0 + 1) == epoch => *old,
+                Some(_) | None => epoch,
+            }
+        };
         let port = |(number, state_of_port): (&u128, &Option<PortState>)| Port {
             aggregate: aggregate_id(*number),
-            newest: state
-                .known_aggregate(aggregate_id(*number))
-                .map_or(Epoch::NONE, |a| a.epoch),
+            newest: newest(aggregate_id(*number)),
             disk_beat: disk_beats.get(number).copied().unwrap_or_default(),
             state: state_of_port.unwrap_or(PortState::Good),
         };
@@ -233,6 +281,8 @@ impl Cell {
             sequence: beating.sequence,
             gate_micros: beating.gate_millis * 1_000,
             ports: beating.ports.iter().map(port).collect(),
+            clients: 20,
+            buddies: beating.finds.iter().map(buddy).collect(),
         };
         self.hear(Event::Beat(beat));
     }
@@ -303,8 +353,23 @@ impl Cell {
                 self.change(alice(), Change::SetHeld { aggregate, why: None });
             }
             [fs, "claims", agg] => self.claim(number(fs), number(agg)),
+            ["set", key, value] => {
+                let (key, value) = (key.to_owned(), value.to_owned());
+                self.change(alice(), Change::SetCell { key, value });
+            }
+            [agg, "prefers", fs] => {
+                let aggregate = AggregateRef::Name(of(agg));
+                let server = server_id(number(fs));
+                self.change(alice(), Change::Prefer { aggregate, server });
+            }
+            [count, "clients", "of", fs, "are", "answered"] => self.say(number(fs), count, true),
+            [count, "clients", "of", fs, "are", "not", "answered"] => self.say(number(fs), count, false),
             _ => self.deed(line, &words),
         }
+    }
+
+    fn say(&mut self, server: u128, count: &str, is_good: bool) {
+        self.clients.insert(server, (count.parse().unwrap(), is_good));
     }
 
     fn deed(&mut self, line: &str, words: &[&str]) {
@@ -322,6 +387,49 @@ impl Cell {
                 let run = run(server, self.servers[&server].run);
                 self.servers.get_mut(&server).unwrap().is_stopped = true;
                 self.hear(Event::Attested(server_id(server), run));
+            }
+            ["finds", other, word] => {
+                let found = match word {
+                    "answering" => Found::Answers,
+                    "slow" => Found::Slow,
+                    "refusing" => Found::Refused,
+                    "silent" => Found::Silent,
+                    other => panic!("found '{other}'"),
+                };
+                let finds = &mut self.servers.get_mut(&server).unwrap().finds;
+                finds.insert(number(other), found);
+            }
+            ["is", "in", domain] => {
+                let change = Change::SetDomain {
+                    server: server_id(server),
+                    domain: Some(of(domain)),
+                };
+                self.change(alice(), change);
+            }
+            ["sees", "the", "old", "epoch", "of", agg] => {
+                let held = self.held(number(agg));
+                self.untaken.insert(held.aggregate, held.epoch);
+            }
+            _ => self.deed_of_owner(line, server, words),
+        }
+    }
+
+    fn deed_of_owner(&mut self, line: &str, server: u128, words: &[&str]) {
+        match words[1..] {
+            ["hands", "over", agg] => {
+                let change = Change::HandOver {
+                    server: server_id(server),
+                    rows: vec![self.held(number(agg))],
+                };
+                self.change(host(server), change);
+            }
+            ["abandons", agg] => {
+                let change = Change::AbandonMove {
+                    server: server_id(server),
+                    rows: vec![self.held(number(agg))],
+                    why: "calls do not end".to_owned(),
+                };
+                self.change(host(server), change);
             }
             ["port", agg, word] => {
                 let state = match word {

@@ -50,6 +50,15 @@ impl Server {
         self.bench.attested(server, Incarnation::from_wire(&ask.incarnation)?);
         Ok(())
     }
+    /// A client says how a server answers it: as the machine that it runs on, of which one word is as good as many.
+    pub(super) fn reported(&self, connection: &Connection, ask: v1::ReportRequest) -> Result<()> {
+        let who = self.who(connection, ask.caller)?;
+        let Some(by) = who.principal() else {
+            return Err(who.denied("only who is known here is believed about others"));
+        };
+        self.bench.reported(by.clone(), ask.try_into()?);
+        Ok(())
+    }
 }
 
 /// A machine speaks for the server in its own certificate, and for no other.

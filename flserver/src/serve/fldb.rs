@@ -89,6 +89,14 @@ impl v1::fldb_server::Fldb for Server {
             .map_err(|e| into_status(&e))
     }
 
+    async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportReply>, Status> {
+        let connection = self.connection(&request)?;
+        let heard = self.reported(&connection, request.into_inner());
+        heard
+            .map(|()| Response::new(v1::ReportReply {}))
+            .map_err(|e| into_status(&e))
+    }
+
     async fn plan(&self, request: Request<v1::PlanRequest>) -> Result<Response<v1::PlanReply>, Status> {
         let connection = self.connection(&request)?;
         let reply = self.plan(&connection, request.into_inner()).await;

@@ -1,7 +1,8 @@
 //! The cell itself: its first change, its settings, the members of its database.
 
 use baton_types::change::Change;
-use baton_types::record::{Cell, Member, Patience, Principal, Record, groups};
+use baton_types::record::{Cell, FailBack, Member, Patience, Principal, Record, Window, groups};
+use baton_types::timers::Timers;
 use baton_types::units::{format_duration, parse_duration};
 use baton_types::{Address, EntryName, Error, GroupName, Kind, PrincipalName, Result};
 use std::time::Duration;
@@ -17,6 +18,8 @@ const INVITATION_SECONDS: std::ops::RangeInclusive<u64> = 60..=7 * 86_400;
 const CERTIFICATE_SECONDS: std::ops::RangeInclusive<u64> = 3_600..=366 * 86_400;
 /// Below two beats every server would be late; above five minutes somebody is called before the arbiter acts.
 const PATIENCE_MILLIS: std::ops::RangeInclusive<u64> = 400..=300_000;
+/// A server that was just mended may fail again; after a day nobody knows any more why it moved.
+const FAIL_BACK_SECONDS: std::ops::RangeInclusive<u64> = 10..=86_400;
 /// DFS's own locks ended after 8 hours; a week is a forgotten one.
 const LOCK_SECONDS: std::ops::RangeInclusive<u64> = 60..=7 * 86_400;
 
@@ -107,6 +110,7 @@ impl Draft<'_> {
             user_certificate_seconds: 30 * 86_400,
             entry_lock_seconds: 8 * 3_600,
             patience: Patience::default(),
+            fail_back: FailBack::default(),
         }))
     }
 
@@ -130,16 +134,28 @@ impl Draft<'_> {
             "suspect-after" => cell.patience.suspect_millis = millis(key, value)?,
             "dead-after" => cell.patience.dead_millis = millis(key, value)?,
             "isolated-after" => cell.patience.isolated_millis = millis(key, value)?,
+            "fail-back" => cell.fail_back.is_auto = fail_back(value)?,
+            "fail-back-after" => cell.fail_back.after_seconds = seconds(key, value, FAIL_BACK_SECONDS)?,
+            "fail-back-window" => {
+                cell.fail_back.window = match value {
+                    "any" => None,
+                    window => Some(window.parse::<Window>()?),
+                }
+            }
             _ => {
                 return Err(
                     Error::new(Kind::NotFound, format!("setting '{}'", key.escape_debug())).remedy(
                         "there are: description, auth, invitation-lifetime, host-certificate-lifetime, \
-                     user-certificate-lifetime, lock-lifetime, suspect-after, dead-after, isolated-after",
+                     user-certificate-lifetime, lock-lifetime, suspect-after, dead-after, isolated-after, \
+                     fail-back, fail-back-after, fail-back-window",
                     ),
                 );
             }
         }
-        ordered(key, &cell.patience)?;
+        Timers::of(&cell.patience).check().map_err(|error| Error {
+            on: key.to_owned(),
+            ..error.remedy("set the others first")
+        })?;
         self.tell(format!("{key} = {value}"));
         Ok(self.put_cell(cell))
     }
@@ -154,6 +170,16 @@ pub(super) fn machine(name: PrincipalName) -> Principal {
         disabled: false,
         may_assert_users: false,
         may_assert_root: false,
+    }
+}
+
+fn fail_back(value: &str) -> Result<bool> {
+    match value {
+        "auto" => Ok(true),
+        "manual" => Ok(false),
+        other => Err(
+            Error::new(Kind::Invalid, format!("fail-back '{}'", other.escape_debug())).remedy("give auto or manual"),
+        ),
     }
 }
 
@@ -189,16 +215,6 @@ fn millis(key: &str, value: &str) -> Result<u64> {
         )));
     }
     Ok(millis)
-}
-
-/// A server is suspected before it is judged, and judged sooner with its disks' word than without.
-fn ordered(key: &str, patience: &Patience) -> Result<()> {
-    if patience.suspect_millis < patience.dead_millis && patience.dead_millis <= patience.isolated_millis {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Range, key.to_owned())
-        .because("suspect-after must be less than dead-after, and that no more than isolated-after")
-        .remedy("set the others first"))
 }
 
 fn seconds(key: &str, value: &str, range: std::ops::RangeInclusive<u64>) -> Result<u64> {

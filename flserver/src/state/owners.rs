@@ -10,10 +10,10 @@
 //! Whatever changes an owner goes through [`Draft::grant`]. A decision names the epoch that its maker knew; a row
 //! that has moved since is passed over: late words do no harm, and a part of a decision is as sound as the whole.
 
-use baton_types::change::{Change, Grant, Held, Move, Takeover, Verdict};
+use baton_types::change::{AggregateRef, Ask, Change, Grant, Held, Move, Takeover, Verdict};
 use baton_types::plan::Step;
 use baton_types::record::{Aggregate, AggregateState, Record, Server, ServerState, Tenure};
-use baton_types::{AggregateId, Epoch, Error, Incarnation, Kind, Result, ServerId};
+use baton_types::{AggregateId, EntryName, Epoch, Error, Incarnation, Kind, Result, ServerId};
 
 use super::draft::Draft;
 use super::held;
@@ -140,6 +140,7 @@ impl Draft<'_> {
         let Change::Judge {
             verdicts,
             grants,
+            asks,
             silent_micros,
             reason,
         } = change
@@ -167,6 +168,12 @@ impl Draft<'_> {
                 last = Some(record);
             }
         }
+        for ask in asks {
+            if let Some((record, text)) = self.ask(ask, reason) {
+                told.push(text);
+                last = Some(record);
+            }
+        }
         for verdict in &fitting {
             self.follow(verdict, reason);
         }
@@ -176,10 +183,10 @@ impl Draft<'_> {
     }
 
     fn verdict_fits(&self, verdict: &Verdict) -> bool {
-        self.state
-            .servers
-            .get(&verdict.server)
-            .is_some_and(|s| s.incarnation == Some(verdict.incarnation) && s.state != verdict.state)
+        self.state.servers.get(&verdict.server).is_some_and(|s| {
+            let is_news = s.state != verdict.state || s.evidence != verdict.evidence;
+            s.incarnation == Some(verdict.incarnation) && is_news
+        })
     }
 
     fn set_state(&mut self, verdict: &Verdict) -> Record {
@@ -211,6 +218,24 @@ impl Draft<'_> {
         let text = format!("{} to {}", aggregate.name, to.name);
         let record = self.grant(aggregate, (to.id, grant.run), grant.disk, cause)?;
         Ok(Some((record, text)))
+    }
+
+    /// The owner of an aggregate is to hand it over, if the arbiter knew how it stands.
+    fn ask(&mut self, ask: &Ask, reason: &str) -> Option<(Record, String)> {
+        let aggregate = self.state.known_aggregate(ask.aggregate).ok()?;
+        let is_its = aggregate.epoch == ask.from && aggregate.state == AggregateState::Exported;
+        if !is_its || self.state.may_take(&aggregate, ask.to).is_err() {
+            return None;
+        }
+        let text = format!("{} is to go to {}", aggregate.name, self.server_name(ask.to));
+        let record = self.put_aggregate(Aggregate {
+            state: AggregateState::Draining,
+            target: Some(ask.to),
+            since: self.date,
+            reason: reason.to_owned(),
+            ..aggregate
+        });
+        Some((record, text))
     }
 
     /// What a server's new state means for the aggregates that stay its own.
@@ -360,14 +385,57 @@ impl Draft<'_> {
         Ok(aggregate)
     }
 
+    /// What an administrator says of where aggregates are to be.
+    pub(super) fn whereabouts(&mut self, change: &Change) -> Result<Record> {
+        match change {
+            Change::SetDrained { server, drained } => self.set_drained(*server, *drained),
+            Change::SetDomain { server, domain } => self.set_domain(*server, domain.as_ref()),
+            Change::Prefer { aggregate, server } => self.prefer(aggregate, *server),
+            _ => unreachable!("routed by Draft::run"),
+        }
+    }
+
     /// Said again unchanged, it is no event.
-    pub(super) fn set_drained(&mut self, id: ServerId, drained: bool) -> Result<Record> {
+    fn set_drained(&mut self, id: ServerId, drained: bool) -> Result<Record> {
         let server = self.state.known_server(id)?.clone();
         if server.drained == drained {
             return Ok(Record::Server(server));
         }
         self.tell(format!("server {}", server.name));
         Ok(self.put_server(Server { drained, ..server }))
+    }
+
+    /// Said again unchanged, it is no event.
+    fn set_domain(&mut self, id: ServerId, domain: Option<&EntryName>) -> Result<Record> {
+        let server = self.state.known_server(id)?.clone();
+        if server.domain.as_ref() == domain {
+            return Ok(Record::Server(server));
+        }
+        let detail = domain.map_or_else(|| "in no domain".to_owned(), |domain| format!("in domain {domain}"));
+        self.tell_detail(format!("server {}", server.name), &detail);
+        Ok(self.put_server(Server {
+            domain: domain.cloned(),
+            ..server
+        }))
+    }
+
+    /// `server` comes before all others that are attached.
+    fn prefer(&mut self, aggregate: &AggregateRef, server: ServerId) -> Result<Record> {
+        let mut aggregate = self.state.aggregate(aggregate)?;
+        let name = self.state.known_server(server)?.name.clone();
+        let on = format!("aggregate {}", aggregate.name);
+        let Some(place) = aggregate.attached.iter().position(|id| *id == server) else {
+            return Err(Error::new(Kind::Invalid, on)
+                .because(format!("{name} has not reported its label"))
+                .remedy(format!(
+                    "connect the disk to {name} and list it in fileserver.devices there"
+                )));
+        };
+        if place > 0 {
+            aggregate.attached[..=place].rotate_right(1);
+            self.tell_detail(on, &format!("{name} comes first"));
+        }
+        Ok(self.put_aggregate(aggregate))
     }
 
     pub(super) fn report_takeover(&mut self, change: &Change) -> Result<Record> {

@@ -84,7 +84,7 @@ impl Fldb {
     }
 
     /// Whether an aggregate may be given to `server`; else why not.
-    fn may_take(&self, aggregate: &Aggregate, server: ServerId) -> Result<(), String> {
+    pub(super) fn may_take(&self, aggregate: &Aggregate, server: ServerId) -> Result<(), String> {
         let Some(Server {
             name,
             state,

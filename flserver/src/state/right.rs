@@ -32,9 +32,11 @@ pub(crate) fn may(state: &Fldb, who: &Who, change: &Change) -> Result<()> {
                 Err(who.denied("only a member of the location database judges"))
             }
         },
-        Change::Move(_) | Change::SetDrained { .. } | Change::SetHeld { .. } => {
-            member_of(state, who, &[FLDB_ADMIN, OPERATOR])
-        }
+        Change::Move(_)
+        | Change::SetDrained { .. }
+        | Change::SetHeld { .. }
+        | Change::SetDomain { .. }
+        | Change::Prefer { .. } => member_of(state, who, &[FLDB_ADMIN, OPERATOR]),
         // The secret of the token is the right.
         Change::UseInvitation { .. } => Ok(()),
         Change::RegisterServer { id, .. } => own_server(who, *id),

@@ -1,16 +1,38 @@
 //! Changes of owners between their typed form and the wire.
 
-use baton_types::change::{AggregateRef, Change, Grant, Held, Move, Moving, Takeover, Verdict};
+use baton_types::change::{AggregateRef, Ask, Change, Grant, Held, Move, Moving, Takeover, Verdict};
 use baton_types::limits::{JUDGED_AGGREGATES_MAX, JUDGED_SERVERS_MAX};
 use baton_types::{AggregateId, Epoch, Error, Incarnation, Result, ServerId};
 use v1::change::Change as Wire;
 
 use super::aggregate_bytes;
 use crate::v1;
-use crate::wire::{FromWire, at_most, free_text, invalid, missing};
+use crate::wire::{FromWire, at_most, bytes, free_text, invalid, missing};
 
 fn id(id: uuid::Uuid) -> Vec<u8> {
     id.as_bytes().to_vec()
+}
+
+/// The wire form of what an administrator says of where aggregates are to be.
+///
+/// # Panics
+/// For any other change.
+pub(super) fn whereabouts_to_wire(change: Change) -> Wire {
+    match change {
+        Change::SetDrained { server, drained } => Wire::SetDrained(v1::SetDrained {
+            server: id(server.0),
+            drained,
+        }),
+        Change::SetDomain { server, domain } => Wire::SetDomain(v1::SetDomain {
+            server: id(server.0),
+            domain: domain.map(bytes).unwrap_or_default(),
+        }),
+        Change::Prefer { aggregate, server } => Wire::Prefer(v1::Prefer {
+            aggregate: aggregate_bytes(aggregate),
+            server: id(server.0),
+        }),
+        other => unreachable!("{other:?} says nothing of whereabouts"),
+    }
 }
 
 /// The wire form of a change of owners.
@@ -54,9 +76,11 @@ pub(super) fn to_wire(change: Change) -> Wire {
         Change::Judge {
             verdicts,
             grants,
+            asks,
             silent_micros,
             reason,
         } => Wire::Judge(v1::Judge {
+            asks: asks.into_iter().map(Into::into).collect(),
             verdicts: verdicts.into_iter().map(Into::into).collect(),
             grants: grants.into_iter().map(Into::into).collect(),
             silent_micros,
@@ -70,10 +94,6 @@ pub(super) fn to_wire(change: Change) -> Wire {
             server: id(server.0),
             rows: rows.into_iter().map(Into::into).collect(),
             why,
-        }),
-        Change::SetDrained { server, drained } => Wire::SetDrained(v1::SetDrained {
-            server: id(server.0),
-            drained,
         }),
         Change::ReportTakeover {
             server,
@@ -140,11 +160,31 @@ pub(super) fn set_held(c: v1::SetHeld) -> Result<Change> {
 pub(super) fn judge(c: v1::Judge) -> Result<Change> {
     at_most(c.verdicts.len(), JUDGED_SERVERS_MAX, "verdicts")?;
     at_most(c.grants.len(), JUDGED_AGGREGATES_MAX, "grants")?;
+    at_most(c.asks.len(), JUDGED_AGGREGATES_MAX, "asks")?;
     Ok(Change::Judge {
         verdicts: c.verdicts.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
         grants: c.grants.iter().map(grant).collect::<Result<_>>()?,
+        asks: c.asks.iter().map(ask).collect::<Result<_>>()?,
         silent_micros: c.silent_micros,
         reason: free_text(c.reason, "reason")?,
+    })
+}
+
+impl From<Ask> for v1::Ask {
+    fn from(ask: Ask) -> v1::Ask {
+        v1::Ask {
+            aggregate: id(ask.aggregate.0),
+            from: ask.from.0,
+            to: id(ask.to.0),
+        }
+    }
+}
+
+fn ask(ask: &v1::Ask) -> Result<Ask> {
+    Ok(Ask {
+        aggregate: AggregateId::from_wire(&ask.aggregate)?,
+        from: Epoch(ask.from),
+        to: ServerId::from_wire(&ask.to)?,
     })
 }
 

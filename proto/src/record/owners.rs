@@ -4,7 +4,9 @@
 
 use baton_types::limits::{ADDRESSES_MAX, ATTACHED_MAX};
 use baton_types::record::{Aggregate, AggregateState, Failure, Server, ServerState, Tenure, TimeLine};
-use baton_types::{Address, AggregateId, Epoch, Error, Incarnation, PrincipalName, Result, ServerId, Timestamp};
+use baton_types::{
+    Address, AggregateId, EntryName, Epoch, Error, Incarnation, PrincipalName, Result, ServerId, Timestamp,
+};
 
 use super::uuid_bytes;
 use crate::v1;
@@ -44,6 +46,7 @@ impl From<Server> for v1::Server {
             since: s.since.0,
             evidence: s.evidence,
             drained: s.drained,
+            domain: s.domain.map(bytes).unwrap_or_default(),
         }
     }
 }
@@ -65,6 +68,7 @@ impl TryFrom<v1::Server> for Server {
             since: Timestamp(if is_older { s.registered } else { s.since }),
             evidence: free_text(s.evidence, "evidence")?,
             drained: s.drained,
+            domain: EntryName::optional(&s.domain)?,
         })
     }
 }
@@ -267,6 +271,7 @@ mod tests {
             since: Timestamp(9),
             evidence: "beat 1.0 s late".to_owned(),
             drained: true,
+            domain: Some(FromWire::from_wire(b"rack1").unwrap()),
             ..Server::new(ServerId(id(1)), EntryName::parse("fs1").unwrap())
         };
         assert_eq!(Server::try_from(v1::Server::from(server.clone())).unwrap(), server);

@@ -1,8 +1,9 @@
 //! Beats: a stream from a file server to every member, kept by a thread that does nothing else.
 //!
 //! The thread has a runtime of its own: what keeps the server's loops from running does not keep it from saying so
-//! (its beats carry how long ago the others made progress). A member that does not answer for a while is dialled
-//! anew; the others hear the beats all the same.
+//! (its beats carry how long ago the others made progress). They go to every address of every member, each by a
+//! connection of its own: where one of two links is cut, no beat is late. An address that does not answer for a while is
+//! dialled anew; the others hear the beats all the same.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::dial::{Dialer, Target};
 
 /// Between two beats.
 const BEAT: Duration = Duration::from_micros(BEAT_MICROS);
-/// A member that answers no beat for so long is dialled anew: its process may be another by now.
+/// An address that answers no beat for so long is dialled anew: its process may be another by now.
 const SILENCE: Duration = Duration::from_secs(2);
 /// For a connection and its first words.
 const DIAL: Duration = Duration::from_secs(2);
@@ -100,7 +101,7 @@ impl Inner {
     }
 }
 
-/// A task for each member, and a beat for all of them at each tick.
+/// A task for each address of each member, and a beat for all of them at each tick.
 async fn send_all(inner: Arc<Inner>, mut next: impl FnMut() -> Beat) {
     let (send, newest) = watch::channel(None);
     let mut tasks: BTreeMap<String, JoinHandle<()>> = BTreeMap::new();
@@ -109,7 +110,7 @@ async fn send_all(inner: Arc<Inner>, mut next: impl FnMut() -> Beat) {
     loop {
         again.tick().await;
         send.send_replace(Some(next().into()));
-        let everyone = inner.everyone();
+        let everyone: Vec<Vec<Target>> = inner.everyone().into_iter().flatten().map(|only| vec![only]).collect();
         let name = |targets: &[Target]| targets.iter().map(|t| format!("{t} ")).collect::<String>();
         tasks.retain(|known, task| {
             let is_there = everyone.iter().any(|targets| name(targets) == *known);

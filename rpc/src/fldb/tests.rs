@@ -1,18 +1,20 @@
 //! The client against scripted members over real TLS.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use baton_security::Key;
 use baton_types::beat::Beat;
 use baton_types::change::{AggregateRef, Change, FilesetRef, Move, Moving, Takeover};
 use baton_types::plan::Step;
-use baton_types::record::{Record, Table};
-use baton_types::{Address, Error, FilesetId, Hello, Incarnation, Kind, ServerId};
+use baton_types::record::{Record, Server, ServerState, Table};
+use baton_types::{Address, EntryName, Error, FilesetId, Hello, Incarnation, Kind, ServerId};
 use tokio::time::Instant;
 
 use super::{Freshness, Identity, Query, Sought};
 use crate::News;
 use crate::dial::{Dialer, Target};
+use crate::doubt::{Doubt, Looks};
 use crate::testing::{Cell, Fake, Script, alice, clock, name, vacant};
 
 /// Long enough for a busy machine, where failing soon is not the point.
@@ -428,6 +430,8 @@ fn beating() -> impl FnMut() -> Beat + Send + 'static {
             sequence,
             gate_micros: 0,
             ports: Vec::new(),
+            clients: 0,
+            buddies: Vec::new(),
         }
     }
 }
@@ -485,4 +489,44 @@ async fn a_plan_is_asked_for_and_read() {
     let plan = client.plan(&wish).await.unwrap();
     assert_eq!((plan.len(), plan[0].name.as_str(), plan[0].epoch.0), (1, "lfs03", 41));
     assert_eq!(plan[0].step, Step::HandOver { to });
+}
+
+#[tokio::test]
+async fn a_server_in_doubt_is_looked_at_and_every_member_told() {
+    let cell = Cell::new();
+    let (one, two) = both(&cell);
+    let client = cell.client(cell.host("client1"), &[&one, &two]).within(SHORT);
+    let server = Server {
+        addresses: vec!["127.0.0.250".parse().unwrap()], // nobody listens there
+        ..Server::new(ServerId::random(), "fs1".parse().unwrap())
+    };
+    let (doubt, mut looks) = (Doubt::default(), Looks::new(&client));
+    doubt.uses(server.id);
+    looks.look(&doubt, std::slice::from_ref(&server)).await;
+    assert!(cell.shared.reports.borrow().is_empty(), "nothing is wrong with it");
+
+    let mut heard = cell.shared.reports.subscribe();
+    doubt.doubts(server.id);
+    looks.look(&doubt, std::slice::from_ref(&server)).await;
+    let told = |heard: &Vec<(EntryName, bool)>| {
+        let names: BTreeSet<&EntryName> = heard.iter().map(|(name, _)| name).collect();
+        names.len() == 2
+    };
+    heard.wait_for(told).await.unwrap();
+    assert!(cell.shared.reports.borrow().iter().all(|(_, is_good)| !is_good));
+
+    cell.shared.reports.send_modify(Vec::clear);
+    let late = Server {
+        state: ServerState::Pending,
+        ..server.clone()
+    };
+    let (calm, mut looks) = (Doubt::default(), Looks::new(&client));
+    looks.look(&calm, std::slice::from_ref(&late)).await;
+    assert!(
+        cell.shared.reports.borrow().is_empty(),
+        "it is late, and not used by this client"
+    );
+    calm.uses(late.id);
+    looks.look(&calm, std::slice::from_ref(&late)).await;
+    heard.wait_for(told).await.unwrap();
 }

@@ -340,6 +340,13 @@ impl Fldb for Service {
         Ok(Response::new(v1::AttestReply {}))
     }
 
+    async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportReply>, Status> {
+        self.begin(&request, 0)?;
+        let (name, is_good) = (self.name.clone(), request.get_ref().good);
+        self.shared.reports.send_modify(|heard| heard.push((name, is_good)));
+        Ok(Response::new(v1::ReportReply {}))
+    }
+
     /// Whatever is to move is handed over to whom it is to go to.
     async fn plan(&self, request: Request<v1::PlanRequest>) -> Result<Response<v1::PlanReply>, Status> {
         self.begin(&request, request.get_ref().caller)?;

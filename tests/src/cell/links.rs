@@ -44,6 +44,16 @@ impl Links {
         self.cut(other, one)
     }
 
+    /// Nothing gets to this port of `target` any more.
+    ///
+    /// # Errors
+    /// What `nft` said.
+    pub fn cut_port(&self, target: &str, port: u16) -> Result<()> {
+        let port = port.to_string();
+        let rule = ["ip", "daddr", target, "tcp", "dport", &port, "drop"];
+        run("nft", &[&["add", "rule", "inet", "baton", "cut"][..], &rule].concat()).map(drop)
+    }
+
     /// All are open again.
     ///
     /// # Errors

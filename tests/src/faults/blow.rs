@@ -1,6 +1,7 @@
 //! `Blow`: what befalls a cell, and how it is made good again.
 
 use anyhow::{Context, Result};
+use baton_rpc::config::PORT_FILES_CONTROL;
 use baton_types::change::Takeover;
 
 use super::arena::{AGGREGATE, Arena};
@@ -25,7 +26,7 @@ pub enum Blow {
     WithLeader,
     /// The location database loses its quorum, the leader with it.
     NoQuorum,
-    /// The owner is cut off from the location database; clients and the disk are not.
+    /// The owner is cut off from the location database and the other servers; clients and the disk are not.
     CutOff,
     /// The owner's port fails: every request of it to the disk ends with EIO.
     Port,
@@ -118,11 +119,13 @@ impl Arena {
     }
 
     fn cut_off(&mut self, server: &str) -> Result<()> {
-        let server = self.cell.address(server)?;
-        for member in self.cell.named(Role::Flserver) {
-            self.links.cut_both(&server, &self.cell.address(&member)?)?;
+        let others = [self.cell.named(Role::Flserver), self.cell.named(Role::Fileserver)].concat();
+        let here = self.cell.address(server)?;
+        for other in others.iter().filter(|other| *other != server) {
+            self.links.cut_both(&here, &self.cell.address(other)?)?;
         }
-        Ok(())
+        // Its clients reach it still, and cannot say so: else it would be left alone.
+        self.links.cut_port(&here, PORT_FILES_CONTROL)
     }
 }
 

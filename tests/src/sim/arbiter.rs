@@ -2,11 +2,12 @@
 //!
 //! Raft is only a list here: the leader's decisions are committed late, twice or never, and leaders change. The
 //! arbiter and the state machine are as they will be: three members hear beats, one of them judges. Three file servers
-//! are modelled as far as they matter: they beat, take what they are granted, look at their disks, hand over,
-//! give up, restart; what they write to the slots of two shared disks is kept, so that two owners of one epoch show.
+//! are modelled as far as they matter: they beat, ask each other whether they live, take what they are granted, look at
+//! their disks, hand over, give up, restart; what they write to the slots of two shared disks is kept, so that two owners
+//! of one epoch show. Clients say how they are answered, and may be wrong about it.
 //!
 //! What must hold: an epoch belongs to one run of one server, on the disk too; epochs only grow; nobody is buried by
-//! one who has not watched, nor two at once on silence alone; what nobody alive serves is served by another within
+//! one who has not watched, nor two at once on silence alone that share no fate; what nobody alive serves is served by another within
 //! [`BOUND`] of the last disturbance, if anybody is fit; and then nothing moves any more.
 //!
 //! | file | is |
@@ -29,8 +30,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use baton_flserver::state::Fldb;
-use baton_types::beat::Beat;
-use baton_types::change::Proposal;
+use baton_types::beat::{Beat, Sign};
+use baton_types::change::{Change, Proposal};
 use baton_types::{AggregateId, Incarnation, ServerId, Time};
 
 use self::habit::Habit;
@@ -56,9 +57,12 @@ const UNTIL: Time = TROUBLES_UNTIL + BOUND + 3_000_000;
 
 const TICK: Time = 50_000;
 const BEAT: Time = 200_000;
+/// The same with timers that make no sense.
+const SELDOM: Time = 1_300_000;
 const DISK_BEAT: Time = 400_000;
 const SERVER_STEP: Time = 100_000;
 const ELECTION: Time = 100_000;
+const REPORT: Time = 300_000;
 const WISH: (Time, Time) = (500_000, 4_000_000);
 
 /// Something on the agenda.
@@ -82,6 +86,8 @@ enum Item {
     Begin(Trouble),
     End(Trouble),
     Wish,
+    /// Clients say how servers answer them.
+    Report,
     Check,
 }
 
@@ -99,6 +105,12 @@ enum Word {
     State(Box<Fldb>),
     Beat(Beat),
     Attested(ServerId, Incarnation),
+    /// Whether you live; asked at.
+    Probe(Time),
+    /// I do; asked at.
+    Sign(Time, Sign),
+    /// Nobody listens here.
+    Refusal,
 }
 
 /// What a history came across: trouble that never happens tests nothing.
@@ -111,6 +123,8 @@ struct Seen {
     lost: u64,
     leaders: u64,
     handed_over: u64,
+    relayed: u64,
+    asked: u64,
 }
 
 /// One history.
@@ -128,6 +142,8 @@ struct World {
     unled: u64,
     servers: Vec<Server>,
     disks: BTreeMap<AggregateId, Disk>,
+    /// Of which servers clients say that they are answered, or are not.
+    rumours: Vec<(usize, bool)>,
     oracle: Oracle,
     habit: Habit,
     seen: Seen,
@@ -167,6 +183,7 @@ impl World {
             disks: (0..AGGREGATES)
                 .map(|number| (server::aggregate_id(number), Disk::default()))
                 .collect(),
+            rumours: Vec::new(),
             oracle: Oracle::default(),
             habit,
             seen: Seen::default(),
@@ -177,6 +194,17 @@ impl World {
 
     fn run(&mut self) -> Result<(), String> {
         self.begin_cell()?;
+        if self.habit == Habit::Absurd {
+            self.oracle.bears_absurdity();
+            for (key, value) in [
+                ("suspect-after", "400ms"),
+                ("dead-after", "950ms"),
+                ("isolated-after", "950ms"),
+            ] {
+                let (key, value) = (key.to_owned(), value.to_owned());
+                self.at_once(server::alice(), Change::SetCell { key, value })?;
+            }
+        }
         for member in 0..MEMBERS {
             self.agenda.after(self.seed.below(TICK), Item::Tick(member));
         }
@@ -185,6 +213,7 @@ impl World {
             self.agenda.after(self.seed.below(BEAT), Item::Beat(server));
             self.agenda.after(self.seed.below(DISK_BEAT), Item::DiskBeat(server));
         }
+        self.agenda.after(REPORT, Item::Report);
         self.agenda.after(0, Item::Elect);
         self.agenda.after(self.seed.between(WISH.0, WISH.1), Item::Wish);
         for (begin, end, trouble) in trouble::drawn(&mut self.seed, TROUBLES_UNTIL) {
@@ -226,7 +255,8 @@ impl World {
                 }
             }
             Item::Beat(server) => {
-                self.agenda.after(BEAT, Item::Beat(server));
+                let every = if self.habit == Habit::Absurd { SELDOM } else { BEAT };
+                self.agenda.after(every, Item::Beat(server));
                 if self.servers[server].node == State::Up {
                     self.beat(server);
                 }
@@ -250,6 +280,10 @@ impl World {
                 self.agenda.after(delay, Item::Wish);
                 if self.is_healed { Ok(()) } else { self.wish() }
             }
+            Item::Report => {
+                self.agenda.after(REPORT, Item::Report);
+                self.report()
+            }
             Item::Check => {
                 self.agenda.after(ELECTION, Item::Check);
                 self.check()
@@ -260,7 +294,7 @@ impl World {
     /// A word reaches a node; what is stopped hears it when it wakes.
     fn hears(&mut self, from: usize, to: usize, what: Word) -> Result<(), String> {
         if to >= MEMBERS {
-            self.server_hears(to - MEMBERS, what);
+            self.server_hears(from, to - MEMBERS, what);
             return Ok(());
         }
         match self.members[to].node {

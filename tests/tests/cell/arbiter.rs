@@ -54,6 +54,8 @@ impl Model {
                     disk_beat: disk.load(Ordering::Relaxed),
                     state: PortState::Good,
                 }],
+                clients: 0,
+                buddies: Vec::new(),
             }
         })?;
         Ok(Model {

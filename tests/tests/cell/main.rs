@@ -5,6 +5,7 @@
 mod arbiter;
 mod branches;
 mod commands;
+mod cut_off;
 mod disk;
 mod export;
 mod faults;

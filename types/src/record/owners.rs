@@ -1,8 +1,14 @@
 //! File servers and aggregates: who lives, who owns what, and who did before.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, AggregateId, AggregateName, EntryName, Epoch, Incarnation, PrincipalName, ServerId, Timestamp};
+use crate::{
+    Address, AggregateId, AggregateName, EntryName, Epoch, Error, Incarnation, Kind, PrincipalName, Result, ServerId,
+    Timestamp,
+};
 
 /// What the arbiter holds of a file server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,6 +48,8 @@ pub struct Server {
     pub evidence: String,
     /// Nothing is given to it until an administrator says so.
     pub drained: bool,
+    /// What it fails together with: a rack, a room, a power line. `None`: nothing that is known.
+    pub domain: Option<EntryName>,
 }
 
 impl Server {
@@ -59,7 +67,13 @@ impl Server {
             since: Timestamp::default(),
             evidence: String::new(),
             drained: false,
+            domain: None,
         }
+    }
+
+    /// True if one blow may end both.
+    pub fn shares_fate(&self, other: &Server) -> bool {
+        self.id == other.id || (self.domain.is_some() && self.domain == other.domain)
     }
 
     /// True if an aggregate may be given to it, as far as the database knows; of its port only beats tell.
@@ -214,6 +228,78 @@ impl Tenure {
         }
         phases.push(format!("serving {}", millis(t.serving_micros)));
         Some(phases.join(", "))
+    }
+}
+
+/// When aggregates go home to the server that is preferred for them, after it was dead and lives again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailBack {
+    /// By themselves; else only when an administrator says so.
+    pub is_auto: bool,
+    /// Once that server has been heard without a gap for so long.
+    pub after_seconds: u64,
+    /// Only at these times of the day.
+    pub window: Option<Window>,
+}
+
+impl Default for FailBack {
+    /// By hand: what an administrator moved away must not come back by itself.
+    fn default() -> FailBack {
+        FailBack {
+            is_auto: false,
+            after_seconds: 600,
+            window: None,
+        }
+    }
+}
+
+/// A part of every day, in minutes after midnight UTC. It may go over midnight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Its first minute.
+    pub from: u16,
+    /// The first one after it.
+    pub until: u16,
+}
+
+impl Window {
+    /// True if `date` lies in it.
+    pub fn contains(self, date: Timestamp) -> bool {
+        let minute = date.0.div_euclid(60_000_000_000).rem_euclid(24 * 60);
+        let (from, until) = (i64::from(self.from), i64::from(self.until));
+        match from <= until {
+            true => (from..until).contains(&minute),
+            false => minute >= from || minute < until,
+        }
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
+        write!(f, "{}-{}", time(self.from), time(self.until))
+    }
+}
+
+impl FromStr for Window {
+    type Err = Error;
+
+    /// `22:00-06:00`.
+    fn from_str(text: &str) -> Result<Window> {
+        let minutes = |time: &str| {
+            let (hour, minute) = time.split_once(':')?;
+            let (hour, minute) = (hour.parse::<u16>().ok()?, minute.parse::<u16>().ok()?);
+            (hour < 24 && minute < 60).then_some(hour * 60 + minute)
+        };
+        let parsed = text.split_once('-').and_then(|(from, until)| {
+            let (from, until) = (minutes(from)?, minutes(until)?);
+            (from != until).then_some(Window { from, until })
+        });
+        parsed.ok_or_else(|| {
+            Error::new(Kind::Invalid, format!("times '{}'", text.escape_debug()))
+                .because("they are no part of a day")
+                .remedy("give hours and minutes in UTC, as in 22:00-06:00")
+        })
     }
 }
 

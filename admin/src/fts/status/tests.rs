@@ -162,7 +162,8 @@ fn status_in_json_has_its_fields() {
             "id": "00000000-0000-0000-0000-000000000007", "name": "mlserva", "principal": "hosts/mlserva",
             "addresses": ["mlserva.example"], "registered": "2027-01-15T08:00:00Z",
             "aggregates_owned": 1, "aggregates_attached": 1,
-            "state": "alive", "since": "2027-01-15T08:00:00Z", "evidence": "", "drained": false, "beat_micros": null,
+            "state": "alive", "since": "2027-01-15T08:00:00Z", "evidence": "", "drained": false, "domain": null,
+            "beat_micros": null,
         })
     );
     assert_eq!(

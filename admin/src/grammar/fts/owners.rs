@@ -1,7 +1,7 @@
-//! The words of `failover`, `hold`, `unhold` and `history`: who owns what.
+//! The words of `failover`, `hold`, `unhold`, `setdomain`, `prefer` and `history`: who owns what.
 
-use baton_types::Address;
 use baton_types::change::AggregateRef;
+use baton_types::{Address, EntryName};
 use clap::Args;
 
 use crate::grammar::values::{aggregate, server};
@@ -54,4 +54,29 @@ pub struct UnHold {
     /// Name or id
     #[arg(long, value_parser = aggregate)]
     pub aggregate: AggregateRef,
+}
+
+/// `fts setdomain`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct SetDomain {
+    /// Its name or an address
+    #[arg(long, value_parser = server)]
+    pub server: Address,
+    /// A rack, a room, a power line
+    #[arg(long, value_name = "NAME", value_parser = EntryName::parse, required_unless_present = "none")]
+    pub domain: Option<EntryName>,
+    /// It shares nothing with any other
+    #[arg(long, conflicts_with = "domain")]
+    pub none: bool,
+}
+
+/// `fts prefer`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Prefer {
+    /// Name or id
+    #[arg(long, value_parser = aggregate)]
+    pub aggregate: AggregateRef,
+    /// Attached to it: its name or an address
+    #[arg(long, value_parser = server)]
+    pub server: Address,
 }

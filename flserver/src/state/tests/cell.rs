@@ -181,7 +181,7 @@ fn unknown_setting_is_answered_with_those_there_are() {
         Db::new().refused(set("lock", "1h")),
         "NotFound: setting 'lock': no such thing; there are: description, auth, invitation-lifetime, \
          host-certificate-lifetime, user-certificate-lifetime, lock-lifetime, suspect-after, \
-         dead-after, isolated-after"
+         dead-after, isolated-after, fail-back, fail-back-after, fail-back-window"
     );
 }
 

@@ -35,6 +35,7 @@ pub(super) fn judged((server, state): (u128, ServerState), grants: &[(u128, Epoc
                 disk: *from,
             })
             .collect(),
+        asks: Vec::new(),
         silent_micros: 1_050_000,
         reason: format!("fs{server}: beat 1.0 s late"),
     }

@@ -12,4 +12,7 @@ pub(super) enum Habit {
     ForgetsRuns,
     /// An arbiter that lost a decision waits for its outcome for ever.
     WaitsForEver,
+    /// As it must be, but for its timers, which make no sense: servers beat so seldom that they are held dead all the
+    /// time. Nothing is asked of it but that no epoch has two owners, and none comes back.
+    Absurd,
 }

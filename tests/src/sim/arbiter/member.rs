@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use baton_flserver::arbiter::{Action, Arbiter, Event};
 use baton_flserver::state::{self, Committed, Fldb};
+use baton_types::beat::Report;
 use baton_types::change::{Change, ChangeSession, Proposal, Who};
 use baton_types::record::{Record, ServerState};
 use baton_types::{Core, Time, Timestamp};
 
 use super::habit::Habit;
-use super::server::of;
+use super::server::{of, server_id};
 use super::{Item, MEMBERS, Maker, NODES, Word, World};
 use crate::sim::{Seed, State};
 
 /// Looks at which a leader was missed before another is elected.
 const UNLED_MAX: u64 = 5;
+/// Machines whose clients say how a server answers: enough for it to be acted on.
+const REPORTERS: usize = 4;
 /// The bug: how long a member takes itself to have led when it begins to.
 const LED_BEFORE: Time = 5_000_000;
 /// An arbiter that heard nothing of its decision gives it up.
@@ -62,7 +65,7 @@ impl World {
     pub(super) fn tick(&mut self, member: usize) -> Result<(), String> {
         let leads = self.leads(member);
         self.step(member, if leads { Event::Leads } else { Event::Follows })?;
-        self.step(member, Event::Tick)?;
+        self.step(member, Event::Tick(self.date()))?;
         // Whoever missed something is told again.
         self.members[member].told += 1;
         if self.members[member].told.is_multiple_of(10) {
@@ -113,7 +116,29 @@ impl World {
             Word::State(state) => self.learns(member, *state),
             Word::Beat(beat) => self.step(member, Event::Beat(beat)),
             Word::Attested(server, run) => self.step(member, Event::Attested(server, run)),
+            Word::Probe(_) | Word::Sign(..) | Word::Refusal => Ok(()), // servers ask servers
         }
+    }
+
+    /// What clients say reaches all who can hear: they have links of their own.
+    pub(super) fn report(&mut self) -> Result<(), String> {
+        for (server, is_good) in self.rumours.clone() {
+            if is_good && self.servers[server].node != State::Up {
+                continue;
+            }
+            for machine in 0..REPORTERS {
+                for member in 0..MEMBERS {
+                    if self.members[member].node == State::Up {
+                        let report = Report {
+                            server: server_id(server),
+                            is_good,
+                        };
+                        self.step(member, Event::Reported(of(&format!("hosts/c{machine}")), report))?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn learns(&mut self, member: usize, state: Fldb) -> Result<(), String> {
@@ -166,6 +191,9 @@ impl World {
         // What was decided meanwhile it cannot know; whether the list passes such grants over is judged there.
         self.oracle
             .decided(self.agenda.now(), &self.members[member].state, &change)?;
+        if matches!(&change, Change::Judge { asks, .. } if !asks.is_empty()) {
+            self.seen.asked += 1;
+        }
         let proposal = Box::new(self.proposal(itself(member), change));
         let [lost, doubled, late] = TROUBLE_PERMILLE.map(|permille| !self.is_healed && self.seed.chance(permille));
         if lost {
@@ -189,13 +217,17 @@ impl World {
         Ok(())
     }
 
+    fn date(&self) -> Timestamp {
+        Timestamp(i64::try_from(self.agenda.now() * 1_000).unwrap_or(i64::MAX))
+    }
+
     pub(super) fn proposal(&mut self, who: Who, change: Change) -> Proposal {
         self.sequence += 1;
         Proposal {
             session: ChangeSession(u128::from(self.sequence).to_le_bytes()),
             sequence: 1,
             born: self.state.applied(),
-            date: Timestamp(i64::try_from(self.agenda.now() * 1_000).unwrap_or(i64::MAX)),
+            date: self.date(),
             who,
             change,
         }
@@ -255,6 +287,9 @@ impl World {
                 (ServerState::Alive | ServerState::Pending, ServerState::Dead) => self.seen.buried += 1,
                 (ServerState::Alive, ServerState::Pending) => self.seen.late += 1,
                 (ServerState::Dead, ServerState::Alive) => self.seen.revived += 1,
+                (ServerState::Alive, ServerState::Alive) if server.evidence.contains("hears it beat") => {
+                    self.seen.relayed += 1;
+                }
                 _ => {}
             }
         }
@@ -267,9 +302,13 @@ fn said(change: &Change) -> String {
         Change::Judge {
             verdicts,
             grants,
+            asks,
             reason,
             ..
-        } => format!("{} verdicts, {} grants: {reason}", verdicts.len(), grants.len()),
+        } => {
+            let (verdicts, grants, asks) = (verdicts.len(), grants.len(), asks.len());
+            format!("{verdicts} verdicts, {grants} grants, {asks} asks: {reason}")
+        }
         other => format!("{other:?}"),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use baton_flserver::state::Fldb;
 use baton_types::change::Change;
 use baton_types::record::{AggregateState, Changed, Record, Server, ServerState, Tenure};
-use baton_types::{AggregateId, Epoch, Time};
+use baton_types::{AggregateId, Epoch, ServerId, Time};
 
 use super::{BOUND, MEMBERS, World};
 use crate::invariants::i01_one_owner::OneOwner;
@@ -20,10 +20,14 @@ const BRAKE: Time = 30_000_000;
 #[derive(Default)]
 pub(super) struct Oracle {
     owners: OneOwner,
+    /// Timers make no sense, and whatever rests on them is not looked at.
+    is_absurd: bool,
     epochs: BTreeMap<AggregateId, Epoch>,
     disturbed: Time,
     leads: Time,
-    buried: Option<Time>,
+    buried: Option<(Time, ServerId)>,
+    /// When the arbiter last asked an owner that lived to hand over an aggregate, and under which epoch.
+    asked: BTreeMap<AggregateId, (Epoch, Time)>,
     /// When the arbiter last moved an aggregate whose owner lived.
     relieved: BTreeMap<AggregateId, Time>,
     /// When it was last calm, and for how long.
@@ -31,6 +35,11 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
+    /// From here on only what rests on no timer is looked at.
+    pub fn bears_absurdity(&mut self) {
+        self.is_absurd = true;
+    }
+
     pub fn disturbed(&mut self, now: Time) {
         self.disturbed = now;
     }
@@ -43,13 +52,20 @@ impl Oracle {
     /// Brakes are in the leader's memory: the next one, or its next life, may make one more move.
     pub fn forgotten(&mut self) {
         self.relieved.clear();
+        self.asked.clear();
     }
 
     /// A leader's decision, before it is in the list.
     pub fn decided(&mut self, now: Time, state: &Fldb, change: &Change) -> Result<(), String> {
-        let Change::Judge { verdicts, grants, .. } = change else {
+        let Change::Judge {
+            verdicts, grants, asks, ..
+        } = change
+        else {
             return Err(format!("the arbiter proposes {change:?}"));
         };
+        if self.is_absurd {
+            return Ok(());
+        }
         let buried = verdicts.iter().filter(|verdict| verdict.state == ServerState::Dead);
         for verdict in buried.filter(|verdict| !verdict.evidence.contains("guard")) {
             let on = state
@@ -58,10 +74,26 @@ impl Oracle {
             if now < self.leads + WATCH {
                 return Err(format!("{on} is buried by a leader that has not watched"));
             }
-            if self.buried.is_some_and(|last| now < last + WATCH) {
+            let server = state.known_server(verdict.server);
+            let is_apart = |other: ServerId| match (&server, state.known_server(other)) {
+                (Ok(server), Ok(other)) => !server.shares_fate(other),
+                _ => true,
+            };
+            if self
+                .buried
+                .is_some_and(|(last, other)| now < last + WATCH && is_apart(other))
+            {
                 return Err(format!("{on} is buried too soon after another"));
             }
-            self.buried = Some(now);
+            self.buried = Some((now, verdict.server));
+        }
+        for ask in asks {
+            let known = state.known_aggregate(ask.aggregate).map_err(|e| e.to_string())?;
+            if let Some((epoch, last)) = self.asked.insert(ask.aggregate, (ask.from, now))
+                && (epoch == ask.from || now < last + BRAKE)
+            {
+                return Err(format!("{} was asked for twice in a short time", known.name));
+            }
         }
         for grant in grants {
             let fit = state.known_server(grant.to).is_ok_and(|server| server.is_fit());
@@ -121,7 +153,11 @@ impl Oracle {
         change: &Change,
         id: AggregateId,
     ) -> Result<(), String> {
-        let Change::Judge { .. } = change else { return Ok(()) };
+        // What its owner never heard of nobody serves: that is moved on whenever it happens.
+        let is_of_note = matches!(change, Change::Judge { reason, .. } if !reason.contains("has not heard"));
+        if self.is_absurd || !is_of_note {
+            return Ok(());
+        }
         let aggregate = before.known_aggregate(id).map_err(|e| e.to_string())?;
         let owner = aggregate.owner.and_then(|owner| after.known_server(owner).ok());
         // The run that had it may have ended, and another begun before that was decided.
@@ -143,7 +179,7 @@ impl World {
     pub(super) fn check(&mut self) -> Result<(), String> {
         let now = self.agenda.now();
         let oracle = &self.oracle;
-        if now < oracle.disturbed + BOUND {
+        if oracle.is_absurd || now < oracle.disturbed + BOUND {
             return Ok(());
         }
         for aggregate in self.state.aggregates().filter(|a| a.state != AggregateState::Detached) {
@@ -156,7 +192,9 @@ impl World {
                 .count();
             let owner = (0..self.servers.len()).find(|number| Some(self.servers[*number].id()) == aggregate.owner);
             let serves = |number: usize| self.servers[number].serves.get(&aggregate.id) == Some(&aggregate.epoch);
-            if fit > 0 && !owner.is_some_and(|number| self.is_well(number, aggregate.id) && serves(number)) {
+            let is_fine =
+                |number: usize| self.is_well(number, aggregate.id) || self.is_heard_by_another(number, aggregate.id);
+            if fit > 0 && !owner.is_some_and(|number| is_fine(number) && serves(number)) {
                 return Err(format!(
                     "{name} is {:?} and its owner {owner:?} does not serve it, though {fit} could and all was calm",
                     aggregate.state
@@ -164,6 +202,20 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// It runs and sees the disk, and though no member hears it another server does: it is left alone.
+    fn is_heard_by_another(&self, number: usize, aggregate: AggregateId) -> bool {
+        let server = &self.servers[number];
+        let hears = |other: usize| {
+            let (one, two) = (MEMBERS + number, MEMBERS + other);
+            other != number
+                && self.is_well(other, aggregate)
+                && !self.network.is_cut(one, two)
+                && !self.network.is_cut(two, one)
+        };
+        let is_running = server.node == State::Up && !server.failing.contains_key(&aggregate);
+        is_running && (0..self.servers.len()).any(hears)
     }
 
     /// It runs, hears and is heard, and sees the disk.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use baton_flserver::state::Fldb;
-use baton_types::beat::{Beat, Port, PortState};
+use baton_types::beat::{Beat, Buddy, Found, Port, PortState, Sign};
 use baton_types::change::{Change, Held, Takeover, Who};
 use baton_types::record::{Aggregate, AggregateState};
 use baton_types::{AggregateId, CellId, Epoch, Error, Incarnation, PrincipalName, ServerId, Time};
@@ -16,6 +16,9 @@ use crate::sim::State;
 
 /// Before a server asks for the same again.
 const ASK_AGAIN: Time = 400_000;
+
+/// An answer that takes longer is a late one.
+const IN_TIME: Time = 600_000;
 
 /// One disk's slots.
 #[derive(Debug, Default)]
@@ -44,6 +47,10 @@ pub(super) struct Server {
     /// Which of its ports fail.
     pub failing: BTreeMap<AggregateId, PortState>,
     asked: Option<Time>,
+    /// Its host answers that nobody listens while it is down.
+    pub host_lives: bool,
+    /// Of each other server: what came of the last probe that ended, when it was sent, and the last sign of life.
+    found: BTreeMap<usize, (Found, Time, Option<Sign>)>,
 }
 
 impl Server {
@@ -57,6 +64,8 @@ impl Server {
             serves: BTreeMap::new(),
             failing: BTreeMap::new(),
             asked: None,
+            host_lives: true,
+            found: BTreeMap::new(),
         }
     }
 
@@ -88,6 +97,7 @@ impl Server {
         self.serves.clear();
         self.heard = Fldb::default();
         self.asked = None;
+        self.found.clear();
     }
 
     fn reaches(&self, aggregate: AggregateId) -> bool {
@@ -179,13 +189,51 @@ impl World {
         }
     }
 
-    pub(super) fn server_hears(&mut self, server: usize, what: Word) {
-        let server = &mut self.servers[server];
-        if let (State::Up, Word::State(state)) = (server.node, what)
-            && state.applied() > server.heard.applied()
-        {
-            server.heard = *state;
+    pub(super) fn server_hears(&mut self, from: usize, number: usize, what: Word) {
+        let (now, me) = (self.agenda.now(), MEMBERS + number);
+        let server = &mut self.servers[number];
+        match (server.node, what) {
+            (State::Up, Word::State(state)) if state.applied() > server.heard.applied() => server.heard = *state,
+            (State::Up, Word::Probe(sent)) => {
+                let sign = Sign {
+                    incarnation: server.incarnation(),
+                    sequence: server.sequence,
+                    gate_micros: 0,
+                };
+                self.send(me, from, &Word::Sign(sent, sign));
+            }
+            (State::Down, Word::Probe(_)) if server.host_lives => self.send(me, from, &Word::Refusal),
+            (State::Up, Word::Sign(sent, sign)) => {
+                let in_time = now.saturating_sub(sent) < IN_TIME;
+                let found = if in_time { Found::Answers } else { Found::Slow };
+                server.found.insert(from - MEMBERS, (found, now, Some(sign)));
+            }
+            (State::Up, Word::Refusal) => {
+                let sign = server.found.get(&(from - MEMBERS)).and_then(|(.., sign)| *sign);
+                server.found.insert(from - MEMBERS, (Found::Refused, now, sign));
+            }
+            _ => {}
         }
+    }
+
+    /// What a server finds of the others, whom it asks again.
+    fn buddies(&mut self, number: usize) -> Vec<Buddy> {
+        let now = self.agenda.now();
+        let others = (0..SERVERS).filter(|other| *other != number);
+        let buddy = |other: usize| {
+            let (found, at, sign) = *self.servers[number].found.get(&other)?;
+            let is_old = now.saturating_sub(at) >= IN_TIME;
+            Some(Buddy {
+                server: server_id(other),
+                found: if is_old { Found::Silent } else { found },
+                sign,
+            })
+        };
+        let buddies: Vec<Buddy> = others.clone().filter_map(buddy).collect();
+        for other in others {
+            self.send(MEMBERS + number, MEMBERS + other, &Word::Probe(now));
+        }
+        buddies
     }
 
     /// A server compares what it is to be with what it is.
@@ -316,6 +364,7 @@ impl World {
     }
 
     pub(super) fn beat(&mut self, number: usize) {
+        let buddies = self.buddies(number);
         let server = &mut self.servers[number];
         server.sequence += 1;
         let port = |(id, disk): (&AggregateId, &Disk)| Port {
@@ -330,6 +379,8 @@ impl World {
             sequence: server.sequence,
             gate_micros: 0,
             ports: self.disks.iter().map(port).collect(),
+            clients: 3,
+            buddies,
         });
         for member in 0..MEMBERS {
             self.send(MEMBERS + number, member, &beat);

@@ -31,6 +31,8 @@ fn histories_hold_and_come_across_what_they_are_for() {
             lost: all.lost + seen.lost,
             leaders: all.leaders + seen.leaders,
             handed_over: all.handed_over + seen.handed_over,
+            relayed: all.relayed + seen.relayed,
+            asked: all.asked + seen.asked,
         };
     }
     let Seen {
@@ -41,6 +43,8 @@ fn histories_hold_and_come_across_what_they_are_for() {
         lost,
         leaders,
         handed_over,
+        relayed,
+        asked,
     } = all;
     for (what, count) in [
         ("buried", buried),
@@ -50,6 +54,8 @@ fn histories_hold_and_come_across_what_they_are_for() {
         ("lost", lost),
         ("leaders", leaders),
         ("handed over", handed_over),
+        ("relayed", relayed),
+        ("asked", asked),
     ] {
         assert!(count > 0, "{what}: {all:?}");
     }
@@ -68,4 +74,14 @@ fn server_that_takes_what_was_granted_to_an_earlier_run_is_noticed() {
 #[test]
 fn decision_that_is_waited_for_in_vain_is_noticed() {
     finds(Habit::WaitsForEver, 400, "all was calm");
+}
+
+#[test]
+fn absurd_timers_cost_moves_and_double_no_owner() {
+    let mut buried = 0;
+    for number in 0..150 {
+        let (_, seen) = history_of(number, Habit::Absurd).unwrap_or_else(|violation| panic!("{violation}"));
+        buried += seen.buried;
+    }
+    assert!(buried > 300, "servers that live are buried all the time: {buried}");
 }

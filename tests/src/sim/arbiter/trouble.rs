@@ -31,6 +31,10 @@ pub(super) enum Trouble {
     Port(usize, usize, PortState),
     /// A guard is wrong: its server lives.
     FalseAlarm(usize),
+    /// A server and the members do not hear each other; the other servers hear it.
+    Isolated(usize),
+    /// Clients say that a server answers them, or that it does not.
+    Rumour(usize, bool),
 }
 
 /// What becomes of the guard.
@@ -60,7 +64,7 @@ fn guard(seed: &mut Seed) -> Guard {
 fn trouble(seed: &mut Seed) -> Trouble {
     let any = seed.index(NODES);
     let server = seed.index(SERVERS);
-    match seed.below(7) {
+    match seed.below(9) {
         0 => Trouble::CutOneWay(any, (any + 1 + seed.index(NODES - 1)) % NODES),
         1 => Trouble::Partition((0..NODES).filter(|_| seed.chance(400)).collect()),
         2 => Trouble::Stop(any),
@@ -71,6 +75,8 @@ fn trouble(seed: &mut Seed) -> Trouble {
             *seed.pick(&[PortState::Stalled, PortState::Unreadable]),
         ),
         5 => Trouble::FalseAlarm(server),
+        6 => Trouble::Isolated(server),
+        7 => Trouble::Rumour(server, seed.chance(500)),
         _ => Trouble::Crash(MEMBERS + server, guard(seed)),
     }
 }
@@ -91,6 +97,8 @@ impl World {
                 self.servers[*server].failing.insert(aggregate_id(*aggregate), *state);
             }
             Trouble::FalseAlarm(server) => self.attest(*server),
+            Trouble::Isolated(server) => self.isolated(*server, Network::cut),
+            Trouble::Rumour(server, is_good) => self.rumours.push((*server, *is_good)),
         }
         Ok(())
     }
@@ -104,6 +112,12 @@ impl World {
             Trouble::Crash(node, _) => self.start(*node),
             Trouble::Port(server, aggregate, _) => {
                 self.servers[*server].failing.remove(&aggregate_id(*aggregate));
+            }
+            Trouble::Isolated(server) => self.isolated(*server, Network::mend),
+            Trouble::Rumour(server, is_good) => {
+                if let Some(place) = self.rumours.iter().position(|known| *known == (*server, *is_good)) {
+                    self.rumours.remove(place);
+                }
             }
             // What was attested is another run's when it registers anew.
             Trouble::FalseAlarm(server) => {
@@ -120,6 +134,8 @@ impl World {
     pub(super) fn heal(&mut self) -> Result<(), String> {
         self.network.heal();
         self.is_healed = true;
+        self.rumours.clear();
+        self.fail_back("manual")?;
         for node in 0..NODES {
             self.wake(node)?;
             self.start(node);
@@ -133,21 +149,47 @@ impl World {
             self.at_once(alice(), undrain)?;
         }
         let victim = MEMBERS + self.seed.index(SERVERS);
-        match self.seed.below(4) {
+        match self.seed.below(5) {
             0 => self.crash(victim, Guard::Speaks),
             1 => self.crash(victim, Guard::Dies),
             2 => *self.node(victim) = State::Stopped,
+            3 => self.isolated(victim - MEMBERS, Network::cut),
             _ => self.across(&BTreeSet::from([victim]), Network::cut),
         }
         self.disturbed(format_args!("node {victim} is lost for good"));
         Ok(())
     }
 
+    fn fail_back(&mut self, policy: &str) -> Result<(), String> {
+        let (key, value) = ("fail-back".to_owned(), policy.to_owned());
+        self.at_once(alice(), Change::SetCell { key, value })
+    }
+
+    fn isolated(&mut self, server: usize, change: fn(&mut Network, usize, usize)) {
+        for member in 0..MEMBERS {
+            change(&mut self.network, MEMBERS + server, member);
+            change(&mut self.network, member, MEMBERS + server);
+        }
+    }
+
     /// What an administrator does meanwhile.
     pub(super) fn wish(&mut self) -> Result<(), String> {
+        if self.seed.chance(100) {
+            let policy = *self.seed.pick(&["auto", "manual"]);
+            self.disturbed(format_args!("aggregates go home: {policy}"));
+            return self.fail_back(policy);
+        }
         let server = server_id(self.seed.index(SERVERS));
         let aggregate = AggregateRef::Name(of(&format!("agg{}", self.seed.index(AGGREGATES))));
-        let change = match self.seed.below(6) {
+        let change = match self.seed.below(8) {
+            6 => Change::SetDomain {
+                server,
+                domain: self
+                    .seed
+                    .chance(700)
+                    .then(|| of(&format!("rack{}", self.seed.below(2)))),
+            },
+            7 => Change::Prefer { aggregate, server },
             0 => Change::SetDrained {
                 server,
                 drained: self.seed.chance(400),
@@ -192,6 +234,9 @@ impl World {
             self.attest(node - MEMBERS);
         }
         *self.node(node) = State::Down;
+        if node >= MEMBERS {
+            self.servers[node - MEMBERS].host_lives = self.seed.chance(500);
+        }
         if node < MEMBERS {
             let member = &mut self.members[node];
             (member.arbiter, member.state) = (Arbiter::default(), Fldb::default());

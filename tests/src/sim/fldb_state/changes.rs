@@ -3,7 +3,7 @@
 use baton_flserver::state::{Filter, Fldb};
 use baton_proto::v1;
 use baton_types::change::{
-    AddressEdit, AggregateRef, Change, FilesetRef, Grant, Held, Move, Moving, OwnerEdit, Takeover, Verdict, Who,
+    AddressEdit, AggregateRef, Ask, Change, FilesetRef, Grant, Held, Move, Moving, OwnerEdit, Takeover, Verdict, Who,
 };
 use baton_types::record::{InvitationKind, Record, ServerState, Site, Table, TimeLine};
 use baton_types::{Address, AggregateId, CellId, Epoch, Error, FilesetId, GroupName, Incarnation, ServerId};
@@ -227,6 +227,14 @@ fn wish(seed: &mut Seed) -> Change {
             drained: seed.chance(400),
         };
     }
+    if seed.chance(100) {
+        let domain = seed.chance(700).then(|| of(&format!("rack{}", seed.between(1, 2))));
+        return Change::SetDomain { server, domain };
+    }
+    if seed.chance(100) {
+        let aggregate = AggregateRef::Name(of(&format!("agg{}", seed.between(1, AGGREGATES))));
+        return Change::Prefer { aggregate, server };
+    }
     let aggregates = (1..=AGGREGATES).map(|number| AggregateRef::Name(of(&format!("agg{number}"))));
     Change::Move(Move {
         what: match seed.below(3) {
@@ -260,6 +268,11 @@ fn judgement(seed: &mut Seed, state: &Fldb) -> Change {
             to,
             run: incarnation(seed, state, to),
             disk: known,
+        }],
+        asks: vec![Ask {
+            aggregate: aggregate_id(seed.between(1, AGGREGATES)),
+            from: if seed.chance(800) { known } else { Epoch(seed.below(5)) },
+            to,
         }],
         silent_micros: 1_000_000,
         reason: "beat 1.0 s late".to_owned(),
