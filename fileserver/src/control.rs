@@ -40,6 +40,7 @@ use v1::fileserver_server::{Fileserver, FileserverServer};
 
 use crate::claims::{Claims, blocking};
 use crate::follow::Heard;
+use crate::who::NOBODY;
 use crate::{branches, filesets, growth, restore, scrub, snapshots};
 use pieces::in_pieces;
 
@@ -159,15 +160,16 @@ impl Control {
 
     /// Whoever makes a fileset without saying for whom owns it; a machine's root is uid 0.
     fn owner(&self, asker: &Asker) -> Owner {
-        let id = match asker {
-            Asker::Cell(who) => who
-                .principal()
-                .and_then(|name| self.heard.registry().find(name))
-                .and_then(|principal| principal.id),
+        let root = Owner { uid: 0, gid: 0 };
+        let who = match asker {
+            Asker::Cell(who) => who.principal(),
             Asker::Local(_) => None,
         };
-        let id = id.unwrap_or(0);
-        Owner { uid: id, gid: id }
+        let cred = who.map(|name| self.heard.registry().person(name));
+        cred.filter(|cred| cred.uid != NOBODY).map_or(root, |cred| Owner {
+            uid: cred.uid,
+            gid: cred.gid,
+        })
     }
 
     async fn reports(&self, ask: &v1::ListFilesetsRequest) -> Result<Vec<FilesetReport>> {

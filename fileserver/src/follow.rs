@@ -74,6 +74,7 @@ pub async fn follow(
         Table::Member,
         Table::Server,
         Table::Principal,
+        Table::Group,
         Table::Aggregate,
     ];
     let mut watch = client.watch(&tables, 0);
@@ -95,6 +96,9 @@ pub async fn follow(
                 for key in &changed.gone {
                     if let Key::Principal(name) = key {
                         heard.registry.remove(name);
+                    }
+                    if let Key::Group(name) = key {
+                        heard.registry.remove_group(name);
                     }
                 }
                 members.retain(|number, _| !changed.gone.contains(&Key::Member(*number)));
@@ -123,6 +127,7 @@ pub async fn follow(
                 Record::Aggregate(aggregate) => owned(&aggregate),
                 Record::Member(member) => drop(members.insert(member.number, member)),
                 Record::Principal(principal) => heard.registry.put(principal),
+                Record::Group(group) => heard.registry.put_group(group),
                 Record::Cell(cell) => drop(heard.mechanisms.send_replace(cell.auth)),
                 Record::Entry(_)
                 | Record::Fileset(_)

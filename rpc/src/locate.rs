@@ -350,7 +350,8 @@ impl Tables {
             | Record::Principal(_)
             | Record::Invitation(_)
             | Record::Event(_)
-            | Record::Tenure(_) => {}
+            | Record::Tenure(_)
+            | Record::Group(_) => {}
         }
     }
 
@@ -371,7 +372,8 @@ impl Tables {
             | Key::Principal(_)
             | Key::Invitation(_)
             | Key::Event(_)
-            | Key::Tenure(..) => {}
+            | Key::Tenure(..)
+            | Key::Group(_) => {}
         }
     }
 }

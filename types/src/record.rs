@@ -106,6 +106,8 @@ pub struct Principal {
     pub id: Option<u32>,
     /// What it is a member of, sorted.
     pub groups: Vec<GroupName>,
+    /// The one of them whose gid what it makes gets.
+    pub primary: Option<GroupName>,
     /// Its certificates are refused and its callers dropped.
     pub disabled: bool,
     /// A machine that may state uid, gid and groups for its callers.
@@ -114,8 +116,19 @@ pub struct Principal {
     pub may_assert_root: bool,
 }
 
+/// The number of a group. A group needs none to have members; without one it means nothing to files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// As its members have it.
+    pub name: GroupName,
+    /// Its gid in the cell, 1 and up.
+    pub id: u32,
+}
+
 /// Members of these groups administrate.
 pub mod groups {
+    use crate::GroupName;
+
     /// May do everything, and alone may edit the registry, membership and settings.
     pub const CELL_ADMIN: &str = "cell-admin";
     /// May edit servers, server entries and any fileset's entry.
@@ -126,6 +139,11 @@ pub mod groups {
     pub const OPERATOR: &str = "operator";
     /// The first three: those of who makes the cell.
     pub const ALL: [&str; 3] = [CELL_ADMIN, FLDB_ADMIN, FILESET_ADMIN];
+
+    /// Whether members of `group` administrate anything, wherever it is.
+    pub fn is_administrators(group: &GroupName) -> bool {
+        ALL.contains(&group.as_str()) || group.as_str() == OPERATOR
+    }
 }
 
 /// The cell itself and its settings.
@@ -237,11 +255,13 @@ pub enum Table {
     Event,
     /// The last owners of each aggregate.
     Tenure,
+    /// Numbers of groups.
+    Group,
 }
 
 impl Table {
     /// All of them, in the order of a dump.
-    pub const ALL: [Table; 10] = [
+    pub const ALL: [Table; 11] = [
         Table::Cell,
         Table::Member,
         Table::Server,
@@ -252,6 +272,7 @@ impl Table {
         Table::Invitation,
         Table::Event,
         Table::Tenure,
+        Table::Group,
     ];
 }
 
@@ -269,6 +290,7 @@ pub enum Record {
     Invitation(Invitation),
     Event(Event),
     Tenure(Tenure),
+    Group(Group),
 }
 
 /// What names a record within its table.
@@ -285,6 +307,7 @@ pub enum Key {
     Invitation([u8; 32]),
     Event(u64),
     Tenure(AggregateId, Epoch),
+    Group(GroupName),
 }
 
 impl Record {
@@ -301,6 +324,7 @@ impl Record {
             Record::Invitation(i) => Key::Invitation(i.secret_hash),
             Record::Event(e) => Key::Event(e.index),
             Record::Tenure(t) => Key::Tenure(t.aggregate, t.epoch),
+            Record::Group(g) => Key::Group(g.name.clone()),
         }
     }
 }
@@ -319,6 +343,7 @@ impl Key {
             Key::Invitation(_) => Table::Invitation,
             Key::Event(_) => Table::Event,
             Key::Tenure(..) => Table::Tenure,
+            Key::Group(_) => Table::Group,
         }
     }
 }

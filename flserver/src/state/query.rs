@@ -205,6 +205,7 @@ impl Fldb {
             Table::Server => Box::new(self.servers.values().cloned().map(Record::Server)),
             Table::Entry => Box::new(self.entries.values().cloned().map(Record::Entry)),
             Table::Aggregate => Box::new(self.aggregates.values().cloned().map(Record::Aggregate)),
+            Table::Group => Box::new(self.groups.values().cloned().map(Record::Group)),
             Table::Principal => Box::new(self.principals.values().cloned().map(Record::Principal)),
             Table::Invitation => Box::new(self.invitations.values().cloned().map(Record::Invitation)),
             Table::Event => {

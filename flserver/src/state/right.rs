@@ -50,9 +50,12 @@ pub(crate) fn may(state: &Fldb, who: &Who, change: &Change) -> Result<()> {
         | Change::ReportFileset { server, .. } => own_server(who, *server),
         // The first aggregate exported in a cell gets its root.
         Change::CreateFileset { name, aggregate, .. } if name.is_root_cell() && owns(state, who, aggregate) => Ok(()),
-        Change::SetCell { .. } | Change::EditPrincipal { .. } | Change::Invite { .. } | Change::RemoveMember { .. } => {
-            member_of(state, who, &[CELL_ADMIN])
-        }
+        Change::SetCell { .. }
+        | Change::EditPrincipal { .. }
+        | Change::EditGroup { .. }
+        | Change::Import(_)
+        | Change::Invite { .. }
+        | Change::RemoveMember { .. } => member_of(state, who, &[CELL_ADMIN]),
         Change::CreateServerEntry { .. }
         | Change::BookFileset { .. }
         | Change::ReserveFilesetIds { .. }

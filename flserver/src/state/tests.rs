@@ -10,6 +10,7 @@ mod dump;
 mod entries;
 mod filesets;
 mod held;
+mod import;
 mod invitations;
 mod members;
 mod once;
@@ -104,6 +105,7 @@ fn new_person(name: &str, id: Option<u32>, groups: &[&str]) -> Change {
         name: of(name),
         create: Some(id),
         groups: Some(names(groups)),
+        primary: None,
         disabled: None,
         may_assert_users: None,
         may_assert_root: None,
@@ -115,6 +117,7 @@ fn edit_person(name: &str, groups: Option<&[&str]>, disabled: Option<bool>) -> C
         name: of(name),
         create: None,
         groups: groups.map(names),
+        primary: None,
         disabled,
         may_assert_users: None,
         may_assert_root: None,

@@ -77,6 +77,7 @@ impl Hub {
             name: name.parse().unwrap(),
             create: Some(None),
             groups: Some(groups),
+            primary: None,
             disabled: None,
             may_assert_users: None,
             may_assert_root: None,
