@@ -28,7 +28,7 @@ use baton_types::change::{Takeover, Who};
 use baton_types::control::{FilesetReport, Force};
 use baton_types::limits::{FLDB_MESSAGE_BYTES_MAX, SNAPSHOTS_PIECE};
 use baton_types::record::groups::{FILESET_ADMIN, FLDB_ADMIN};
-use baton_types::{AggregateName, Error, FileName, FilesetId, Kind, Result};
+use baton_types::{AggregateName, Error, FileName, FilesetId, GroupName, Kind, Result};
 use parking_lot::Mutex;
 use rustix::process::geteuid;
 use tokio::net::UnixListener;
@@ -140,8 +140,17 @@ impl Control {
         }
     }
 
-    /// Root of this machine, and administrators of filesets.
+    /// Root of this machine, administrators of filesets, and who administrates this server.
     fn may_administrate<T>(&self, request: &Request<T>, caller: u32) -> Result<Asker> {
+        self.administrator(request, caller, &self.heard.owners(&self.claims.me))
+    }
+
+    /// Those of them who may take from another server what that one has.
+    fn may_take_over<T>(&self, request: &Request<T>, caller: u32) -> Result<Asker> {
+        self.administrator(request, caller, &[])
+    }
+
+    fn administrator<T>(&self, request: &Request<T>, caller: u32, owners: &[GroupName]) -> Result<Asker> {
         let asker = self.asker(request, caller)?;
         match &asker {
             Asker::Local(uid) if *uid == 0 || *uid == geteuid().as_raw() => {}
@@ -152,7 +161,7 @@ impl Control {
             }
             Asker::Cell(who) => {
                 let record = who.principal().and_then(|name| self.heard.registry().find(name));
-                who.must_be_in(record.as_ref(), &[FILESET_ADMIN, FLDB_ADMIN])?;
+                who.must_be_in(record.as_ref(), &[FILESET_ADMIN, FLDB_ADMIN], owners)?;
             }
         }
         Ok(asker)
@@ -204,7 +213,10 @@ impl Control {
 impl Fileserver for Control {
     async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::ExportReply>, Status> {
         let export = async {
-            let asker = self.may_administrate(&request, request.get_ref().caller)?;
+            let asker = match request.get_ref().takeover {
+                true => self.may_take_over(&request, request.get_ref().caller)?,
+                false => self.may_administrate(&request, request.get_ref().caller)?,
+            };
             let name = AggregateName::from_wire(&request.get_ref().aggregate)?;
             if request.get_ref().seize {
                 if let Asker::Cell(who) = asker {

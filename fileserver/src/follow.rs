@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use baton_rpc::config::{CellFile, Paths};
 use baton_rpc::{FldbClient, News};
-use baton_types::record::{Aggregate, Key, Record, Table};
-use baton_types::{Error, Incarnation, Kind, Result};
+use baton_types::record::{Aggregate, Key, Record, ServerEntry, Table};
+use baton_types::{Error, GroupName, Incarnation, Kind, Result};
+use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::daemon::Me;
@@ -19,6 +20,8 @@ pub struct Heard {
     registry: Arc<Registry>,
     /// Mechanisms by which callers may log in, best first.
     mechanisms: watch::Sender<Vec<String>>,
+    /// Server entries, by their numbers.
+    entries: RwLock<BTreeMap<u32, ServerEntry>>,
     /// The whole state was heard, and everything up to this index since; 0 until then.
     index: AtomicU64,
 }
@@ -27,6 +30,13 @@ impl Heard {
     /// The registry.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// The groups whose members administrate what is on a server: in all of them.
+    pub fn owners(&self, me: &Me) -> Vec<GroupName> {
+        let entries = self.entries.read();
+        let own = entries.values().filter(|entry| entry.is_of(&me.name, &me.addresses));
+        ServerEntry::owners(own.map(Some))
     }
 
     /// Mechanisms by which callers may log in, best first.
@@ -73,6 +83,7 @@ pub async fn follow(
         Table::Cell,
         Table::Member,
         Table::Server,
+        Table::Entry,
         Table::Principal,
         Table::Group,
         Table::Aggregate,
@@ -100,6 +111,9 @@ pub async fn follow(
                     if let Key::Group(name) = key {
                         heard.registry.remove_group(name);
                     }
+                    if let Key::Entry(number) = key {
+                        heard.entries.write().remove(number);
+                    }
                 }
                 members.retain(|number, _| !changed.gone.contains(&Key::Member(*number)));
                 heard.index.store(index, Ordering::Release);
@@ -117,6 +131,7 @@ pub async fn follow(
             News::Forget => {
                 members.clear();
                 heard.registry.clear();
+                heard.entries.write().clear();
                 told = None;
                 continue;
             }
@@ -127,10 +142,10 @@ pub async fn follow(
                 Record::Aggregate(aggregate) => owned(&aggregate),
                 Record::Member(member) => drop(members.insert(member.number, member)),
                 Record::Principal(principal) => heard.registry.put(principal),
+                Record::Entry(entry) => drop(heard.entries.write().insert(entry.number, entry)),
                 Record::Group(group) => heard.registry.put_group(group),
                 Record::Cell(cell) => drop(heard.mechanisms.send_replace(cell.auth)),
-                Record::Entry(_)
-                | Record::Fileset(_)
+                Record::Fileset(_)
                 | Record::Server(_)
                 | Record::Invitation(_)
                 | Record::Event(_)

@@ -131,7 +131,7 @@ pub enum Change {
         principal: PrincipalName,
         /// Most fileset versions; 0 is no limit.
         quota: u32,
-        /// Who may edit it besides administrators.
+        /// Who administrates what is on it, besides administrators.
         owner: Option<GroupName>,
     },
     /// `fts edserverentry`.
@@ -144,7 +144,7 @@ pub enum Change {
         principal: Option<PrincipalName>,
         /// 0 is no limit.
         quota: Option<u32>,
-        /// Who may edit it besides administrators.
+        /// Who administrates what is on it, besides administrators.
         owner: Option<OwnerEdit>,
     },
     /// `fts delserverentry`.

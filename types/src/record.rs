@@ -5,6 +5,8 @@
 
 mod owners;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -25,12 +27,28 @@ pub struct ServerEntry {
     pub addresses: Vec<Address>,
     /// Abbreviated as in DFS: `hosts/fs1`.
     pub principal: PrincipalName,
-    /// May edit the entry besides administrators.
+    /// Its members administrate what is on the server, besides administrators.
     pub owner: Option<GroupName>,
     /// Most fileset versions it may hold; 0 is no limit.
     pub quota: u32,
     /// Fileset versions that refer to it.
     pub uses: u32,
+}
+
+impl ServerEntry {
+    /// Whether it is the entry of a server: its principal is, and one of its addresses. By an address alone nobody's
+    /// server would become somebody else's.
+    pub fn is_of(&self, name: &EntryName, addresses: &[Address]) -> bool {
+        self.principal.as_host() == Some(name.as_str()) && self.addresses.iter().any(|own| addresses.contains(own))
+    }
+
+    /// The groups whose members administrate what is under all of `entries`: one who is in each of them may. None if
+    /// there is no entry, or one of them has no owner; `None` among them is an entry that is not there.
+    pub fn owners<'a>(entries: impl IntoIterator<Item = Option<&'a ServerEntry>>) -> Vec<GroupName> {
+        let owners = entries.into_iter().map(|entry| entry?.owner.clone());
+        let owners: Option<BTreeSet<GroupName>> = owners.collect();
+        owners.unwrap_or_default().into_iter().collect()
+    }
 }
 
 /// Whether a version of a fileset is there.

@@ -19,6 +19,7 @@ mod queries;
 mod registry;
 mod restored;
 mod rights;
+mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
