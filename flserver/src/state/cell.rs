@@ -43,7 +43,9 @@ impl Draft<'_> {
         let found = self.state.members.values().find(|m| m.name == *name).cloned();
         let member = found.ok_or_else(|| Error::new(Kind::NotFound, on.clone()))?;
         if self.state.members.size() == 1 {
-            return Err(Error::new(Kind::Invalid, on).because("it is the last one, and the cell would be gone"));
+            return Err(Error::new(Kind::Invalid, on)
+                .because("it is the last one, and the cell would be gone")
+                .remedy("let another one join first: baton cell invite HOST --member"));
         }
         if member.issuer && self.state.members.values().filter(|m| m.issuer).count() == 1 {
             return Err(Error::new(Kind::Invalid, on)

@@ -4,6 +4,7 @@
 //! with what must hold after any change checked behind it.
 
 mod aggregates;
+mod bad_input;
 mod books;
 mod cell;
 mod dump;
