@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use baton_rpc::config::{CellFile, Paths};
 use baton_rpc::{FldbClient, News};
-use baton_types::record::{Aggregate, Key, Record, ServerEntry, Table};
+use baton_types::record::{Aggregate, Key, Record, Table};
 use baton_types::{Error, GroupName, Incarnation, Kind, Result};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::daemon::Me;
+use crate::keepers::Keepers;
 use crate::who::Registry;
 
 /// What is known of the cell so far.
@@ -20,8 +21,8 @@ pub struct Heard {
     registry: Arc<Registry>,
     /// Mechanisms by which callers may log in, best first.
     mechanisms: watch::Sender<Vec<String>>,
-    /// Server entries, by their numbers.
-    entries: RwLock<BTreeMap<u32, ServerEntry>>,
+    /// Server entries, and who shares disks.
+    keepers: RwLock<Keepers>,
     /// The whole state was heard, and everything up to this index since; 0 until then.
     index: AtomicU64,
 }
@@ -32,11 +33,9 @@ impl Heard {
         &self.registry
     }
 
-    /// The groups whose members administrate what is on a server: in all of them.
+    /// The groups that somebody must be in, all of them, to administrate this server; none if nobody does so.
     pub fn owners(&self, me: &Me) -> Vec<GroupName> {
-        let entries = self.entries.read();
-        let own = entries.values().filter(|entry| entry.is_of(&me.name, &me.addresses));
-        ServerEntry::owners(own.map(Some))
+        self.keepers.read().owners(me.id)
     }
 
     /// Mechanisms by which callers may log in, best first.
@@ -111,9 +110,7 @@ pub async fn follow(
                     if let Key::Group(name) = key {
                         heard.registry.remove_group(name);
                     }
-                    if let Key::Entry(number) = key {
-                        heard.entries.write().remove(number);
-                    }
+                    heard.keepers.write().remove(key);
                 }
                 members.retain(|number, _| !changed.gone.contains(&Key::Member(*number)));
                 heard.index.store(index, Ordering::Release);
@@ -131,21 +128,22 @@ pub async fn follow(
             News::Forget => {
                 members.clear();
                 heard.registry.clear();
-                heard.entries.write().clear();
+                *heard.keepers.write() = Keepers::default();
                 told = None;
                 continue;
             }
         };
         for record in records {
+            heard.keepers.write().put(&record);
             match record {
                 Record::Server(server) if server.id == me.id => told = Some(server.incarnation),
                 Record::Aggregate(aggregate) => owned(&aggregate),
                 Record::Member(member) => drop(members.insert(member.number, member)),
                 Record::Principal(principal) => heard.registry.put(principal),
-                Record::Entry(entry) => drop(heard.entries.write().insert(entry.number, entry)),
                 Record::Group(group) => heard.registry.put_group(group),
                 Record::Cell(cell) => drop(heard.mechanisms.send_replace(cell.auth)),
-                Record::Fileset(_)
+                Record::Entry(_)
+                | Record::Fileset(_)
                 | Record::Server(_)
                 | Record::Invitation(_)
                 | Record::Event(_)

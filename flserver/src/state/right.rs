@@ -61,36 +61,12 @@ pub(crate) fn may(state: &Fldb, who: &Who, change: &Change) -> Result<()> {
         | Change::Import(_)
         | Change::Invite { .. }
         | Change::RemoveMember { .. } => allowed(state, who, &[CELL_ADMIN], Vec::new()),
-        Change::CreateServerEntry { .. } | Change::DeleteServerEntry { .. } => allowed(state, who, ENTRIES, Vec::new()),
-        // An owner may not make himself a quota, nor another owner.
-        Change::EditServerEntry {
-            address,
-            principal: None,
-            quota: None,
-            owner: None,
-            ..
-        } => allowed(state, who, ENTRIES, vec![state.entry_at(address)]),
-        Change::EditServerEntry { .. } => allowed(state, who, ENTRIES, Vec::new()),
-        Change::BookFileset {
-            fileset,
-            server,
-            aggregate,
-            ..
-        } if state.is_given_out(*fileset) => {
-            let mut entries = placed(state, server, aggregate);
-            if state.filesets.contains_key(fileset) {
-                entries.extend(booked(state, who, &FilesetRef::Id(*fileset)));
-            }
-            allowed(state, who, ENTRIES, entries)
-        }
-        // Ids that nobody has yet would be gone for the whole cell.
-        Change::BookFileset { .. } => allowed(state, who, ENTRIES, Vec::new()),
-        // Of ids that are given out it changes nothing: it comes with every `fts syncfldb`.
-        Change::ReserveFilesetIds { through } if state.is_given_out(*through) => {
-            allowed(state, who, ENTRIES, vec![own_entry(state, who)])
-        }
-        Change::ReserveFilesetIds { .. } => allowed(state, who, ENTRIES, Vec::new()),
-        Change::ForgetFileset { fileset } => allowed(state, who, ENTRIES, booked(state, who, fileset)),
+        Change::CreateServerEntry { .. }
+        | Change::EditServerEntry { .. }
+        | Change::DeleteServerEntry { .. }
+        | Change::BookFileset { .. }
+        | Change::ReserveFilesetIds { .. }
+        | Change::ForgetFileset { .. } => allowed(state, who, ENTRIES, of_books(state, who, change)),
         Change::CreateFileset { server, aggregate, .. } => {
             allowed(state, who, FILESETS, placed(state, server, aggregate))
         }
@@ -138,6 +114,41 @@ fn placed<'a>(state: &'a Fldb, server: &Address, aggregate: &AggregateRef) -> En
     let mut entries = attached(state, known(state, aggregate));
     entries.push(entry.and_then(|entry| state.entries.get(&entry.number)));
     entries
+}
+
+/// Those that a change of the database's own books is about; none, if it is about the cell.
+fn of_books<'a>(state: &'a Fldb, who: &Who, change: &Change) -> Entries<'a> {
+    match change {
+        Change::EditServerEntry {
+            address,
+            principal: None,
+            quota: None,
+            owner: None,
+            ..
+        } => vec![state.entry_at(address)],
+        Change::BookFileset {
+            fileset,
+            server,
+            aggregate,
+            ..
+        } if state.is_given_out(*fileset) => {
+            let mut entries = placed(state, server, aggregate);
+            if state.filesets.contains_key(fileset) {
+                entries.extend(booked(state, who, &FilesetRef::Id(*fileset)));
+            }
+            entries
+        }
+        // Of ids that are given out it changes nothing: it comes with every `fts syncfldb`.
+        Change::ReserveFilesetIds { through } if state.is_given_out(*through) => vec![own_entry(state, who)],
+        Change::ForgetFileset { fileset } => booked(state, who, fileset),
+        // An owner makes himself no quota and no other owner, and uses up no ids of the cell.
+        Change::CreateServerEntry { .. }
+        | Change::EditServerEntry { .. }
+        | Change::DeleteServerEntry { .. }
+        | Change::BookFileset { .. }
+        | Change::ReserveFilesetIds { .. } => Vec::new(),
+        other => unreachable!("{other:?} is no change of the books"),
+    }
 }
 
 fn known<'a>(state: &'a Fldb, aggregate: &AggregateRef) -> Option<&'a Aggregate> {
