@@ -114,7 +114,7 @@ async fn people_and_groups_come_from_the_files_of_a_machine() -> Result<()> {
     let (passwd, group) = (directory.join("passwd"), directory.join("group"));
     let file = |path: &Path| path.to_str().expect("its name is text").to_owned();
     let words = ["cell", "import", "-passwd", &file(&passwd), "-group", &file(&group)];
-    let import = |more: &[&str]| cell.baton(&[&words, more].concat());
+    let import = |more: &[&str]| cell.baton(&[&words[..], more].concat());
     // More than two changes hold, as a name service would write them, and what else is in such files.
     let many: String = (0..600)
         .map(|n| format!("user{n}:x:{}:50:,,,:/home:/bin/sh\n", 5_000 + n))
@@ -173,6 +173,7 @@ async fn people_and_groups_come_from_the_files_of_a_machine() -> Result<()> {
         bob.contains("uid      4001\n  groups   dev staff\n  primary  staff\n"),
         "{bob}"
     );
+    std::fs::write(&passwd, "carol:x:4002:50:::\n")?;
     cell.seat("desk", "bob")
         .baton(&words)?
         .refused(1, &["bob", "not in group cell-admin"])?;

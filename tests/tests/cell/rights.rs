@@ -58,15 +58,20 @@ async fn owners_of_entries_administrate_their_servers_and_no_others() -> Result<
     cell.add_user("dave", &["operator"])?;
     let alice = cell.seat("desk", "alice");
     let carol = cell.seat("desk", "carol");
-    cell.fts(&["edserverentry", "fs1", "-owner", "east"])?.done()?;
+    let [fs1, fs2] = ["fs1", "fs2"].map(|name| address(&cell, name));
+    let (fs1, fs2) = (fs1?, fs2?);
+    cell.fts(&["edserverentry", &fs1, "-owner", "east"])?.done()?;
     carol
         .fts(&["create", "home", "fs1", "lfs01"])?
         .refused(1, &["carol", "not in group fileset-admin or fldb-admin;"])?;
-    cell.fts(&["edserverentry", "fs2", "-owner", "west"])?.done()?;
+    cell.fts(&["edserverentry", &fs2, "-owner", "west"])?.done()?;
 
     // Both servers see the disk, so it is for who owns both.
     let both = ["alice", "nor in all of east and west"];
     alice.fts(&["create", "home", "fs1", "lfs01"])?.refused(1, &both)?;
+    alice
+        .fts(&["delete", "root.cell", "fs1", "lfs01"])?
+        .refused(1, &["alice", "not in group"])?;
     alice
         .fts(&["failover", "-aggregate", "lfs01", "-to", "fs2"])?
         .refused(1, &both)?;
@@ -93,11 +98,11 @@ async fn owners_of_entries_administrate_their_servers_and_no_others() -> Result<
     .await?;
 
     // Addresses are theirs; a quota, another owner and the rest of the cell are not.
-    carol.fts(&["edserverentry", "fs1", "-addaddr", "fs1.spare"])?.done()?;
+    carol.fts(&["edserverentry", &fs1, "-addaddr", "fs1.spare"])?.done()?;
     let fldb = ["carol", "not in group fldb-admin;"];
-    carol.fts(&["edserverentry", "fs1", "-quota", "9"])?.refused(1, &fldb)?;
+    carol.fts(&["edserverentry", &fs1, "-quota", "9"])?.refused(1, &fldb)?;
     carol
-        .fts(&["edserverentry", "fs1", "-owner", "west"])?
+        .fts(&["edserverentry", &fs1, "-owner", "west"])?
         .refused(1, &fldb)?;
     carol.fts(&["crserverentry", "fs9", "hosts/fs1"])?.refused(1, &fldb)?;
     carol
@@ -118,22 +123,20 @@ async fn bad_input_is_refused_with_what_to_do() -> Result<()> {
     cell.fts(&["create", "home", "fs1", "lfs01"])?.done()?;
 
     // An edit that would orphan a fileset.
-    cell.fts(&["delserverentry", "fs1"])?.refused(
-        1,
-        &["2 fileset versions refer to it", "fts lsfldb -server fs1 lists them"],
-    )?;
-    cell.fts(&["edserverentry", "fs1", "-rmaddr"])?.refused(
-        1,
-        &["this is its last address", "fts edserverentry fs1 -changeaddr OTHER"],
-    )?;
+    let at = address(&cell, "fs1")?;
+    let list = format!("fts lsfldb -server {at} lists them");
+    cell.fts(&["delserverentry", &at])?
+        .refused(1, &["2 fileset versions refer to it", &list])?;
+    let change = format!("fts edserverentry {at} -changeaddr OTHER");
+    cell.fts(&["edserverentry", &at, "-rmaddr"])?
+        .refused(1, &["this is its last address", &change])?;
     cell.fts(&["delete", "home", "fs2", "lfs01"])?
         .refused(1, &["home", "fts lsfldb -fileset home"])?;
     cell.fts(&["delfldbentry", "-fileset", "home"])?.refused(4, &["-yes"])?;
 
     // Words of a server that come too late, or are about what is not its own.
     let row = aggregate(&cell).await?;
-    let run = |name: &str| server(&cell, name);
-    let (fs1, fs2) = (run("fs1").await?, run("fs2").await?);
+    let (fs1, fs2) = (server(&cell, "fs1").await?, server(&cell, "fs2").await?);
     let talk = cell.talk("fl1", As::Machine("fs1")).await?;
     let detach = |epoch| Change::Detach {
         aggregate: row.id,
@@ -174,10 +177,15 @@ async fn bad_input_is_refused_with_what_to_do() -> Result<()> {
 
     // All is as it was, and the ways out lead there.
     ensure!(aggregate(&cell).await? == row, "the aggregate stays where it is");
-    cell.fts(&["edserverentry", "fs1", "-addaddr", "fs1.spare"])?.done()?;
+    cell.fts(&["edserverentry", &at, "-addaddr", "fs1.spare"])?.done()?;
     cell.fts(&["edserverentry", "fs1.spare", "-rmaddr"])?.done()?;
     cell.fts(&["delete", "home", "fs1", "lfs01"])?.done()?;
     cell.down()
+}
+
+/// By which the entry of a server is found.
+fn address(cell: &Cell, server: &str) -> Result<String> {
+    Ok(cell.machine(server)?.address.to_string())
 }
 
 /// The record of the aggregate that the servers share.

@@ -1,6 +1,7 @@
 //! Lines of files, good and bad; what becomes of them; and how they are given in parts.
 
 use baton_types::record::Principal;
+use proptest::prelude::*;
 
 use super::files::{Bad, Lines, Person};
 use super::*;
@@ -30,7 +31,7 @@ fn principal(name: &str, id: Option<u32>, groups: &[&str], primary: Option<&str>
     }
 }
 
-fn group(name: &str, id: u32) -> Group {
+fn group_of(name: &str, id: u32) -> Group {
     Group {
         name: name.parse().unwrap(),
         id,
@@ -196,7 +197,7 @@ fn each_conflict_is_named_with_its_line_and_the_way_out() {
             principal("bob", Some(1_001), &[], None),
             principal("hosts/fs1", None, &[], None),
         ],
-        vec![group("staff", 50), group("users", 100)],
+        vec![group_of("staff", 50), group_of("users", 100)],
     );
     let passwd = [
         "alice:x:1000:60:::", // another primary group
@@ -287,4 +288,35 @@ fn many_are_given_in_parts_that_a_change_may_hold() {
     let plan = super::plan(&files, BOUNDS, &known);
     let rows: Vec<usize> = batches(&plan, &known).iter().map(Import::rows).collect();
     assert_eq!(rows, [1, 2, 1]);
+}
+
+proptest! {
+    /// Whatever stands in the files, each line is one of the rows, is named, or is counted; what is to be done can be
+    /// done; and when it was, there is nothing left of it.
+    #[test]
+    fn prop_any_files_are_read_and_nothing_is_left_to_do(
+        passwd in "(([a-d]{1,2}|\\PC)(:|::|:x:)(1[0-2]{3}|[0-9]{0,6}):(50|51|1000):::(:|)(\n|\r\n)){0,12}",
+        group in "(([e-g]|operator|\\PC):(|x):(50|51|1[0-9]{3}):([a-d]{1,2},){0,3}(\n|\r\n)){0,8}",
+        noise in prop::collection::vec(any::<u8>(), 0..64),
+    ) {
+        let lines = |bytes: &[u8]| bytes.split(|b| *b == b'\n').filter(|line| {
+            !line.trim_ascii().is_empty() && line.trim_ascii_start().first() != Some(&b'#')
+        }).count();
+        let passwd = [passwd.as_bytes(), &noise].concat();
+        let group = [group.as_bytes(), &noise].concat();
+        let (read, grouped) = (people(&passwd), groups(&group));
+        prop_assert_eq!(read.rows.len() + read.bad.len() + read.elsewhere, lines(&passwd));
+        prop_assert_eq!(grouped.rows.len() + grouped.bad.len() + grouped.elsewhere, lines(&group));
+
+        let given = Given { passwd: Some(read), group: Some(grouped) };
+        let before = [principal("a", Some(1_000), &["e"], Some("e")), principal("bb", Some(1_111), &[], None)];
+        let first = plan(&given, BOUNDS, &Known::of(before.to_vec(), vec![group_of("e", 51)]));
+        for batch in batches(&first, &Known::of(before.to_vec(), Vec::new())) {
+            batch.check(0).unwrap();
+        }
+        let known = after(&first, &before, &[group_of("e", 51)]);
+        let second = plan(&given, BOUNDS, &known);
+        prop_assert_eq!((&second.people, &second.groups), (&Vec::new(), &Vec::new()));
+        prop_assert_eq!(second.conflicts, first.conflicts);
+    }
 }
