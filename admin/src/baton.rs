@@ -3,6 +3,8 @@
 mod backup;
 mod config;
 mod create;
+mod groups;
+mod import;
 mod invite;
 mod join;
 mod login;
@@ -28,6 +30,9 @@ pub async fn run(session: &Session, command: Baton) -> Result<Output> {
         Baton::Cell(Cell::Restore(words)) => backup::restore(session, words).await,
         Baton::Cell(Cell::Principals) => principals::principals(session).await,
         Baton::Cell(Cell::Principal(words)) => principals::principal(session, words).await,
+        Baton::Cell(Cell::Groups) => groups::groups(session).await,
+        Baton::Cell(Cell::Group(words)) => groups::group(session, words).await,
+        Baton::Cell(Cell::Import(words)) => import::import(session, words).await,
         Baton::Join(words) => join::join(session, words).await,
         Baton::Login { invite } => login::login(session, invite.as_deref()).await,
         Baton::Logout => login::logout(session),

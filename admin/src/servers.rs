@@ -32,7 +32,8 @@ impl Servers {
                 Record::Server(server) => all.servers.push(server),
                 Record::Aggregate(aggregate) => all.aggregates.push(aggregate),
                 Record::Cell(_) | Record::Member(_) | Record::Entry(_) | Record::Fileset(_) => {}
-                Record::Principal(_) | Record::Invitation(_) | Record::Event(_) | Record::Tenure(_) => {}
+                Record::Principal(_) | Record::Group(_) => {}
+                Record::Invitation(_) | Record::Event(_) | Record::Tenure(_) => {}
             }
         }
         all.aggregates.sort_by(|one, other| one.name.cmp(&other.name));

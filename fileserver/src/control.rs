@@ -28,7 +28,7 @@ use baton_types::change::{Takeover, Who};
 use baton_types::control::{FilesetReport, Force};
 use baton_types::limits::{FLDB_MESSAGE_BYTES_MAX, SNAPSHOTS_PIECE};
 use baton_types::record::groups::{FILESET_ADMIN, FLDB_ADMIN};
-use baton_types::{AggregateName, Error, FileName, FilesetId, Kind, Result};
+use baton_types::{AggregateName, Error, FileName, FilesetId, GroupName, Kind, Result};
 use parking_lot::Mutex;
 use rustix::process::geteuid;
 use tokio::net::UnixListener;
@@ -41,6 +41,7 @@ use v1::fileserver_server::{Fileserver, FileserverServer};
 use crate::claims::{Claims, blocking};
 use crate::follow::Heard;
 use crate::pulse::Vitals;
+use crate::who::NOBODY;
 use crate::{branches, filesets, growth, restore, scrub, snapshots};
 use pieces::in_pieces;
 
@@ -142,8 +143,17 @@ impl Control {
         }
     }
 
-    /// Root of this machine, and administrators of filesets.
+    /// Root of this machine, administrators of filesets, and who administrates this server.
     fn may_administrate<T>(&self, request: &Request<T>, caller: u32) -> Result<Asker> {
+        self.administrator(request, caller, &self.heard.owners(&self.claims.me))
+    }
+
+    /// Those of them who may take from another server what that one has.
+    fn may_take_over<T>(&self, request: &Request<T>, caller: u32) -> Result<Asker> {
+        self.administrator(request, caller, &[])
+    }
+
+    fn administrator<T>(&self, request: &Request<T>, caller: u32, owners: &[GroupName]) -> Result<Asker> {
         let asker = self.asker(request, caller)?;
         match &asker {
             Asker::Local(uid) if *uid == 0 || *uid == geteuid().as_raw() => {}
@@ -154,7 +164,7 @@ impl Control {
             }
             Asker::Cell(who) => {
                 let record = who.principal().and_then(|name| self.heard.registry().find(name));
-                who.must_be_in(record.as_ref(), &[FILESET_ADMIN, FLDB_ADMIN])?;
+                who.must_be_in(record.as_ref(), &[FILESET_ADMIN, FLDB_ADMIN], owners)?;
             }
         }
         Ok(asker)
@@ -162,15 +172,16 @@ impl Control {
 
     /// Whoever makes a fileset without saying for whom owns it; a machine's root is uid 0.
     fn owner(&self, asker: &Asker) -> Owner {
-        let id = match asker {
-            Asker::Cell(who) => who
-                .principal()
-                .and_then(|name| self.heard.registry().find(name))
-                .and_then(|principal| principal.id),
+        let root = Owner { uid: 0, gid: 0 };
+        let who = match asker {
+            Asker::Cell(who) => who.principal(),
             Asker::Local(_) => None,
         };
-        let id = id.unwrap_or(0);
-        Owner { uid: id, gid: id }
+        let cred = who.map(|name| self.heard.registry().person(name));
+        cred.filter(|cred| cred.uid != NOBODY).map_or(root, |cred| Owner {
+            uid: cred.uid,
+            gid: cred.gid,
+        })
     }
 
     async fn reports(&self, ask: &v1::ListFilesetsRequest) -> Result<Vec<FilesetReport>> {
@@ -210,7 +221,10 @@ impl Fileserver for Control {
 
     async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::ExportReply>, Status> {
         let export = async {
-            let asker = self.may_administrate(&request, request.get_ref().caller)?;
+            let asker = match request.get_ref().takeover {
+                true => self.may_take_over(&request, request.get_ref().caller)?,
+                false => self.may_administrate(&request, request.get_ref().caller)?,
+            };
             let name = AggregateName::from_wire(&request.get_ref().aggregate)?;
             if request.get_ref().seize {
                 if let Asker::Cell(who) = asker {

@@ -7,12 +7,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use baton_rpc::config::{CellFile, Paths};
 use baton_rpc::{FldbClient, News};
 use baton_types::record::{Aggregate, Key, Record, Server, Table};
-use baton_types::{Error, Incarnation, Kind, Result, ServerId};
-use parking_lot::Mutex;
+use baton_types::{Error, GroupName, Incarnation, Kind, Result, ServerId};
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::daemon::Me;
+use crate::keepers::Keepers;
 use crate::who::Registry;
+
+/// What a file server hears of.
+const TABLES: [Table; 7] = [
+    Table::Cell,
+    Table::Member,
+    Table::Server,
+    Table::Entry,
+    Table::Principal,
+    Table::Group,
+    Table::Aggregate,
+];
 
 /// What is known of the cell so far.
 #[derive(Default)]
@@ -21,6 +33,8 @@ pub struct Heard {
     /// Mechanisms by which callers may log in, best first.
     mechanisms: watch::Sender<Vec<String>>,
     servers: Mutex<BTreeMap<ServerId, Server>>,
+    /// Server entries, and who shares disks.
+    keepers: RwLock<Keepers>,
     /// The whole state was heard, and everything up to this index since; 0 until then.
     index: AtomicU64,
 }
@@ -37,6 +51,11 @@ impl Heard {
         wanted.iter().filter_map(|id| servers.get(id)).cloned().collect()
     }
 
+    /// The groups that somebody must be in, all of them, to administrate this server; none if nobody does so.
+    pub fn owners(&self, me: &Me) -> Vec<GroupName> {
+        self.keepers.read().owners(me.id)
+    }
+
     /// Mechanisms by which callers may log in, best first.
     pub fn mechanisms(&self) -> Vec<String> {
         self.mechanisms.borrow().clone()
@@ -50,6 +69,18 @@ impl Heard {
     /// How far the location database is known here.
     pub fn index(&self) -> u64 {
         self.index.load(Ordering::Acquire)
+    }
+
+    /// These are no more.
+    fn forget(&self, gone: &[Key]) {
+        for key in gone {
+            match key {
+                Key::Principal(name) => self.registry.remove(name),
+                Key::Group(name) => self.registry.remove_group(name),
+                _ => {}
+            }
+            self.keepers.write().remove(key);
+        }
     }
 
     /// Refuses as long as nobody is known.
@@ -77,14 +108,7 @@ pub async fn follow(
     paths: &Paths,
     (owned, register): (impl Fn(&Aggregate), impl AsyncFn() -> Result<u64>),
 ) -> Result<()> {
-    let tables = [
-        Table::Cell,
-        Table::Member,
-        Table::Server,
-        Table::Principal,
-        Table::Aggregate,
-    ];
-    let mut watch = client.watch(&tables, 0);
+    let mut watch = client.watch(&TABLES, 0);
     let mut members = BTreeMap::new();
     // The run of this server that was told of, until it is known as of when.
     let mut told = None;
@@ -100,11 +124,7 @@ pub async fn follow(
         let records = match news {
             News::Put(records) => records,
             News::Changed(changed) => {
-                for key in &changed.gone {
-                    if let Key::Principal(name) = key {
-                        heard.registry.remove(name);
-                    }
-                }
+                heard.forget(&changed.gone);
                 members.retain(|number, _| !changed.gone.contains(&Key::Member(*number)));
                 heard.index.store(index, Ordering::Release);
                 changed.put
@@ -121,11 +141,13 @@ pub async fn follow(
             News::Forget => {
                 members.clear();
                 heard.registry.clear();
+                *heard.keepers.write() = Keepers::default();
                 told = None;
                 continue;
             }
         };
         for record in records {
+            heard.keepers.write().put(&record);
             match record {
                 Record::Server(server) => {
                     if server.id == me.id {
@@ -136,6 +158,7 @@ pub async fn follow(
                 Record::Aggregate(aggregate) => owned(&aggregate),
                 Record::Member(member) => drop(members.insert(member.number, member)),
                 Record::Principal(principal) => heard.registry.put(principal),
+                Record::Group(group) => heard.registry.put_group(group),
                 Record::Cell(cell) => drop(heard.mechanisms.send_replace(cell.auth)),
                 Record::Entry(_)
                 | Record::Fileset(_)

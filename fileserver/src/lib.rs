@@ -15,6 +15,7 @@
 //! | `handed` | what an owner hands to the next one |
 //! | `ports` | how each disk looks through this server's own port |
 //! | `pulse` | whether what every call goes through still moves on |
+//! | `keepers` | who administrates it besides administrators of the cell |
 //! | `guard` | the parent process: it sees the end of the server, and attests it |
 //! | `work` | what it is at work on |
 //! | `snapshots` | the server's half of taking and deleting snapshots |
@@ -57,6 +58,7 @@ pub mod growth;
 pub mod guard;
 pub mod handed;
 mod inside;
+pub mod keepers;
 pub mod locks;
 pub mod opens;
 pub mod ops;

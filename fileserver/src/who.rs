@@ -3,7 +3,7 @@
 //! | logged in by | uid and gid | groups |
 //! |---|---|---|
 //! | `host-trust` | as its machine says; uid 0 is root where the registry marks the machine, else nobody | as its machine says |
-//! | `cert` | the registry's id, twice | none yet |
+//! | `cert` | the registry's id; the gid of the primary group, else the id again unless that is a group's, else nobody's | those of its groups that have a gid |
 //! | nothing, or without an id | nobody's | none |
 //!
 //! Nobody has a privilege by his uid alone: what root may is asked of [`Root`], never of a number.
@@ -13,8 +13,8 @@ use std::sync::OnceLock;
 
 use baton_security::auth::Identity;
 use baton_security::auth::host_trust::MayAssert;
-use baton_types::record::Principal;
-use baton_types::{Error, Kind, PrincipalName, Result};
+use baton_types::record::{Group, Principal};
+use baton_types::{Error, GroupName, Kind, PrincipalName, Result};
 use parking_lot::RwLock;
 
 /// The uid and gid of those of whom nothing is known.
@@ -64,11 +64,54 @@ impl Cred {
     }
 }
 
-/// The registry's principals, as a watch on the location database tells them.
+/// The registry, as a watch on the location database tells it.
 #[derive(Default)]
 pub struct Registry {
-    principals: RwLock<BTreeMap<PrincipalName, Principal>>,
+    known: RwLock<Known>,
     ended: OnceLock<Ended>,
+}
+
+#[derive(Default)]
+struct Known {
+    principals: BTreeMap<PrincipalName, Principal>,
+    /// The gids of groups.
+    gids: BTreeMap<GroupName, u32>,
+    /// And whose they are.
+    groups: BTreeMap<u32, GroupName>,
+}
+
+impl Known {
+    fn forget_group(&mut self, name: &GroupName) {
+        if let Some(gid) = self.gids.remove(name)
+            && self.groups.get(&gid) == Some(name)
+        {
+            self.groups.remove(&gid);
+        }
+    }
+
+    /// The group of what somebody with this uid makes. Without a primary group it is one of its own; a number that is
+    /// a group's already would put it among strangers.
+    fn gid(&self, principal: &Principal, uid: u32) -> u32 {
+        let primary = principal.primary.as_ref().and_then(|group| self.gids.get(group));
+        match primary {
+            Some(gid) => *gid,
+            None if self.groups.contains_key(&uid) => NOBODY,
+            None => uid,
+        }
+    }
+
+    fn person(&self, principal: &Principal) -> Cred {
+        let Some(uid) = principal.id else {
+            return Cred::nobody();
+        };
+        let gids = principal.groups.iter().filter_map(|group| self.gids.get(group));
+        Cred {
+            uid,
+            gid: self.gid(principal, uid),
+            groups: gids.copied().collect(),
+            root: Root::No,
+        }
+    }
 }
 
 /// Hears of principals whose logins say what is so no more.
@@ -87,7 +130,7 @@ impl Registry {
         let name = principal.name.clone();
         let rights = |of: &Principal| (of.id, of.disabled, of.may_assert_users, of.may_assert_root);
         let now = rights(&principal);
-        let before = self.principals.write().insert(name.clone(), principal);
+        let before = self.known.write().principals.insert(name.clone(), principal);
         if before.is_some_and(|before| rights(&before) != now) {
             self.end(&name);
         }
@@ -95,8 +138,21 @@ impl Registry {
 
     /// A principal is no more.
     pub fn remove(&self, name: &PrincipalName) {
-        self.principals.write().remove(name);
+        self.known.write().principals.remove(name);
         self.end(name);
+    }
+
+    /// A group has a number, new or another than before.
+    pub fn put_group(&self, group: Group) {
+        let mut known = self.known.write();
+        known.forget_group(&group.name);
+        known.groups.insert(group.id, group.name.clone());
+        known.gids.insert(group.name, group.id);
+    }
+
+    /// A group has no number any more.
+    pub fn remove_group(&self, name: &GroupName) {
+        self.known.write().forget_group(name);
     }
 
     fn end(&self, name: &PrincipalName) {
@@ -107,13 +163,13 @@ impl Registry {
 
     /// The watch begins anew: until it is complete, nobody is known.
     pub fn clear(&self) {
-        self.principals.write().clear();
+        *self.known.write() = Known::default();
     }
 
     /// For whom a machine may speak here. One that may speak for its users may name uid 0 as well: whether that is
     /// root is decided by [`Registry::cred`], so that a machine's own processes are nobody, and not shut out.
     pub fn may_assert(&self, host: &PrincipalName) -> MayAssert {
-        match self.principals.read().get(host) {
+        match self.known.read().principals.get(host) {
             Some(machine) if !machine.disabled && machine.may_assert_users => MayAssert::UsersAndRoot,
             Some(_) | None => MayAssert::Nobody,
         }
@@ -124,9 +180,7 @@ impl Registry {
     /// # Errors
     /// `Denied`.
     pub fn admit(&self, identity: &Identity) -> Result<()> {
-        let principals = self.principals.read();
-        let known = principals.get(&identity.principal);
-        match known {
+        match self.known.read().principals.get(&identity.principal) {
             Some(principal) if principal.disabled => {}
             Some(_) => return Ok(()),
             None if identity.host.is_some() => return Ok(()),
@@ -142,10 +196,10 @@ impl Registry {
         let Some(identity) = identity else {
             return Cred::nobody();
         };
-        let principals = self.principals.read();
+        let known = self.known.read();
         match (&identity.unix, &identity.host) {
             (Some(unix), Some(host)) => {
-                let host = principals.get(host).filter(|host| !host.disabled);
+                let host = known.principals.get(host).filter(|host| !host.disabled);
                 let is_root = host.is_some_and(|host| host.may_assert_users && host.may_assert_root);
                 match (unix.uid, is_root) {
                     (0, false) => Cred::nobody(),
@@ -157,21 +211,25 @@ impl Registry {
                     },
                 }
             }
-            _ => match principals.get(&identity.principal).filter(|own| !own.disabled) {
-                Some(Principal { id: Some(id), .. }) => Cred {
-                    uid: *id,
-                    gid: *id,
-                    groups: Vec::new(),
-                    root: Root::No,
-                },
-                Some(_) | None => Cred::nobody(),
+            _ => match known.principals.get(&identity.principal).filter(|own| !own.disabled) {
+                Some(own) => known.person(own),
+                None => Cred::nobody(),
             },
         }
     }
 
+    /// What a principal is to the files when it proves who it is by itself; nobody without a record and an id.
+    pub fn person(&self, name: &PrincipalName) -> Cred {
+        let known = self.known.read();
+        known
+            .principals
+            .get(name)
+            .map_or_else(Cred::nobody, |own| known.person(own))
+    }
+
     /// A principal's record.
     pub fn find(&self, name: &PrincipalName) -> Option<Principal> {
-        self.principals.read().get(name).cloned()
+        self.known.read().principals.get(name).cloned()
     }
 }
 
@@ -187,6 +245,7 @@ mod tests {
             name: PrincipalName::parse(name).unwrap(),
             id,
             groups: Vec::new(),
+            primary: None,
             disabled: false,
             may_assert_users: false,
             may_assert_root: false,
@@ -247,6 +306,44 @@ mod tests {
             Kind::Denied
         );
         assert!(registry.admit(&identity("bob", Some(5))).is_ok());
+    }
+
+    #[test]
+    fn groups_of_a_certificate_are_those_with_a_number() {
+        let registry = registry(false, false);
+        let group = |name: &str| GroupName::parse(name).unwrap();
+        let alice = || {
+            let cred = registry.cred(Some(&identity("alice", None)));
+            (cred.gid, cred.groups)
+        };
+        registry.put(Principal {
+            groups: vec![group("cell-admin"), group("dev"), group("staff")],
+            primary: Some(group("staff")),
+            ..principal("alice", Some(1001))
+        });
+        assert_eq!(alice(), (1001, vec![]), "no group has a number yet");
+        for (name, id) in [("staff", 50), ("dev", 60), ("others", 70)] {
+            registry.put_group(Group { name: group(name), id });
+        }
+        assert_eq!(alice(), (50, vec![60, 50]));
+        registry.put_group(Group {
+            name: group("dev"),
+            id: 61,
+        });
+        assert_eq!(alice(), (50, vec![61, 50]));
+        registry.remove_group(&group("dev"));
+        registry.remove_group(&group("staff"));
+        assert_eq!(alice(), (1001, vec![]));
+        // Her uid is a number of strangers: she is not among them.
+        registry.put_group(Group {
+            name: group("others"),
+            id: 1001,
+        });
+        assert_eq!(alice(), (NOBODY, vec![]));
+        assert_eq!(
+            registry.person(&PrincipalName::parse("mallory").unwrap()),
+            Cred::nobody()
+        );
     }
 
     #[test]

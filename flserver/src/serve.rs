@@ -138,7 +138,12 @@ impl Server {
     /// Where things are may be asked by anyone; who is who, and what was done, by those who are logged in;
     /// invitations by administrators.
     fn may_read(&self, who: &Who, tables: &[Table]) -> Result<()> {
-        let is_private = |table: &&Table| matches!(table, Table::Principal | Table::Event | Table::Invitation);
+        let is_private = |table: &&Table| {
+            matches!(
+                table,
+                Table::Principal | Table::Group | Table::Event | Table::Invitation
+            )
+        };
         if *who == Who::Nobody && tables.iter().any(|table| is_private(&table)) {
             return Err(Error::new(Kind::Denied, "nobody")
                 .because("not logged in")

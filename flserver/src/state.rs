@@ -10,6 +10,7 @@
 //! | `state/draft.rs` | a change under way: the copy it works on, and what it has touched |
 //! | `state/right.rs` | who may do what |
 //! | `state/{cell,registry,entries,aggregates,filesets}.rs` | what each change does |
+//! | `state/import.rs` | numbers of groups, and many people at once |
 //! | `state/books.rs` | entries after what is on the disks, and without them |
 //! | `state/owners.rs` | the changes of owners: claims, moves, judgements |
 //! | `state/seized.rs` | owners that nobody granted |
@@ -27,6 +28,7 @@ mod dump;
 mod entries;
 mod filesets;
 mod held;
+mod import;
 mod owners;
 mod plan;
 mod query;
@@ -40,10 +42,11 @@ mod tests;
 use baton_types::change::ChangeSession;
 use baton_types::limits::{CHANGE_SESSIONS_MAX, EVENTS_MAX};
 use baton_types::record::{
-    Aggregate, Cell, Event, Fileset, Invitation, Member, Principal, Record, Server, ServerEntry, Tenure,
+    Aggregate, Cell, Event, Fileset, Group, Invitation, Member, Principal, Record, Server, ServerEntry, Tenure,
 };
 use baton_types::{
-    Address, AggregateId, AggregateName, EntryName, Epoch, FilesetId, FilesetName, PrincipalName, Result, ServerId,
+    Address, AggregateId, AggregateName, EntryName, Epoch, FilesetId, FilesetName, GroupName, PrincipalName, Result,
+    ServerId,
 };
 use rpds::RedBlackTreeMapSync as Map;
 
@@ -109,6 +112,8 @@ pub struct Fldb {
     fileset_names: Map<FilesetName, FilesetId>,
     principals: Map<PrincipalName, Principal>,
     principal_ids: Map<u32, PrincipalName>,
+    groups: Map<GroupName, Group>,
+    group_ids: Map<u32, GroupName>,
     invitations: Map<[u8; 32], Invitation>,
     events: Map<u64, Event>,
     tenures: Map<(AggregateId, Epoch), Tenure>,
@@ -153,6 +158,8 @@ impl Default for Fldb {
             fileset_names: Map::default(),
             principals: Map::default(),
             principal_ids: Map::default(),
+            groups: Map::default(),
+            group_ids: Map::default(),
             invitations: Map::default(),
             events: Map::default(),
             tenures: Map::default(),

@@ -4,15 +4,17 @@
 //! |---|---|
 //! | `change/filesets.rs` | changes of filesets |
 //! | `change/owners.rs` | changes of owners: what the arbiter, owners and administrators say of them |
+//! | `change/registry.rs` | changes of the registry |
 //! | `change/proposal.rs` | who proposes a change, and under which name it is done once |
 
 mod filesets;
 mod owners;
 mod proposal;
+mod registry;
 
 use baton_types::change::{AddressEdit, AggregateRef, Change, FilesetRef, OwnerEdit, Takeover};
 pub use baton_types::change::{Proposal, Who};
-use baton_types::limits::{ADDRESSES_MAX, GROUPS_OF_PRINCIPAL_MAX};
+use baton_types::limits::ADDRESSES_MAX;
 use baton_types::{
     Address, AggregateId, AggregateName, EntryName, Epoch, Error, FilesetId, FilesetName, GroupName, Incarnation,
     PrincipalName, Result, ServerId,
@@ -152,39 +154,10 @@ impl From<Change> for v1::Change {
                 owners::whereabouts_to_wire(wish)
             }
             Change::SetCell { key, value } => Wire::SetCell(v1::SetCell { key, value }),
-            Change::EditPrincipal {
-                name,
-                create,
-                groups,
-                disabled,
-                may_assert_users,
-                may_assert_root,
-            } => Wire::EditPrincipal(v1::EditPrincipal {
-                name: bytes(name),
-                create: create.is_some(),
-                id: create.flatten().unwrap_or_default(),
-                groups_edit: groups.map(|names| {
-                    v1::edit_principal::GroupsEdit::Groups(v1::Groups {
-                        names: bytes_list(names),
-                    })
-                }),
-                disabled_edit: disabled.map(v1::edit_principal::DisabledEdit::Disabled),
-                users_edit: may_assert_users.map(v1::edit_principal::UsersEdit::MayAssertUsers),
-                root_edit: may_assert_root.map(v1::edit_principal::RootEdit::MayAssertRoot),
-            }),
-            Change::Invite {
-                secret_hash,
-                kind,
-                principal,
-                id,
-                groups,
-            } => Wire::Invite(v1::Invite {
-                secret_hash: secret_hash.to_vec(),
-                kind: v1::InvitationKind::from(kind) as i32,
-                principal: bytes(principal),
-                id: id.unwrap_or_default(),
-                groups: bytes_list(groups),
-            }),
+            registry @ (Change::EditPrincipal { .. }
+            | Change::EditGroup { .. }
+            | Change::Import(_)
+            | Change::Invite { .. }) => registry::to_wire(registry),
             Change::UseInvitation {
                 secret_hash,
                 public_key_hash,
@@ -322,14 +295,10 @@ impl TryFrom<v1::Change> for Change {
                 key: free_text(c.key, "setting")?,
                 value: free_text(c.value, "value")?,
             },
-            Wire::EditPrincipal(c) => edit_principal(c)?,
-            Wire::Invite(c) => Change::Invite {
-                secret_hash: FromWire::from_wire(&c.secret_hash)?,
-                kind: c.kind().try_into()?,
-                principal: PrincipalName::from_wire(&c.principal)?,
-                id: (c.id != 0).then_some(c.id),
-                groups: GroupName::list(&c.groups, GROUPS_OF_PRINCIPAL_MAX, "groups")?,
-            },
+            Wire::EditPrincipal(c) => registry::edit_principal(c)?,
+            Wire::EditGroup(c) => registry::edit_group(&c)?,
+            Wire::Import(c) => registry::import(&c)?,
+            Wire::Invite(c) => registry::invite(&c)?,
             Wire::UseInvitation(c) => Change::UseInvitation {
                 secret_hash: FromWire::from_wire(&c.secret_hash)?,
                 public_key_hash: FromWire::from_wire(&c.public_key_hash)?,
@@ -374,24 +343,6 @@ fn edit_server_entry(c: v1::EditServerEntry) -> Result<Change> {
         principal: PrincipalName::optional(&c.principal)?,
         quota: c.quota_edit.map(|wire::QuotaEdit::Quota(quota)| quota),
         owner,
-    })
-}
-
-fn edit_principal(c: v1::EditPrincipal) -> Result<Change> {
-    use v1::edit_principal as wire;
-    let groups = match c.groups_edit {
-        None => None,
-        Some(wire::GroupsEdit::Groups(groups)) => {
-            Some(GroupName::list(&groups.names, GROUPS_OF_PRINCIPAL_MAX, "groups")?)
-        }
-    };
-    Ok(Change::EditPrincipal {
-        name: PrincipalName::from_wire(&c.name)?,
-        create: c.create.then_some((c.id != 0).then_some(c.id)),
-        groups,
-        disabled: c.disabled_edit.map(|wire::DisabledEdit::Disabled(on)| on),
-        may_assert_users: c.users_edit.map(|wire::UsersEdit::MayAssertUsers(on)| on),
-        may_assert_root: c.root_edit.map(|wire::RootEdit::MayAssertRoot(on)| on),
     })
 }
 

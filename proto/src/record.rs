@@ -3,13 +3,14 @@
 //! | file | is |
 //! |---|---|
 //! | `record/owners.rs` | servers, aggregates, and who owned what |
+//! | `record/registry.rs` | people, machines, groups, and who is to come |
 
 mod owners;
+mod registry;
 
-use baton_types::limits::{ADDRESSES_MAX, FILESET_SITES_MAX, GROUPS_OF_PRINCIPAL_MAX};
+use baton_types::limits::{ADDRESSES_MAX, FILESET_SITES_MAX};
 use baton_types::record::{
-    Cell, Changed, EntryLock, Event, FailBack, Fileset, Invitation, InvitationKind, Member, Patience, Principal,
-    ServerEntry, Site, VersionState,
+    Cell, Changed, EntryLock, Event, FailBack, Fileset, Member, Patience, ServerEntry, Site, VersionState,
 };
 pub use baton_types::record::{Key, Record, Table};
 use baton_types::{
@@ -120,34 +121,6 @@ impl TryFrom<v1::Fileset> for Fileset {
     }
 }
 
-impl From<Principal> for v1::Principal {
-    fn from(p: Principal) -> v1::Principal {
-        v1::Principal {
-            name: bytes(p.name),
-            id: p.id.unwrap_or_default(),
-            groups: bytes_list(p.groups),
-            disabled: p.disabled,
-            may_assert_users: p.may_assert_users,
-            may_assert_root: p.may_assert_root,
-        }
-    }
-}
-
-impl TryFrom<v1::Principal> for Principal {
-    type Error = Error;
-
-    fn try_from(p: v1::Principal) -> Result<Principal> {
-        Ok(Principal {
-            name: PrincipalName::from_wire(&p.name)?,
-            id: (p.id != 0).then_some(p.id),
-            groups: GroupName::list(&p.groups, GROUPS_OF_PRINCIPAL_MAX, "groups")?,
-            disabled: p.disabled,
-            may_assert_users: p.may_assert_users,
-            may_assert_root: p.may_assert_root,
-        })
-    }
-}
-
 impl From<Cell> for v1::Cell {
     fn from(c: Cell) -> v1::Cell {
         v1::Cell {
@@ -237,61 +210,6 @@ impl TryFrom<v1::Member> for Member {
     }
 }
 
-impl From<InvitationKind> for v1::InvitationKind {
-    fn from(kind: InvitationKind) -> v1::InvitationKind {
-        match kind {
-            InvitationKind::Host => v1::InvitationKind::Host,
-            InvitationKind::Member => v1::InvitationKind::Member,
-            InvitationKind::User => v1::InvitationKind::User,
-        }
-    }
-}
-
-impl TryFrom<v1::InvitationKind> for InvitationKind {
-    type Error = Error;
-
-    fn try_from(kind: v1::InvitationKind) -> Result<InvitationKind> {
-        match kind {
-            v1::InvitationKind::Host => Ok(InvitationKind::Host),
-            v1::InvitationKind::Member => Ok(InvitationKind::Member),
-            v1::InvitationKind::User => Ok(InvitationKind::User),
-            v1::InvitationKind::Unspecified => Err(invalid("invitation", "a kind this version does not know")),
-        }
-    }
-}
-
-impl From<Invitation> for v1::Invitation {
-    fn from(i: Invitation) -> v1::Invitation {
-        v1::Invitation {
-            secret_hash: i.secret_hash.to_vec(),
-            kind: v1::InvitationKind::from(i.kind) as i32,
-            principal: bytes(i.principal),
-            by: bytes(i.by),
-            until: i.until.0,
-            used_by: i.used_by.map(|hash| hash.to_vec()).unwrap_or_default(),
-            id: i.id.unwrap_or_default(),
-            groups: bytes_list(i.groups),
-        }
-    }
-}
-
-impl TryFrom<v1::Invitation> for Invitation {
-    type Error = Error;
-
-    fn try_from(i: v1::Invitation) -> Result<Invitation> {
-        Ok(Invitation {
-            secret_hash: FromWire::from_wire(&i.secret_hash)?,
-            kind: i.kind().try_into()?,
-            principal: PrincipalName::from_wire(&i.principal)?,
-            by: PrincipalName::from_wire(&i.by)?,
-            until: Timestamp(i.until),
-            used_by: FromWire::optional(&i.used_by)?,
-            id: (i.id != 0).then_some(i.id),
-            groups: GroupName::list(&i.groups, GROUPS_OF_PRINCIPAL_MAX, "groups")?,
-        })
-    }
-}
-
 impl From<Event> for v1::Event {
     fn from(e: Event) -> v1::Event {
         v1::Event {
@@ -334,6 +252,7 @@ impl From<Record> for v1::Record {
             Record::Invitation(r) => Wire::Invitation(r.into()),
             Record::Event(r) => Wire::Event(r.into()),
             Record::Tenure(r) => Wire::Tenure(r.into()),
+            Record::Group(r) => Wire::Group(r.into()),
         };
         v1::Record { record: Some(record) }
     }
@@ -355,6 +274,7 @@ impl TryFrom<v1::Record> for Record {
             Wire::Invitation(r) => Record::Invitation(r.try_into()?),
             Wire::Event(r) => Record::Event(r.try_into()?),
             Wire::Tenure(r) => Record::Tenure(r.try_into()?),
+            Wire::Group(r) => Record::Group(r.try_into()?),
             Wire::Session(_) | Wire::Counters(_) => return Err(invalid("record", "it belongs in snapshots only")),
         })
     }
@@ -377,6 +297,7 @@ impl From<Key> for v1::Key {
                 aggregate: uuid_bytes(aggregate.0),
                 epoch: epoch.0,
             }),
+            Key::Group(name) => Wire::Group(bytes(name)),
         };
         v1::Key { key: Some(key) }
     }
@@ -398,6 +319,7 @@ impl TryFrom<v1::Key> for Key {
             Wire::Invitation(hash) => Key::Invitation(FromWire::from_wire(&hash)?),
             Wire::Event(index) => Key::Event(index),
             Wire::Tenure(key) => Key::Tenure(AggregateId::from_wire(&key.aggregate)?, Epoch(key.epoch)),
+            Wire::Group(name) => Key::Group(GroupName::from_wire(&name)?),
         })
     }
 }
@@ -437,6 +359,7 @@ impl From<Table> for v1::Table {
             Table::Invitation => v1::Table::Invitation,
             Table::Event => v1::Table::Event,
             Table::Tenure => v1::Table::Tenure,
+            Table::Group => v1::Table::Group,
         }
     }
 }
@@ -456,6 +379,7 @@ impl TryFrom<v1::Table> for Table {
             v1::Table::Invitation => Table::Invitation,
             v1::Table::Event => Table::Event,
             v1::Table::Tenure => Table::Tenure,
+            v1::Table::Group => Table::Group,
             v1::Table::Unspecified => return Err(invalid("table", "one this version does not know")),
         })
     }

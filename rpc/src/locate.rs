@@ -370,7 +370,8 @@ impl Tables {
             | Record::Principal(_)
             | Record::Invitation(_)
             | Record::Event(_)
-            | Record::Tenure(_) => {}
+            | Record::Tenure(_)
+            | Record::Group(_) => {}
         }
     }
 
@@ -391,7 +392,8 @@ impl Tables {
             | Key::Principal(_)
             | Key::Invitation(_)
             | Key::Event(_)
-            | Key::Tenure(..) => {}
+            | Key::Tenure(..)
+            | Key::Group(_) => {}
         }
     }
 }

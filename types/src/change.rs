@@ -1,5 +1,6 @@
 //! What can be done to the location database, and on whose behalf.
 
+mod import;
 mod proposal;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use crate::{
     Incarnation, PrincipalName, ServerId,
 };
 
+pub use import::{Import, ImportedPerson};
 pub use proposal::{ChangeSession, Proposal, Who};
 
 /// A fileset as a person names it.
@@ -140,7 +142,7 @@ pub enum Change {
         principal: PrincipalName,
         /// Most fileset versions; 0 is no limit.
         quota: u32,
-        /// Who may edit it besides administrators.
+        /// Who administrates what is on it, besides administrators.
         owner: Option<GroupName>,
     },
     /// `fts edserverentry`.
@@ -153,7 +155,7 @@ pub enum Change {
         principal: Option<PrincipalName>,
         /// 0 is no limit.
         quota: Option<u32>,
-        /// Who may edit it besides administrators.
+        /// Who administrates what is on it, besides administrators.
         owner: Option<OwnerEdit>,
     },
     /// `fts delserverentry`.
@@ -410,8 +412,10 @@ pub enum Change {
         name: PrincipalName,
         /// Make it, with this uid or the next free one; else it must be there.
         create: Option<Option<u32>>,
-        /// All its groups.
+        /// All its groups; the primary one is none any more if it is not among them.
         groups: Option<Vec<GroupName>>,
+        /// One of its groups.
+        primary: Option<GroupName>,
         /// Refuse it.
         disabled: Option<bool>,
         /// For machines.
@@ -419,6 +423,15 @@ pub enum Change {
         /// For machines.
         may_assert_root: Option<bool>,
     },
+    /// Gives a group a number, or takes it away.
+    EditGroup {
+        /// Which.
+        name: GroupName,
+        /// Its gid; `None`: it has none any more.
+        id: Option<u32>,
+    },
+    /// `baton cell import`: many people and groups at once. All of it or nothing.
+    Import(Import),
     /// Gives out a token.
     Invite {
         /// blake3 of its secret.

@@ -56,6 +56,11 @@ pub const JUDGED_SERVERS_MAX: usize = 64;
 pub const TENURES_MAX: usize = 16;
 /// Groups one principal may be in: a token check walks them all.
 pub const GROUPS_OF_PRINCIPAL_MAX: usize = 1_024;
+/// People and groups in one change of an import: 10,000 people are forty entries of the log, each applied in milliseconds.
+pub const IMPORT_ROWS_MAX: usize = 256;
+/// Names in the records that such a change leaves behind: one person in all the groups there may be, and half of what a
+/// message to a watcher may hold.
+pub const IMPORT_BYTES_MAX: usize = 128 << 10;
 /// Free text a person gives (a reason, a description): it is replicated and printed on one line.
 pub const TEXT_BYTES_MAX: usize = 1_024;
 

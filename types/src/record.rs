@@ -5,6 +5,8 @@
 
 mod owners;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -27,12 +29,28 @@ pub struct ServerEntry {
     pub addresses: Vec<Address>,
     /// Abbreviated as in DFS: `hosts/fs1`.
     pub principal: PrincipalName,
-    /// May edit the entry besides administrators.
+    /// Its members administrate what is on the server, besides administrators.
     pub owner: Option<GroupName>,
     /// Most fileset versions it may hold; 0 is no limit.
     pub quota: u32,
     /// Fileset versions that refer to it.
     pub uses: u32,
+}
+
+impl ServerEntry {
+    /// Whether it is the entry of a server: its principal is, and one of its addresses. By an address alone nobody's
+    /// server would become somebody else's.
+    pub fn is_of(&self, name: &EntryName, addresses: &[Address]) -> bool {
+        self.principal.as_host() == Some(name.as_str()) && self.addresses.iter().any(|own| addresses.contains(own))
+    }
+
+    /// The groups whose members administrate what is under all of `entries`: one who is in each of them may. None if
+    /// there is no entry, or one of them has no owner; `None` among them is an entry that is not there.
+    pub fn owners<'a>(entries: impl IntoIterator<Item = Option<&'a ServerEntry>>) -> Vec<GroupName> {
+        let owners = entries.into_iter().map(|entry| entry?.owner.clone());
+        let owners: Option<BTreeSet<GroupName>> = owners.collect();
+        owners.unwrap_or_default().into_iter().collect()
+    }
 }
 
 /// Whether a version of a fileset is there.
@@ -108,6 +126,8 @@ pub struct Principal {
     pub id: Option<u32>,
     /// What it is a member of, sorted.
     pub groups: Vec<GroupName>,
+    /// The one of them whose gid what it makes gets.
+    pub primary: Option<GroupName>,
     /// Its certificates are refused and its callers dropped.
     pub disabled: bool,
     /// A machine that may state uid, gid and groups for its callers.
@@ -116,8 +136,19 @@ pub struct Principal {
     pub may_assert_root: bool,
 }
 
+/// The number of a group. A group needs none to have members; without one it means nothing to files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// As its members have it.
+    pub name: GroupName,
+    /// Its gid in the cell, 1 and up.
+    pub id: u32,
+}
+
 /// Members of these groups administrate.
 pub mod groups {
+    use crate::GroupName;
+
     /// May do everything, and alone may edit the registry, membership and settings.
     pub const CELL_ADMIN: &str = "cell-admin";
     /// May edit servers, server entries and any fileset's entry.
@@ -128,6 +159,11 @@ pub mod groups {
     pub const OPERATOR: &str = "operator";
     /// The first three: those of who makes the cell.
     pub const ALL: [&str; 3] = [CELL_ADMIN, FLDB_ADMIN, FILESET_ADMIN];
+
+    /// Whether members of `group` administrate anything, wherever it is.
+    pub fn is_administrators(group: &GroupName) -> bool {
+        ALL.contains(&group.as_str()) || group.as_str() == OPERATOR
+    }
 }
 
 /// The cell itself and its settings.
@@ -241,11 +277,13 @@ pub enum Table {
     Event,
     /// The last owners of each aggregate.
     Tenure,
+    /// Numbers of groups.
+    Group,
 }
 
 impl Table {
     /// All of them, in the order of a dump.
-    pub const ALL: [Table; 10] = [
+    pub const ALL: [Table; 11] = [
         Table::Cell,
         Table::Member,
         Table::Server,
@@ -256,6 +294,7 @@ impl Table {
         Table::Invitation,
         Table::Event,
         Table::Tenure,
+        Table::Group,
     ];
 }
 
@@ -273,6 +312,7 @@ pub enum Record {
     Invitation(Invitation),
     Event(Event),
     Tenure(Tenure),
+    Group(Group),
 }
 
 /// What names a record within its table.
@@ -289,6 +329,7 @@ pub enum Key {
     Invitation([u8; 32]),
     Event(u64),
     Tenure(AggregateId, Epoch),
+    Group(GroupName),
 }
 
 impl Record {
@@ -305,6 +346,7 @@ impl Record {
             Record::Invitation(i) => Key::Invitation(i.secret_hash),
             Record::Event(e) => Key::Event(e.index),
             Record::Tenure(t) => Key::Tenure(t.aggregate, t.epoch),
+            Record::Group(g) => Key::Group(g.name.clone()),
         }
     }
 }
@@ -323,6 +365,7 @@ impl Key {
             Key::Invitation(_) => Table::Invitation,
             Key::Event(_) => Table::Event,
             Key::Tenure(..) => Table::Tenure,
+            Key::Group(_) => Table::Group,
         }
     }
 }

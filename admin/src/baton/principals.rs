@@ -59,13 +59,14 @@ fn find(principals: &[Principal], name: &PrincipalName) -> Option<Principal> {
 
 fn edit(words: &Words) -> Option<Change> {
     let options = [words.disabled, words.may_assert_users, words.may_assert_root];
-    if words.groups.is_none() && options.iter().all(Option::is_none) {
+    if words.groups.is_none() && words.primary.is_none() && options.iter().all(Option::is_none) {
         return None;
     }
     Some(Change::EditPrincipal {
         name: words.name.clone(),
         create: None,
         groups: words.groups.clone(),
+        primary: words.primary.clone(),
         disabled: words.disabled.map(Switch::is_on),
         may_assert_users: words.may_assert_users.map(Switch::is_on),
         may_assert_root: words.may_assert_root.map(Switch::is_on),
@@ -76,10 +77,11 @@ fn one(principal: &Principal) -> Output {
     let flags = flags(principal);
     let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
     let text = format!(
-        "{}\n  uid     {}\n  groups  {}\n  flags   {}\n",
+        "{}\n  uid      {}\n  groups   {}\n  primary  {}\n  flags    {}\n",
         principal.name,
         or_none(id(principal)),
         or_none(groups(&principal.groups)),
+        or_none(principal.primary.as_ref().map(ToString::to_string).unwrap_or_default()),
         or_none(flags.join(" ")),
     );
     Output::new("baton.cell.principal/1", text, to_json(principal))
@@ -110,6 +112,7 @@ fn to_json(principal: &Principal) -> Value {
         "name": principal.name,
         "id": principal.id,
         "groups": principal.groups,
+        "primary": principal.primary,
         "is_disabled": principal.disabled,
         "may_assert_users": principal.may_assert_users,
         "may_assert_root": principal.may_assert_root,
@@ -125,6 +128,7 @@ mod tests {
             name: PrincipalName::parse(name).unwrap(),
             id,
             groups: groups.iter().map(|group| GroupName::parse(group).unwrap()).collect(),
+            primary: None,
             disabled: false,
             may_assert_users: false,
             may_assert_root: false,
@@ -150,7 +154,7 @@ mod tests {
         assert_eq!(output.json["principals"][1]["id"], Value::Null);
         assert_eq!(
             one(&host).text,
-            "hosts/fs1\n  uid     none\n  groups  none\n  flags   disabled may-assert-users\n"
+            "hosts/fs1\n  uid      none\n  groups   none\n  primary  none\n  flags    disabled may-assert-users\n"
         );
     }
 
@@ -159,6 +163,7 @@ mod tests {
         let words = Words {
             name: PrincipalName::parse("alice").unwrap(),
             groups: None,
+            primary: None,
             disabled: None,
             may_assert_users: None,
             may_assert_root: None,

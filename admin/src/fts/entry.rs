@@ -35,7 +35,7 @@ impl Book {
                     fileset.lock = fileset.lock.filter(holds);
                     book.filesets.push(fileset);
                 }
-                Record::Cell(_) | Record::Member(_) | Record::Principal(_) => {}
+                Record::Cell(_) | Record::Member(_) | Record::Principal(_) | Record::Group(_) => {}
                 Record::Invitation(_) | Record::Event(_) | Record::Tenure(_) => {}
             }
         }

@@ -139,6 +139,21 @@ pub enum Cell {
     /// Prints a principal, or edits it where options say so
     #[command(after_help = "Example:\n  baton cell principal alice --groups staff cell-admin")]
     Principal(Principal),
+    /// Lists the groups of the registry: those with members, and those with a number
+    #[command(after_help = "Example:\n  baton cell groups")]
+    Groups,
+    /// Prints a group, or edits it where options say so
+    #[command(after_help = "Example:\n  baton cell group staff --id 50")]
+    Group(Group),
+    /// Makes principals and groups of those in passwd and group files, with their numbers
+    ///
+    /// It only adds: nobody loses a group or gets another number, and nobody becomes an administrator. Given again, it
+    /// does what is new.
+    #[command(
+        after_help = "Example:\n  baton cell import -passwd /etc/passwd -group /etc/group -noaction\n  \
+                      baton cell import -passwd people -group groups -min-uid 500"
+    )]
+    Import(Import),
 }
 
 /// `baton join`.
@@ -217,6 +232,9 @@ pub struct Principal {
     /// All its groups; no word after it takes it out of all
     #[arg(long, value_name = "GROUP", num_args = 0..)]
     pub groups: Option<Vec<GroupName>>,
+    /// The one of its groups whose gid the files get that it makes
+    #[arg(long, value_name = "GROUP")]
+    pub primary: Option<GroupName>,
     /// Refuse it
     #[arg(long, value_name = "ON|OFF", hide_possible_values = true)]
     pub disabled: Option<Switch>,
@@ -226,6 +244,42 @@ pub struct Principal {
     /// Such a machine's uid 0 acts as root
     #[arg(long, value_name = "ON|OFF", hide_possible_values = true)]
     pub may_assert_root: Option<Switch>,
+}
+
+/// `baton cell group`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Which
+    pub name: GroupName,
+    /// Its gid
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub id: Option<u32>,
+    /// Take its gid away
+    #[arg(long, conflicts_with = "id")]
+    pub no_id: bool,
+}
+
+/// `baton cell import`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// People, as passwd(5) and 'getent passwd' write them
+    #[arg(long, value_name = "FILE", required_unless_present = "group")]
+    pub passwd: Option<PathBuf>,
+    /// Groups, as group(5) and 'getent group' write them
+    #[arg(long, value_name = "FILE")]
+    pub group: Option<PathBuf>,
+    /// People from this uid on; those below are the machine's own
+    #[arg(long, value_name = "ID", default_value_t = 1_000)]
+    pub min_uid: u32,
+    /// People up to this uid
+    #[arg(long, value_name = "ID", default_value_t = u32::MAX - 1)]
+    pub max_uid: u32,
+    /// Groups from this gid on, and those that somebody imported has for his first
+    #[arg(long, value_name = "ID", default_value_t = 1_000)]
+    pub min_gid: u32,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub noaction: bool,
 }
 
 /// `baton config`.

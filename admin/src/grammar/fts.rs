@@ -234,7 +234,7 @@ pub struct CrServerEntry {
     /// Most fileset versions; 0 is no limit
     #[arg(long, default_value_t = 0)]
     pub quota: u32,
-    /// Group that may edit it besides administrators
+    /// Group whose members administrate what is on the server
     #[arg(long, value_name = "GROUP")]
     pub owner: Option<GroupName>,
 }
@@ -260,10 +260,10 @@ pub struct EdServerEntry {
     /// Most fileset versions; 0 is no limit
     #[arg(long)]
     pub quota: Option<u32>,
-    /// Group that may edit it besides administrators
+    /// Group whose members administrate what is on the server
     #[arg(long, value_name = "GROUP", conflicts_with = "noowner")]
     owner: Option<GroupName>,
-    /// Only administrators may edit it
+    /// Administrators alone do
     #[arg(long)]
     noowner: bool,
 }

@@ -46,7 +46,9 @@ impl Draft<'_> {
         let found = self.state.members.values().find(|m| m.name == *name).cloned();
         let member = found.ok_or_else(|| Error::new(Kind::NotFound, on.clone()))?;
         if self.state.members.size() == 1 {
-            return Err(Error::new(Kind::Invalid, on).because("it is the last one, and the cell would be gone"));
+            return Err(Error::new(Kind::Invalid, on)
+                .because("it is the last one, and the cell would be gone")
+                .remedy("let another one join first: baton cell invite HOST --member"));
         }
         if member.issuer && self.state.members.values().filter(|m| m.issuer).count() == 1 {
             return Err(Error::new(Kind::Invalid, on)
@@ -86,6 +88,7 @@ impl Draft<'_> {
             name: administrator.clone(),
             id: Some(*administrator_id),
             groups: sorted(all)?,
+            primary: None,
             disabled: false,
             may_assert_users: false,
             may_assert_root: false,
@@ -167,6 +170,7 @@ pub(super) fn machine(name: PrincipalName) -> Principal {
         name,
         id: None,
         groups: Vec::new(),
+        primary: None,
         disabled: false,
         may_assert_users: false,
         may_assert_root: false,

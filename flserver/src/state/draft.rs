@@ -6,9 +6,10 @@
 use baton_types::change::{Change, Proposal, Who};
 use baton_types::limits::{TENURES_MAX, TEXT_BYTES_MAX};
 use baton_types::record::{
-    Aggregate, Cell, Changed, Event, Fileset, Invitation, Key, Member, Principal, Record, Server, ServerEntry, Tenure,
+    Aggregate, Cell, Changed, Event, Fileset, Group, Invitation, Key, Member, Principal, Record, Server, ServerEntry,
+    Tenure,
 };
-use baton_types::{Epoch, PrincipalName, Result, Timestamp};
+use baton_types::{Epoch, GroupName, PrincipalName, Result, Timestamp};
 
 use super::Fldb;
 
@@ -47,6 +48,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Does `change`, and says what its record looks like after it; none if it is gone.
+    #[expect(clippy::too_many_lines, reason = "one arm for each change, and nothing else")]
     pub(super) fn run(&mut self, change: &Change) -> Result<Option<Record>> {
         let record = match change {
             Change::CreateServerEntry {
@@ -102,6 +104,8 @@ impl<'a> Draft<'a> {
             Change::ReportTakeover { .. } => self.report_takeover(change)?,
             Change::ReportFileset { .. } => self.report_fileset(change)?,
             Change::EditPrincipal { .. } => self.edit_principal(change)?,
+            Change::EditGroup { name, id } => return self.edit_group(name, *id),
+            Change::Import(import) => return self.import(import).map(|()| None),
             Change::Invite { .. } => self.invite(change)?,
             Change::UseInvitation {
                 secret_hash,
@@ -268,6 +272,25 @@ impl<'a> Draft<'a> {
         self.note(Record::Principal(principal))
     }
 
+    pub(super) fn put_group(&mut self, group: Group) -> Record {
+        self.drop_group_id(&group.name);
+        self.state.group_ids.insert_mut(group.id, group.name.clone());
+        self.state.groups.insert_mut(group.name.clone(), group.clone());
+        self.note(Record::Group(group))
+    }
+
+    pub(super) fn drop_group(&mut self, name: &GroupName) {
+        self.drop_group_id(name);
+        self.state.groups.remove_mut(name);
+        self.note_gone(Key::Group(name.clone()));
+    }
+
+    fn drop_group_id(&mut self, name: &GroupName) {
+        if let Some(before) = self.state.groups.get(name).map(|group| group.id) {
+            self.state.group_ids.remove_mut(&before);
+        }
+    }
+
     pub(super) fn put_invitation(&mut self, invitation: Invitation) -> Record {
         self.state
             .invitations
@@ -340,6 +363,8 @@ fn verb(change: &Change) -> &'static str {
         Change::ReportFileset { .. } => "report fileset",
         Change::SetCell { .. } => "set",
         Change::EditPrincipal { .. } => "edit principal",
+        Change::EditGroup { .. } => "edit group",
+        Change::Import(_) => "import",
         Change::Invite { .. } => "invite",
         Change::UseInvitation { .. } => "join",
         Change::AnnounceMember { .. } => "announce member",

@@ -133,6 +133,10 @@ impl Fldb {
             }
             Record::Invitation(invitation) => self.invitations.insert_mut(invitation.secret_hash, invitation),
             Record::Event(event) => self.events.insert_mut(event.index, event),
+            Record::Group(group) => {
+                self.group_ids.insert_mut(group.id, group.name.clone());
+                self.groups.insert_mut(group.name.clone(), group);
+            }
             Record::Tenure(tenure) => self.tenures.insert_mut((tenure.aggregate, tenure.epoch), tenure),
         }
     }

@@ -103,12 +103,19 @@ impl Draft<'_> {
     }
 
     fn edit_addresses(&self, entry: &mut ServerEntry, address: &Address, edit: &AddressEdit) -> Result<()> {
-        let refuse = |kind, why: String| Err(Error::new(kind, format!("server entry {address}")).because(why));
+        let refuse = |kind, why: String, way_out: String| {
+            let error = Error::new(kind, format!("server entry {address}")).because(why);
+            Err(error.remedy(way_out))
+        };
         match edit {
             AddressEdit::Add(new) => {
                 self.unused(new)?;
                 if entry.addresses.len() >= ADDRESSES_MAX {
-                    return refuse(Kind::Limit, format!("it has {ADDRESSES_MAX} addresses already"));
+                    return refuse(
+                        Kind::Limit,
+                        format!("it has {ADDRESSES_MAX} addresses already"),
+                        "take one away first: fts edserverentry ADDRESS -rmaddr".to_owned(),
+                    );
                 }
                 entry.addresses.push(new.clone());
             }
@@ -120,7 +127,14 @@ impl Draft<'_> {
             }
             AddressEdit::Remove => {
                 if entry.addresses.len() == 1 {
-                    return refuse(Kind::Invalid, "this is its last address".to_owned());
+                    return refuse(
+                        Kind::Invalid,
+                        "this is its last address, and nothing else finds it".to_owned(),
+                        format!(
+                            "give it another instead: fts edserverentry {address} -changeaddr OTHER; or take the entry \
+                             away: fts delserverentry {address}"
+                        ),
+                    );
                 }
                 entry.addresses.retain(|old| old != address);
             }

@@ -90,7 +90,12 @@ impl Draft<'_> {
                 .remedy(format!("fts lsfldb -fileset {} says where it is", fileset.name)));
         }
         if [fileset.rw, fileset.ro, fileset.backup].contains(&VersionState::Valid) {
-            return Err(Error::new(Kind::Busy, name).because("a server has made it, and must delete its files first"));
+            return Err(Error::new(Kind::Busy, name)
+                .because("a server has made it, and must delete its files first")
+                .remedy(format!(
+                    "fts delete {} {server} {} does both; if its disk is lost: fts delfldbentry -fileset {}",
+                    fileset.name, aggregate.name, fileset.name
+                )));
         }
         for site in &fileset.sites {
             self.count_uses(site.entry, -i64::from(site.versions.count_ones()))?;
@@ -112,11 +117,7 @@ impl Draft<'_> {
         else {
             unreachable!("routed by Draft::run")
         };
-        let aggregate = self.state.known_aggregate(aggregate)?;
-        if aggregate.owner != Some(server) || aggregate.epoch != epoch {
-            return Err(Error::new(Kind::WrongEpoch, format!("aggregate {}", aggregate.name))
-                .because(format!("it is under epoch {} now", aggregate.epoch)));
-        }
+        let aggregate = self.held(aggregate, server, epoch)?;
         let mut fileset = self.state.fileset(&FilesetRef::Id(version))?;
         let here = |site: &&mut Site| site.aggregate == aggregate.id && site.versions & Site::RW != 0;
         let Some(site) = fileset.sites.iter_mut().find(here) else {

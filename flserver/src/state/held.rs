@@ -34,7 +34,11 @@ impl Draft<'_> {
         let known = self.state.tenures.get(&(id, epoch));
         if known.is_none_or(|tenure| tenure.owner != by) {
             return Err(Error::new(Kind::WrongEpoch, format!("aggregate {}", aggregate.name))
-                .because(format!("{} did not own it under epoch {epoch}", self.server_name(by))));
+                .because(format!("{} did not own it under epoch {epoch}", self.server_name(by)))
+                .remedy(format!(
+                    "who owns it, and since when: fts history -aggregate {}",
+                    aggregate.name
+                )));
         }
         let is_served_since = || {
             let newest = self.state.tenures.get(&(id, aggregate.epoch));

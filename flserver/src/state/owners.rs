@@ -130,7 +130,11 @@ impl Draft<'_> {
         let aggregate = self.state.known_aggregate(id)?;
         if aggregate.owner != Some(by) || aggregate.epoch != epoch {
             return Err(Error::new(Kind::WrongEpoch, format!("aggregate {}", aggregate.name))
-                .because(format!("it is under epoch {} now", aggregate.epoch)));
+                .because(format!("it is under epoch {} now", aggregate.epoch))
+                .remedy(format!(
+                    "who owns it, and since when: fts history -aggregate {}",
+                    aggregate.name
+                )));
         }
         Ok(aggregate)
     }

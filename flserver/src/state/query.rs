@@ -88,15 +88,27 @@ impl Fldb {
     /// # Errors
     /// `NotFound`.
     pub fn entry(&self, address: &Address) -> Result<ServerEntry> {
-        let number = self.entry_addresses.get(address);
-        number
+        self.entry_at(address).cloned().ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("server entry {address}"))
+                .because("no entry has this address")
+                .remedy("fts lsserverentry -all lists them")
+        })
+    }
+
+    /// The same, if there is one.
+    pub(super) fn entry_at(&self, address: &Address) -> Option<&ServerEntry> {
+        self.entry_addresses
+            .get(address)
             .and_then(|number| self.entries.get(number))
-            .cloned()
-            .ok_or_else(|| {
-                Error::new(Kind::NotFound, format!("server entry {address}"))
-                    .because("no entry has this address")
-                    .remedy("fts lsserverentry -all lists them")
-            })
+    }
+
+    /// Whether the three ids that begin with `id` were given to a fileset, or to none for good.
+    pub(super) fn is_given_out(&self, id: FilesetId) -> bool {
+        id.0 > 0
+            && id
+                .0
+                .checked_add(FilesetId::STEP)
+                .is_some_and(|after| after <= self.next.fileset)
     }
 
     /// The fileset a person means.
@@ -205,6 +217,7 @@ impl Fldb {
             Table::Server => Box::new(self.servers.values().cloned().map(Record::Server)),
             Table::Entry => Box::new(self.entries.values().cloned().map(Record::Entry)),
             Table::Aggregate => Box::new(self.aggregates.values().cloned().map(Record::Aggregate)),
+            Table::Group => Box::new(self.groups.values().cloned().map(Record::Group)),
             Table::Principal => Box::new(self.principals.values().cloned().map(Record::Principal)),
             Table::Invitation => Box::new(self.invitations.values().cloned().map(Record::Invitation)),
             Table::Event => {

@@ -6,6 +6,7 @@ use baton_types::record::groups::CELL_ADMIN;
 use baton_types::record::{Invitation, InvitationKind, Member, Principal, Record};
 use baton_types::{Address, EntryName, Error, GroupName, Kind, PrincipalName, Result};
 
+use super::Fldb;
 use super::cell::machine;
 use super::draft::Draft;
 
@@ -18,6 +19,7 @@ impl Draft<'_> {
             name,
             create,
             groups,
+            primary,
             disabled,
             may_assert_users,
             may_assert_root,
@@ -39,6 +41,11 @@ impl Draft<'_> {
         };
         if let Some(groups) = groups {
             principal.groups = sorted(groups.clone())?;
+            principal.primary = principal.primary.filter(|primary| groups.contains(primary));
+        }
+        if let Some(primary) = primary {
+            is_among(&principal, primary)?;
+            principal.primary = Some(primary.clone());
         }
         principal.disabled = disabled.unwrap_or(principal.disabled);
         principal.may_assert_users = may_assert_users.unwrap_or(principal.may_assert_users);
@@ -68,9 +75,11 @@ impl Draft<'_> {
         let id = match id {
             Some(id) => id,
             None => {
-                while self.state.principal_ids.contains_key(&self.state.next.principal)
-                    || self.state.next.principal == NOBODY
-                {
+                // Who has no primary group has his uid for a gid, which is then nobody else's.
+                let is_taken = |state: &Fldb, id| {
+                    state.principal_ids.contains_key(&id) || state.group_ids.contains_key(&id) || id == NOBODY
+                };
+                while is_taken(&self.state, self.state.next.principal) {
                     self.state.next.principal += 1;
                 }
                 self.state.next.principal
@@ -84,12 +93,11 @@ impl Draft<'_> {
 
     /// Says whether `name` may have the uid `id`.
     pub(super) fn free_id(&self, id: u32, name: &PrincipalName) -> Result<()> {
-        let on = format!("id {id}");
-        if id == 0 || id == NOBODY {
-            return Err(Error::new(Kind::Invalid, on).because("0 and 65534 are nobody's"));
-        }
+        usable(id)?;
         match self.state.principal_ids.get(&id) {
-            Some(owner) if owner != name => Err(Error::new(Kind::Exists, on).because(format!("it is {owner}'s"))),
+            Some(owner) if owner != name => {
+                Err(Error::new(Kind::Exists, format!("id {id}")).because(format!("it is {owner}'s")))
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -264,6 +272,34 @@ impl Draft<'_> {
 enum Use {
     First,
     Again,
+}
+
+/// Refuses numbers that no person and no group can have.
+pub(super) fn usable(id: u32) -> Result<()> {
+    let refuse = |why| Err(Error::new(Kind::Invalid, format!("id {id}")).because(why));
+    match id {
+        0 | NOBODY => refuse("0 and 65534 are nobody's"),
+        u32::MAX => refuse("to every system call it means none"),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a primary group that is not one of its groups.
+pub(super) fn is_among(principal: &Principal, primary: &GroupName) -> Result<()> {
+    if principal.groups.contains(primary) {
+        return Ok(());
+    }
+    let (name, mut groups) = (&principal.name, principal.groups.clone());
+    groups.push(primary.clone());
+    let groups: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
+    Err(Error::new(Kind::Invalid, format!("principal {name}"))
+        .because(format!(
+            "its primary group must be one of its groups, and it is not in {primary}"
+        ))
+        .remedy(format!(
+            "put it in as well: baton cell principal {name} --groups {} --primary {primary}",
+            groups.join(" ")
+        )))
 }
 
 fn used_up(why: &str) -> Error {

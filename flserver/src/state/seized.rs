@@ -27,12 +27,12 @@ impl Draft<'_> {
             return Ok(Record::Aggregate(aggregate));
         }
         if epoch.era() <= aggregate.epoch.era() {
-            return Err(
-                Error::new(Kind::WrongEpoch, format!("aggregate {}", aggregate.name)).because(format!(
+            return Err(Error::new(Kind::WrongEpoch, format!("aggregate {}", aggregate.name))
+                .because(format!(
                     "epoch {epoch} is of no later era than {}, under which it was granted",
                     aggregate.epoch
-                )),
-            );
+                ))
+                .remedy(format!("to whom, and when: fts history -aggregate {}", aggregate.name)));
         }
         self.tell(format!("aggregate {} by {me} under epoch {epoch}", aggregate.name));
         Ok(self.own(aggregate, (by, run), epoch, Cause::told(format!("seized by {me}"))))
@@ -51,7 +51,11 @@ impl Draft<'_> {
             return Err(Error::new(Kind::Stale, on()).because(format!("{me} runs again since: register first")));
         }
         if !aggregate.attached.contains(&server) {
-            return Err(Error::new(Kind::Denied, on()).because(format!("{me} has not reported its label")));
+            return Err(Error::new(Kind::Denied, on())
+                .because(format!("{me} has not reported its label"))
+                .remedy(format!(
+                    "let {me} see the disk: 'devices' in its baton.toml says where it looks"
+                )));
         }
         Ok(())
     }

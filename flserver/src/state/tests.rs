@@ -4,12 +4,14 @@
 //! with what must hold after any change checked behind it.
 
 mod aggregates;
+mod bad_input;
 mod books;
 mod cell;
 mod dump;
 mod entries;
 mod filesets;
 mod held;
+mod import;
 mod invitations;
 mod members;
 mod once;
@@ -18,6 +20,7 @@ mod queries;
 mod registry;
 mod restored;
 mod rights;
+mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -104,6 +107,7 @@ fn new_person(name: &str, id: Option<u32>, groups: &[&str]) -> Change {
         name: of(name),
         create: Some(id),
         groups: Some(names(groups)),
+        primary: None,
         disabled: None,
         may_assert_users: None,
         may_assert_root: None,
@@ -115,6 +119,7 @@ fn edit_person(name: &str, groups: Option<&[&str]>, disabled: Option<bool>) -> C
         name: of(name),
         create: None,
         groups: groups.map(names),
+        primary: None,
         disabled,
         may_assert_users: None,
         may_assert_root: None,

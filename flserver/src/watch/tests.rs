@@ -77,6 +77,7 @@ impl Hub {
             name: name.parse().unwrap(),
             create: Some(None),
             groups: Some(groups),
+            primary: None,
             disabled: None,
             may_assert_users: None,
             may_assert_root: None,
@@ -151,7 +152,7 @@ const NOTHING: [&str; 0] = [];
 #[test]
 fn newcomer_gets_the_whole_and_then_every_change() {
     let mut hub = Hub::new();
-    let everything = "Cell Member Server Entry Aggregate Fileset Principal Invitation Event Tenure";
+    let everything = "Cell Member Server Entry Aggregate Fileset Principal Invitation Event Tenure Group";
     assert_eq!(hub.subscribe(1, ALL, 0, 9), [format!("1: whole 1 {everything}")]);
     assert_eq!(hub.set("a"), ["1: changed 2 Cell Event"]);
     assert_eq!(hub.add("bob", Vec::new()), ["1: changed 3 Principal Event"]);

@@ -39,12 +39,13 @@ impl Who {
         }
     }
 
-    /// Refuses whom the registry, with `record` of him, puts in none of `groups`. Administrators of the cell may
-    /// everything. A machine that states who its callers are is never believed about an administrator.
+    /// Refuses whom the registry, with `record` of him, puts neither in one of `groups` nor in all of `owners`, if there
+    /// are any. Administrators of the cell may everything. A machine that states who its callers are is never believed
+    /// about an administrator.
     ///
     /// # Errors
     /// `Denied`, naming the caller and the group that would be needed.
-    pub fn must_be_in(&self, record: Option<&Principal>, groups: &[&str]) -> Result<()> {
+    pub fn must_be_in(&self, record: Option<&Principal>, groups: &[&str], owners: &[GroupName]) -> Result<()> {
         match self {
             Who::Principal { mech, .. } if mech == "host-trust" => {
                 return Err(self.denied("a login by host-trust does not administrate"));
@@ -54,12 +55,23 @@ impl Who {
                 return Err(self.denied("not logged in").remedy("log in first: baton login"));
             }
         }
+        let own = record.map(|principal| principal.groups.as_slice()).unwrap_or_default();
         let counts = |group: &GroupName| group.as_str() == CELL_ADMIN || groups.contains(&group.as_str());
-        if record.is_some_and(|principal| principal.groups.iter().any(counts)) {
+        let is_owner = !owners.is_empty() && owners.iter().all(|owner| own.contains(owner));
+        if is_owner || own.iter().any(counts) {
             return Ok(());
         }
+        let roles = groups.join(" or ");
+        let missing = match owners {
+            [] => roles,
+            [owner] => format!("{roles} or {owner}"),
+            owners => {
+                let owners: Vec<&str> = owners.iter().map(GroupName::as_str).collect();
+                format!("{roles}, nor in all of {}", owners.join(" and "))
+            }
+        };
         Err(self
-            .denied(format!("not in group {}", groups.join(" or ")))
+            .denied(format!("not in group {missing}"))
             .remedy("an administrator of the cell can add you: baton cell principal NAME --groups ..."))
     }
 

@@ -171,7 +171,7 @@ fn claim_by_a_stranger_is_refused() {
     db.by(&host("fs1", 1), report(1, 2, "agg2")).unwrap();
     assert_eq!(
         db.refused_by(&host("fs2", 2), claim(2, 2, 2, Epoch::NONE)),
-        "Denied: aggregate agg2: fs2 has not reported its label"
+        "Denied: aggregate agg2: fs2 has not reported its label; let fs2 see the disk: 'devices' in its baton.toml says where it looks"
     );
     assert_eq!(
         db.refused_by(&host("fs3", 3), claim(3, 2, 3, Epoch::NONE)),
@@ -216,7 +216,7 @@ fn detach_is_the_owners_word_under_its_epoch() {
     ] {
         assert_eq!(
             db.refused_by(&who, change),
-            "WrongEpoch: aggregate agg1: it is under epoch 2 now"
+            "WrongEpoch: aggregate agg1: it is under epoch 2 now; who owns it, and since when: fts history -aggregate agg1"
         );
     }
     db.by(&host("fs1", 1), detach(1, 1, epoch(2))).unwrap();

@@ -214,7 +214,7 @@ fn addresses_are_added_changed_and_removed_one_at_a_time() {
     db.done(remove("a4"));
     assert_eq!(
         db.refused(remove("a3")),
-        "Invalid: server entry a3: this is its last address"
+        "Invalid: server entry a3: this is its last address, and nothing else finds it; give it another instead: fts edserverentry a3 -changeaddr OTHER; or take the entry away: fts delserverentry a3"
     );
     assert_eq!(
         db.refused(change_to("a3", "a3")),
@@ -240,7 +240,7 @@ fn sixteen_addresses_are_enough() {
     }
     assert_eq!(
         db.refused(add("a", "a17")),
-        "Limit: server entry a: it has 16 addresses already"
+        "Limit: server entry a: it has 16 addresses already; take one away first: fts edserverentry ADDRESS -rmaddr"
     );
     db.done(change_to("a16", "a17"));
     assert_eq!(db.entry("a17").addresses.len(), 16);

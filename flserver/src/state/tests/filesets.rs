@@ -96,7 +96,10 @@ fn owner_of_the_aggregate_says_whether_a_fileset_is_there() {
     let id = db.fileset("a").id.0;
     let refused = |db: &mut Db, change| db.refused_by(&fs1, change);
     let early = refused(&mut db, report_fileset((1, 1, Epoch(1)), id, true));
-    assert_eq!(early, "WrongEpoch: aggregate agg1: it is under epoch 0 now");
+    assert_eq!(
+        early,
+        "WrongEpoch: aggregate agg1: it is under epoch 0 now; who owns it, and since when: fts history -aggregate agg1"
+    );
     db.by(&fs1, claim(1, 1, 1, Epoch::NONE)).unwrap();
     db.by(&fs1, report_fileset((1, 1, Epoch(1)), id, true)).unwrap();
     assert_eq!(db.fileset("a").rw, VersionState::Valid);
@@ -107,7 +110,10 @@ fn owner_of_the_aggregate_says_whether_a_fileset_is_there() {
 
     db.by(&fs1, claim(1, 1, 1, Epoch::NONE)).unwrap();
     let late = refused(&mut db, report_fileset((1, 1, Epoch(1)), id, false));
-    assert_eq!(late, "WrongEpoch: aggregate agg1: it is under epoch 2 now");
+    assert_eq!(
+        late,
+        "WrongEpoch: aggregate agg1: it is under epoch 2 now; who owns it, and since when: fts history -aggregate agg1"
+    );
     let unknown = refused(&mut db, report_fileset((1, 1, Epoch(2)), 99, true));
     assert!(unknown.starts_with("NotFound: fileset 0,,99"), "{unknown}");
     db.by(&fs1, report_fileset((1, 1, Epoch(2)), id, false)).unwrap();
@@ -267,7 +273,7 @@ fn fileset_that_a_server_has_made_is_not_forgotten() {
     db.state.filesets.insert_mut(made.id, made);
     assert_eq!(
         db.refused(delete("a", "fs1", "agg1")),
-        "Busy: fileset a: a server has made it, and must delete its files first"
+        "Busy: fileset a: a server has made it, and must delete its files first; fts delete a fs1 agg1 does both; if its disk is lost: fts delfldbentry -fileset a"
     );
 }
 

@@ -99,7 +99,7 @@ fn last_member_and_last_issuer_stay() {
     assert_eq!(db.refused(remove("fl9")), "NotFound: member fl9: no such thing");
     assert_eq!(
         db.refused(remove("fl1")),
-        "Invalid: member fl1: it is the last one, and the cell would be gone"
+        "Invalid: member fl1: it is the last one, and the cell would be gone; let another one join first: baton cell invite HOST --member"
     );
     add(&mut db, 2, "fl2").unwrap();
     assert_eq!(

@@ -246,7 +246,7 @@ fn move_is_one_commit_of_intent_and_one_of_owners() {
     assert_eq!(db.aggregate("agg2").run, Some(run(2)));
     assert_eq!(
         db.refused_by(&host("fs1", 1), hand_over(1, &[(1, 1)])),
-        "WrongEpoch: aggregate agg1: it is under epoch 2 now"
+        "WrongEpoch: aggregate agg1: it is under epoch 2 now; who owns it, and since when: fts history -aggregate agg1"
     );
 }
 
@@ -269,7 +269,7 @@ fn owner_that_cannot_freeze_keeps_what_it_has() {
     );
     assert_eq!(
         db.refused_by(&host("fs1", 1), abandon),
-        "WrongEpoch: aggregate agg2: it is under epoch 1 now"
+        "WrongEpoch: aggregate agg2: it is under epoch 1 now; who owns it, and since when: fts history -aggregate agg2"
     );
     assert!(
         db.refused_by(&host("fs1", 1), hand_over(1, &[(1, 1)]))

@@ -7,6 +7,7 @@ fn edit_machine(name: &str, users: Option<bool>, root: Option<bool>) -> Change {
         name: of(name),
         create: None,
         groups: None,
+        primary: None,
         disabled: None,
         may_assert_users: users,
         may_assert_root: root,

@@ -62,6 +62,7 @@ fn registry() -> Fldb {
         quota: 0,
         owner: Some(of("owners")),
     });
+    db.done(create("a", "fs1", "agg1"));
     db.state
 }
 
@@ -131,17 +132,19 @@ fn each_change_is_for_some_and_not_for_others() {
         (edit_entry("fs1"), fldb),
         (edit_entry("nowhere"), fldb),
         (edit_entry("owned"), "cell fldb owners admin-host"),
-        (
-            Change::DeleteServerEntry { address: of("owned") },
-            "cell fldb owners admin-host",
-        ),
+        (Change::DeleteServerEntry { address: of("owned") }, fldb),
         (create("a", "fs1", "agg1"), fileset),
         (delete("a", "fs1", "agg1"), fileset),
         (rename, fileset),
         (Change::LockFileset { fileset: named("a") }, fileset),
         (Change::UnlockFileset { fileset: named("a") }, fileset),
         (Change::ForgetFileset { fileset: named("a") }, fldb),
-        (Change::ReserveFilesetIds { through: FilesetId(1) }, fldb),
+        (
+            Change::ReserveFilesetIds {
+                through: FilesetId(1_000),
+            },
+            fldb,
+        ),
         (book, fldb),
     ] {
         assert_eq!(allowed(&state, &change), who, "{change:?}");

@@ -3,9 +3,10 @@
 use baton_flserver::state::{Filter, Fldb};
 use baton_proto::v1;
 use baton_types::change::{
-    AddressEdit, AggregateRef, Ask, Change, FilesetRef, Grant, Held, Move, Moving, OwnerEdit, Takeover, Verdict, Who,
+    AddressEdit, AggregateRef, Ask, Change, FilesetRef, Grant, Held, Import, ImportedPerson, Move, Moving, OwnerEdit,
+    Takeover, Verdict, Who,
 };
-use baton_types::record::{InvitationKind, Record, ServerState, Site, Table, TimeLine};
+use baton_types::record::{Group, InvitationKind, Record, ServerState, Site, Table, TimeLine};
 use baton_types::{Address, AggregateId, CellId, Epoch, Error, FilesetId, GroupName, Incarnation, ServerId};
 use std::str::FromStr;
 use uuid::Uuid;
@@ -65,7 +66,7 @@ pub(super) fn beginning() -> Vec<(Who, Change)> {
         addresses: vec![of("fl1")],
     };
     let mut changes = vec![(Who::Database, genesis)];
-    for (name, groups) in [("fred", vec![of("fileset-admin")]), ("eve", Vec::new())] {
+    for (name, groups) in [("fred", vec![of("fileset-admin")]), ("eve", vec![of("g0")])] {
         changes.push((person("alice"), new_principal(name, groups)));
     }
     for number in 1..=SERVERS {
@@ -81,6 +82,7 @@ fn new_principal(name: &str, groups: Vec<GroupName>) -> Change {
         name: of(name),
         create: Some(None),
         groups: Some(groups),
+        primary: None,
         disabled: None,
         may_assert_users: None,
         may_assert_root: None,
@@ -417,20 +419,48 @@ fn entry_change(seed: &mut Seed) -> Change {
             }),
             principal: None,
             quota: seed.chance(300).then(|| u32::try_from(seed.below(4)).unwrap_or(0)),
-            owner: seed.chance(200).then_some(OwnerEdit::Clear),
+            owner: seed.chance(200).then(|| match seed.chance(500) {
+                true => OwnerEdit::Set(of("g0")),
+                false => OwnerEdit::Clear,
+            }),
         },
+    }
+}
+
+/// So few that they clash.
+fn number(seed: &mut Seed) -> u32 {
+    2_000 + u32::try_from(seed.below(4)).unwrap_or(0)
+}
+
+/// A line or two of a passwd and a group file.
+fn imported(seed: &mut Seed, name: &str) -> Import {
+    let group: GroupName = one_of(seed, &["g0", "g1"]);
+    let person = ImportedPerson {
+        name: of(name),
+        id: seed.chance(700).then(|| number(seed)),
+        primary: seed.chance(500).then(|| group.clone()),
+        groups: vec![group.clone()],
+    };
+    let group = Group {
+        name: group,
+        id: number(seed),
+    };
+    Import {
+        groups: seed.chance(500).then_some(group).into_iter().collect(),
+        people: vec![person],
     }
 }
 
 fn registry_change(seed: &mut Seed) -> (Who, Change) {
     let name = format!("p{}", seed.below(4));
     let secret = [u8::try_from(seed.below(3)).unwrap_or(0); 32];
-    let change = match seed.below(6) {
+    let change = match seed.below(8) {
         0 => new_principal(&name, Vec::new()),
         1 => Change::EditPrincipal {
             name: one_of(seed, &["fred", "alice", "p0", "p1"]),
             create: None,
             groups: seed.chance(300).then(Vec::new),
+            primary: None,
             disabled: Some(seed.chance(300)),
             may_assert_users: None,
             may_assert_root: None,
@@ -446,6 +476,11 @@ fn registry_change(seed: &mut Seed) -> (Who, Change) {
             id: None,
             groups: vec![of("staff")],
         },
+        4 => Change::EditGroup {
+            name: one_of(seed, &["g0", "g1"]),
+            id: seed.chance(700).then(|| number(seed)),
+        },
+        5 => Change::Import(imported(seed, &name)),
         _ => {
             let public_key_hash = [u8::try_from(seed.below(2)).unwrap_or(0); 32];
             let join = Change::UseInvitation {
