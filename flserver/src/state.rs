@@ -15,6 +15,7 @@
 //! | `state/owners.rs` | the changes of owners: claims, moves, judgements |
 //! | `state/seized.rs` | owners that nobody granted |
 //! | `state/plan.rs` | who would go where |
+//! | `state/table.rs`, `state/packed.rs` | the filesets, of which there may be a million |
 //! | `state/query.rs` | questions |
 //! | `state/dump.rs` | the whole value as bytes, for Raft's snapshots and for backups |
 //! | `state/restored.rs` | the value out of a backup |
@@ -30,28 +31,31 @@ mod filesets;
 mod held;
 mod import;
 mod owners;
+mod packed;
 mod plan;
 mod query;
 mod registry;
 mod restored;
 mod right;
 mod seized;
+mod table;
 #[cfg(test)]
 mod tests;
 
 use baton_types::change::ChangeSession;
 use baton_types::limits::{CHANGE_SESSIONS_MAX, EVENTS_MAX};
 use baton_types::record::{
-    Aggregate, Cell, Event, Fileset, Group, Invitation, Member, Principal, Record, Server, ServerEntry, Tenure,
+    Aggregate, Cell, Event, Group, Invitation, Member, Principal, Record, Server, ServerEntry, Tenure,
 };
 use baton_types::{
-    Address, AggregateId, AggregateName, EntryName, Epoch, FilesetId, FilesetName, GroupName, PrincipalName, Result,
-    ServerId,
+    Address, AggregateId, AggregateName, EntryName, Epoch, GroupName, PrincipalName, Result, ServerId,
 };
 use rpds::RedBlackTreeMapSync as Map;
 
+use table::Filesets;
+
 pub use apply::{Action, Committed};
-pub use query::{Filter, Location};
+pub use query::{Filter, Location, Scan};
 pub use restored::Restoration;
 pub(crate) use right::is_administrator;
 
@@ -74,6 +78,16 @@ struct Counters {
     aggregate: u32,
     member: u64,
     principal: u32,
+}
+
+/// An index that is remembered beside the value and is no part of it: a member that came by a snapshot has another.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moment(u64);
+
+impl PartialEq for Moment {
+    fn eq(&self, _: &Moment) -> bool {
+        true
+    }
 }
 
 /// How much of the past is kept. Part of how changes are done: the same on every member.
@@ -108,8 +122,11 @@ pub struct Fldb {
     aggregates: Map<AggregateId, Aggregate>,
     aggregate_names: Map<AggregateName, AggregateId>,
     aggregate_numbers: Map<u32, AggregateId>,
-    filesets: Map<FilesetId, Fileset>,
-    fileset_names: Map<FilesetName, FilesetId>,
+    /// When servers and aggregates changed last: whoever goes through all of them need not do so again before that.
+    owners_changed: Moment,
+    /// The aggregates of each owner, in the order of their numbers.
+    owned: Map<(ServerId, u32), AggregateId>,
+    filesets: Filesets,
     principals: Map<PrincipalName, Principal>,
     principal_ids: Map<u32, PrincipalName>,
     groups: Map<GroupName, Group>,
@@ -131,6 +148,17 @@ impl Fldb {
     #[must_use]
     pub fn keeping(self, kept: Kept) -> Fldb {
         Fldb { kept, ..self }
+    }
+
+    /// A record of an aggregate with its indexes; what they say of the record before it is gone already.
+    fn enter_aggregate(&mut self, aggregate: Aggregate) {
+        let (id, number) = (aggregate.id, aggregate.number);
+        self.aggregate_names.insert_mut(aggregate.name.clone(), id);
+        self.aggregate_numbers.insert_mut(number, id);
+        if let Some(owner) = aggregate.owner {
+            self.owned.insert_mut((owner, number), id);
+        }
+        self.aggregates.insert_mut(id, aggregate);
     }
 }
 
@@ -154,8 +182,9 @@ impl Default for Fldb {
             aggregates: Map::default(),
             aggregate_names: Map::default(),
             aggregate_numbers: Map::default(),
-            filesets: Map::default(),
-            fileset_names: Map::default(),
+            owned: Map::default(),
+            owners_changed: Moment::default(),
+            filesets: Filesets::default(),
             principals: Map::default(),
             principal_ids: Map::default(),
             groups: Map::default(),

@@ -18,7 +18,7 @@
 
 mod pieces;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use baton_types::record::{Changed, Table};
@@ -28,7 +28,7 @@ use crate::state::Fldb;
 pub use pieces::{list_pieces, pieces};
 
 /// A set of tables.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tables(u16);
 
 impl Tables {
@@ -90,9 +90,10 @@ pub enum Action {
 #[derive(Debug)]
 struct Watcher {
     tables: Tables,
-    /// It needs nothing at or before this index; none before it was sent the whole.
+    /// It needs nothing at or before this index; none before it was sent the whole. Not kept up for one at the head.
     place: Option<u64>,
     credit: u32,
+    is_at_head: bool,
 }
 
 /// The ring and the places in it.
@@ -104,6 +105,11 @@ pub struct Watch {
     trimmed: u64,
     kept_max: usize,
     watchers: BTreeMap<WatcherId, Watcher>,
+    /// Those who have heard everything and have credit, by what they want: a change is cut once for all who want the
+    /// same, and costs nothing for those who want none of it.
+    heads: BTreeMap<Tables, BTreeSet<WatcherId>>,
+    /// Those with credit who come from a faster member, by their places.
+    ahead: BTreeSet<(u64, WatcherId)>,
 }
 
 impl Watch {
@@ -115,6 +121,8 @@ impl Watch {
             ring: VecDeque::new(),
             kept_max,
             watchers: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            ahead: BTreeSet::new(),
         }
     }
 
@@ -130,35 +138,83 @@ impl Watch {
             "changes come in the order of the log, without a gap"
         );
         self.state = state;
+        let mut actions = self.tell_heads(&changed);
         self.ring.push_back(changed);
         while self.ring.len() > self.kept_max {
             self.ring.pop_front();
             self.trimmed += 1;
         }
-        self.pump_all()
+        while let Some(&(place, id)) = self.ahead.first().filter(|(place, _)| *place <= expected) {
+            self.ahead.remove(&(place, id));
+            actions.extend(self.pump(id));
+        }
+        actions
     }
 
-    fn pump_all(&mut self) -> Vec<Action> {
+    /// Sends a change to everybody at the head who wants some of it.
+    fn tell_heads(&mut self, changed: &Arc<Changed>) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for (tables, head) in &mut self.heads {
+            let Some(wanted) = cut(changed, *tables) else { continue };
+            head.retain(|id| {
+                let Some(watcher) = self.watchers.get_mut(id) else {
+                    return false;
+                };
+                watcher.credit -= 1;
+                actions.push(Action::Changed(*id, wanted.clone()));
+                if watcher.credit == 0 {
+                    (watcher.is_at_head, watcher.place) = (false, Some(changed.index));
+                }
+                watcher.credit > 0
+            });
+        }
+        self.heads.retain(|_, head| !head.is_empty());
+        actions
+    }
+
+    /// A snapshot is there: what lies between is not known.
+    fn installed(&mut self, state: Fldb) -> Vec<Action> {
+        let before = self.state.applied();
+        assert!(
+            state.applied() >= before,
+            "a snapshot at {} after {before}: the state went backwards",
+            state.applied(),
+        );
+        (self.trimmed, self.state) = (state.applied(), state);
+        self.ring.clear();
+        self.heads.clear();
+        self.ahead.clear();
+        for watcher in self.watchers.values_mut().filter(|watcher| watcher.is_at_head) {
+            (watcher.is_at_head, watcher.place) = (false, Some(before));
+        }
         let ids: Vec<WatcherId> = self.watchers.keys().copied().collect();
         ids.into_iter().flat_map(|id| self.pump(id)).collect()
     }
 
     /// Sends `id` what it has credit for.
     fn pump(&mut self, id: WatcherId) -> Vec<Action> {
-        let Some(watcher) = self.watchers.get_mut(&id) else {
+        let newest = self.state.applied();
+        let Some(watcher) = self.watchers.get_mut(&id).filter(|watcher| !watcher.is_at_head) else {
             return Vec::new();
         };
         let mut actions = Vec::new();
         while watcher.credit > 0 {
             let Some(place) = watcher.place.filter(|place| *place >= self.trimmed) else {
-                watcher.place = Some(self.state.applied());
+                watcher.place = Some(newest);
                 watcher.credit -= 1;
                 actions.push(Action::Whole(id, watcher.tables, Box::new(self.state.clone())));
                 continue;
             };
             let at = usize::try_from(place - self.trimmed).unwrap_or(usize::MAX);
             // Nothing newer is here; a watcher that comes from a faster member waits until this one gets there.
-            let Some(changed) = self.ring.get(at) else { break };
+            let Some(changed) = self.ring.get(at) else {
+                watcher.is_at_head = place == newest;
+                match watcher.is_at_head {
+                    true => self.heads.entry(watcher.tables).or_default().insert(id),
+                    false => self.ahead.insert((place, id)),
+                };
+                break;
+            };
             watcher.place = Some(changed.index);
             if let Some(wanted) = cut(changed, watcher.tables) {
                 watcher.credit -= 1;
@@ -170,16 +226,40 @@ impl Watch {
 
     /// A sign of life even if nothing moved; only with credit, so that a stuck peer costs nothing.
     fn tick(&mut self) -> Vec<Action> {
-        let mut actions = Vec::new();
+        let (newest, mut actions, mut spent) = (self.state.applied(), Vec::new(), Vec::new());
         for (id, watcher) in &mut self.watchers {
-            if let Some(place) = watcher.place
+            let place = watcher
+                .place
+                .map(|place| if watcher.is_at_head { newest } else { place });
+            if let Some(place) = place
                 && watcher.credit > 0
             {
                 watcher.credit -= 1;
+                watcher.place = Some(place);
                 actions.push(Action::Reached(*id, place));
+                if watcher.credit == 0 {
+                    spent.push(*id);
+                }
             }
         }
+        for id in spent {
+            self.leave(id);
+        }
         actions
+    }
+
+    /// Takes `id` from those who are told at once.
+    fn leave(&mut self, id: WatcherId) {
+        let Some(watcher) = self.watchers.get_mut(&id) else {
+            return;
+        };
+        watcher.is_at_head = false;
+        if let Some(head) = self.heads.get_mut(&watcher.tables) {
+            head.remove(&id);
+        }
+        if let Some(place) = watcher.place {
+            self.ahead.remove(&(place, id));
+        }
     }
 }
 
@@ -190,18 +270,7 @@ impl Core for Watch {
     fn step(&mut self, _now: Time, event: Event) -> Vec<Action> {
         match event {
             Event::Applied(changed, state) => self.applied(changed, state),
-            Event::Installed(state) => {
-                assert!(
-                    state.applied() >= self.state.applied(),
-                    "a snapshot at {} after {}: the state went backwards",
-                    state.applied(),
-                    self.state.applied()
-                );
-                self.trimmed = state.applied();
-                self.state = state;
-                self.ring.clear();
-                self.pump_all()
-            }
+            Event::Installed(state) => self.installed(state),
             Event::Subscribe {
                 watcher,
                 tables,
@@ -210,7 +279,13 @@ impl Core for Watch {
             } => {
                 // Who has nothing gets the whole, even where the ring goes back to the beginning.
                 let place = (after > 0).then_some(after);
-                let before = self.watchers.insert(watcher, Watcher { tables, place, credit });
+                let begun = Watcher {
+                    tables,
+                    place,
+                    credit,
+                    is_at_head: false,
+                };
+                let before = self.watchers.insert(watcher, begun);
                 assert!(before.is_none(), "watcher {watcher} is there already");
                 self.pump(watcher)
             }
@@ -222,6 +297,7 @@ impl Core for Watch {
             }
             Event::Tick => self.tick(),
             Event::Gone(id) => {
+                self.leave(id);
                 self.watchers.remove(&id);
                 Vec::new()
             }

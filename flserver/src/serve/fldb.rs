@@ -12,6 +12,7 @@ use baton_rpc::control::{Connection, House};
 use baton_types::change::{AggregateRef, Change, ChangeSession, FilesetRef, Proposal, Who};
 use baton_types::{AggregateId, Error, FilesetId, FilesetName, Kind, Result, Timestamp};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -306,10 +307,13 @@ async fn send_list(
     filter: Filter,
     send: mpsc::Sender<Result<ListReply, Status>>,
 ) {
+    let mut is_first = true;
     for piece in list_pieces(&state, tables, filter) {
-        if !sent(&send, piece).await {
+        if (is_first || !piece.records.is_empty()) && !sent(&send, piece).await {
             return;
         }
+        is_first = false;
+        yield_now().await; // a million records are looked at in half a second, and others want to be served
     }
 }
 
@@ -357,6 +361,7 @@ async fn send_whole(state: &Fldb, tables: Tables, send: &mpsc::Sender<Result<Wat
         if !sent(send, piece).await {
             return false;
         }
+        yield_now().await;
     }
     true
 }

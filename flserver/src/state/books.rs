@@ -27,7 +27,7 @@ impl Draft<'_> {
         };
         self.reserve(*id)?;
         self.state.apart(*id)?;
-        if self.state.fileset_names.get(name).is_some_and(|other| other != id) {
+        if self.state.filesets.named(name).is_some_and(|other| other != *id) {
             self.free(name).map_err(|error| {
                 error.remedy(format!(
                     "fts rename {name} OTHER gives that one another name; then do this again"
@@ -35,7 +35,7 @@ impl Draft<'_> {
             })?;
         }
         let (entry, aggregate) = self.place(server, aggregate)?;
-        let known = match self.state.filesets.get(id) {
+        let known = match self.state.filesets.get(*id) {
             Some(_) => Some(self.unlocked(&FilesetRef::Id(*id))?),
             None => None,
         };
@@ -135,13 +135,15 @@ impl Draft<'_> {
 impl Fldb {
     /// Refuses an id whose three another fileset has in part.
     fn apart(&self, id: FilesetId) -> Result<()> {
-        let near = FilesetId(id.0.saturating_sub(FilesetId::STEP - 1))..FilesetId(id.0 + FilesetId::STEP);
-        match self.filesets.range(near).find(|(other, _)| **other != id) {
+        let near = [id.0.saturating_sub(1), id.0 + FilesetId::STEP - 1];
+        let near = near.map(|end| self.filesets.at_or_below(FilesetId(end)));
+        let is_in_part = |other: &Fileset| other.id != id && other.id.0.abs_diff(id.0) < FilesetId::STEP;
+        match near.into_iter().flatten().find(is_in_part) {
             None => Ok(()),
-            Some((other, fileset)) => Err(Error::new(Kind::Exists, format!("fileset id {id}"))
+            Some(other) => Err(Error::new(Kind::Exists, format!("fileset id {id}"))
                 .because(format!(
-                    "fileset {} ({other}) has some of the same three ids",
-                    fileset.name
+                    "fileset {} ({}) has some of the same three ids",
+                    other.name, other.id
                 ))
                 .remedy("fts lsheader of both servers shows which is right; fts delfldbentry drops a wrong entry")),
         }

@@ -3,6 +3,8 @@
 //! All writing goes through `put_*` and `drop_*`, which keep the indexes by name, number and address in
 //! step with the records, and note each touched record for the watchers.
 
+use std::collections::BTreeSet;
+
 use baton_types::change::{Change, Proposal, Who};
 use baton_types::limits::{TENURES_MAX, TEXT_BYTES_MAX};
 use baton_types::record::{
@@ -11,7 +13,7 @@ use baton_types::record::{
 };
 use baton_types::{Epoch, GroupName, PrincipalName, Result, Timestamp};
 
-use super::Fldb;
+use super::{Fldb, Moment};
 
 /// A copy of the state that becomes the state if the change succeeds.
 pub(super) struct Draft<'a> {
@@ -20,6 +22,8 @@ pub(super) struct Draft<'a> {
     pub(super) date: Timestamp,
     pub(super) who: &'a Who,
     changed: Changed,
+    /// The keys in it.
+    noted: BTreeSet<Key>,
     /// What to write into the events; set by the change, none if it did nothing worth telling.
     event: Option<Telling>,
 }
@@ -43,6 +47,7 @@ impl<'a> Draft<'a> {
                 index,
                 ..Changed::default()
             },
+            noted: BTreeSet::new(),
             event: None,
         }
     }
@@ -194,6 +199,7 @@ impl<'a> Draft<'a> {
         if let Some(before) = self.state.servers.get(&server.id).map(|s| s.name.clone()) {
             self.state.server_names.remove_mut(&before);
         }
+        self.state.owners_changed = Moment(self.index);
         self.state.server_names.insert_mut(server.name.clone(), server.id);
         self.state.servers.insert_mut(server.id, server.clone());
         self.note(Record::Server(server))
@@ -223,11 +229,14 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn put_aggregate(&mut self, aggregate: Aggregate) -> Record {
-        self.state
-            .aggregate_names
-            .insert_mut(aggregate.name.clone(), aggregate.id);
-        self.state.aggregate_numbers.insert_mut(aggregate.number, aggregate.id);
-        self.state.aggregates.insert_mut(aggregate.id, aggregate.clone());
+        if let Some(before) = self.state.aggregates.get(&aggregate.id)
+            && let Some(owner) = before.owner
+        {
+            let place = (owner, before.number);
+            self.state.owned.remove_mut(&place);
+        }
+        self.state.owners_changed = Moment(self.index);
+        self.state.enter_aggregate(aggregate.clone());
         self.note(Record::Aggregate(aggregate))
     }
 
@@ -248,17 +257,12 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn put_fileset(&mut self, fileset: Fileset) -> Record {
-        if let Some(before) = self.state.filesets.get(&fileset.id).map(|f| f.name.clone()) {
-            self.state.fileset_names.remove_mut(&before);
-        }
-        self.state.fileset_names.insert_mut(fileset.name.clone(), fileset.id);
-        self.state.filesets.insert_mut(fileset.id, fileset.clone());
+        self.state.filesets.put(&fileset);
         self.note(Record::Fileset(fileset))
     }
 
     pub(super) fn drop_fileset(&mut self, fileset: &Fileset) {
-        self.state.fileset_names.remove_mut(&fileset.name);
-        self.state.filesets.remove_mut(&fileset.id);
+        self.state.filesets.remove(fileset);
         self.note_gone(Key::Fileset(fileset.id));
     }
 
@@ -315,7 +319,11 @@ impl<'a> Draft<'a> {
         self.changed.gone.push(key);
     }
 
+    /// Only what was noted before is looked for: a decision may touch two thousand records.
     fn forget_note(&mut self, key: &Key) {
+        if self.noted.insert(key.clone()) {
+            return;
+        }
         self.changed.put.retain(|record| record.key() != *key);
         self.changed.gone.retain(|gone| gone != key);
     }

@@ -14,12 +14,15 @@ use baton_types::change::ChangeSession;
 use baton_types::record::{Record, Table};
 use baton_types::{Error, Kind, Result};
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 
-use super::{Answered, Counters, Filter, Fldb};
+use super::{Answered, Counters, Filter, Fldb, Moment};
 
 const MAGIC: &[u8; 10] = b"BATONFLDB\n";
 const FORMAT: u32 = 1;
 const CHECKSUM_BYTES: usize = 16;
+/// Of a fileset among the kinds of records.
+const FILESET_TAG: u32 = 6;
 const SNAPSHOT: &str = "snapshot of the location database";
 
 impl Fldb {
@@ -31,6 +34,12 @@ impl Fldb {
         push(&mut bytes, v1::record::Record::Counters(self.counters()));
         let everything = Filter::default();
         for table in Table::ALL {
+            if table == Table::Fileset {
+                self.filesets
+                    .messages()
+                    .for_each(|message| push_fileset(&mut bytes, message));
+                continue;
+            }
             // Only a filter can make a list fail, and there is none.
             for record in self.list(table, &everything).into_iter().flatten() {
                 let record = v1::Record::from(record);
@@ -63,6 +72,7 @@ impl Fldb {
             let record = next(&mut records)?;
             state.take(record).map_err(|e| damaged(e.to_string()))?;
         }
+        state.owners_changed = Moment(state.applied);
         Ok(state)
     }
 
@@ -116,15 +126,8 @@ impl Fldb {
                 }
                 self.entries.insert_mut(entry.number, entry);
             }
-            Record::Aggregate(aggregate) => {
-                self.aggregate_names.insert_mut(aggregate.name.clone(), aggregate.id);
-                self.aggregate_numbers.insert_mut(aggregate.number, aggregate.id);
-                self.aggregates.insert_mut(aggregate.id, aggregate);
-            }
-            Record::Fileset(fileset) => {
-                self.fileset_names.insert_mut(fileset.name.clone(), fileset.id);
-                self.filesets.insert_mut(fileset.id, fileset);
-            }
+            Record::Aggregate(aggregate) => self.enter_aggregate(aggregate),
+            Record::Fileset(fileset) => self.filesets.put(&fileset),
             Record::Principal(principal) => {
                 if let Some(id) = principal.id {
                     self.principal_ids.insert_mut(id, principal.name.clone());
@@ -209,6 +212,16 @@ pub(super) fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let mut sum = [0; CHECKSUM_BYTES];
     sum.copy_from_slice(&blake3::hash(bytes).as_bytes()[..CHECKSUM_BYTES]);
     sum
+}
+
+/// A record of a fileset around its message, which is kept as it goes out.
+fn push_fileset(bytes: &mut Vec<u8>, message: &[u8]) {
+    let mut head = Vec::with_capacity(8);
+    encode_key(FILESET_TAG, WireType::LengthDelimited, &mut head);
+    encode_varint(message.len() as u64, &mut head);
+    encode_varint((head.len() + message.len()) as u64, bytes);
+    bytes.extend_from_slice(&head);
+    bytes.extend_from_slice(message);
 }
 
 fn push(bytes: &mut Vec<u8>, record: v1::record::Record) {

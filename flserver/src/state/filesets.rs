@@ -168,7 +168,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn free(&self, name: &FilesetName) -> Result<()> {
-        match self.state.fileset_names.get(name) {
+        match self.state.filesets.named(name) {
             None => Ok(()),
             Some(id) => Err(Error::new(Kind::Exists, format!("fileset {name}")).because(format!("it is fileset {id}"))),
         }

@@ -3,7 +3,7 @@
 use baton_types::change::{Move, Moving, Takeover};
 use baton_types::plan::{PlannedMove, Step};
 use baton_types::record::{Aggregate, AggregateState, Server, ServerState};
-use baton_types::{Error, Kind, Result, ServerId};
+use baton_types::{AggregateId, Error, Kind, Result, ServerId};
 
 use super::Fldb;
 use super::held;
@@ -124,10 +124,20 @@ impl Fldb {
         found.ok_or_else(|| Error::new(Kind::NotFound, format!("server {id}")).because("it has not registered"))
     }
 
+    /// The aggregate with this id, where it is no fault if there is none.
+    pub fn aggregate_by_id(&self, id: AggregateId) -> Option<&Aggregate> {
+        self.aggregates.get(&id)
+    }
+
     /// All aggregates of a server, in the order of their numbers.
     pub fn owned_by(&self, server: ServerId) -> impl Iterator<Item = &Aggregate> {
-        let all = self.aggregate_numbers.values().filter_map(|id| self.aggregates.get(id));
-        all.filter(move |aggregate| aggregate.owner == Some(server))
+        let own = self.owned.range((server, 0)..=(server, u32::MAX));
+        own.filter_map(|(_, id)| self.aggregates.get(id))
+    }
+
+    /// The last index at which a server or an aggregate changed, or a later one.
+    pub fn owners_changed(&self) -> u64 {
+        self.owners_changed.0
     }
 
     /// All servers.

@@ -23,6 +23,9 @@ pub struct Filter {
     pub after: u64,
 }
 
+/// Records of a table, and nothing in the place of each that is not wanted.
+pub type Scan<'a> = Box<dyn Iterator<Item = Option<Record>> + Send + 'a>;
+
 /// Where something is: all that is needed to dial its owner or the standby.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Location {
@@ -52,7 +55,7 @@ impl Fldb {
 
     /// How many filesets there are.
     pub fn fileset_count(&self) -> usize {
-        self.filesets.size()
+        self.filesets.len()
     }
 
     /// The registry's record of `name`.
@@ -123,19 +126,14 @@ impl Fldb {
     }
 
     fn fileset_by_name(&self, name: &FilesetName) -> Result<Fileset> {
-        let found = self
-            .fileset_names
-            .get(name)
-            .and_then(|id| self.filesets.get(id))
-            .cloned();
+        let found = self.filesets.named(name).and_then(|id| self.filesets.get(id));
         found.ok_or_else(|| Error::new(Kind::NotFound, format!("fileset {name}")).remedy("fts lsfldb lists them"))
     }
 
     /// By any of its three ids.
     fn fileset_by_id(&self, id: FilesetId) -> Result<Fileset> {
-        let at_or_below = self.filesets.range(..=id).next_back();
-        match at_or_below {
-            Some((rw, fileset)) if id.0 - rw.0 < FilesetId::STEP => Ok(fileset.clone()),
+        match self.filesets.at_or_below(id) {
+            Some(fileset) if id.0 - fileset.id.0 < FilesetId::STEP => Ok(fileset),
             Some(_) | None => Err(Error::new(Kind::NotFound, format!("fileset {id}")).remedy("fts lsfldb lists them")),
         }
     }
@@ -211,7 +209,17 @@ impl Fldb {
     /// # Errors
     /// `NotFound` if the filter names something that is not there: an empty list would be a lie.
     pub fn list<'a>(&'a self, table: Table, filter: &Filter) -> Result<Box<dyn Iterator<Item = Record> + Send + 'a>> {
-        Ok(match table {
+        Ok(Box::new(self.scan(table, filter)?.flatten()))
+    }
+
+    /// The same with nothing in the place of each record that is looked at and not wanted: a filter may find a few among
+    /// a million, and whoever looks for them counts how many it looked at.
+    ///
+    /// # Errors
+    /// As [`Fldb::list`].
+    pub fn scan<'a>(&'a self, table: Table, filter: &Filter) -> Result<Scan<'a>> {
+        let all: Box<dyn Iterator<Item = Record> + Send + 'a> = match table {
+            Table::Fileset => return self.scan_filesets(filter),
             Table::Cell => Box::new(self.cell.iter().cloned().map(Record::Cell)),
             Table::Member => Box::new(self.members.values().cloned().map(Record::Member)),
             Table::Server => Box::new(self.servers.values().cloned().map(Record::Server)),
@@ -237,11 +245,11 @@ impl Fldb {
                     .filter(move |t| of.is_none_or(|id| t.aggregate == id));
                 Box::new(own.cloned().map(Record::Tenure))
             }
-            Table::Fileset => self.list_filesets(filter)?,
-        })
+        };
+        Ok(Box::new(all.map(Some)))
     }
 
-    fn list_filesets<'a>(&'a self, filter: &Filter) -> Result<Box<dyn Iterator<Item = Record> + Send + 'a>> {
+    fn scan_filesets<'a>(&'a self, filter: &Filter) -> Result<Scan<'a>> {
         let entry = filter
             .entry
             .as_ref()
@@ -255,7 +263,7 @@ impl Fldb {
             .transpose()?
             .map(|a| a.id);
         let locked_at = filter.locked_at;
-        let wanted = move |fileset: &&Fileset| {
+        let wanted = move |fileset: &Fileset| {
             let here = |s: &baton_types::record::Site| {
                 entry.is_none_or(|number| s.entry == number) && aggregate.is_none_or(|id| s.aggregate == id)
             };
@@ -264,14 +272,12 @@ impl Fldb {
         };
         if let Some(fileset) = &filter.fileset {
             let fileset = self.fileset(fileset)?;
-            return Ok(Box::new(
-                Some(fileset)
-                    .into_iter()
-                    .filter(move |f| wanted(&f))
-                    .map(Record::Fileset),
-            ));
+            let found = wanted(&fileset).then_some(Record::Fileset(fileset));
+            return Ok(Box::new(std::iter::once(found)));
         }
-        let by_name = self.fileset_names.values().filter_map(|id| self.filesets.get(id));
-        Ok(Box::new(by_name.filter(wanted).cloned().map(Record::Fileset)))
+        let by_name = self.filesets.by_name();
+        Ok(Box::new(by_name.map(move |fileset| {
+            wanted(&fileset).then_some(Record::Fileset(fileset))
+        })))
     }
 }

@@ -414,7 +414,7 @@ fn check_changed(before: &Fldb, after: &Fldb, changed: &Changed) {
 /// The count of each entry is what a scan of all filesets finds.
 fn check_uses(state: &Fldb) {
     for entry in state.entries.values() {
-        let sites = state.filesets.values().flat_map(|f| &f.sites);
+        let sites = state.filesets.by_name().flat_map(|f| f.sites);
         let found: u32 = sites
             .filter(|s| s.entry == entry.number)
             .map(|s| s.versions.count_ones())

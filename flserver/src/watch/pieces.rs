@@ -13,6 +13,9 @@ use crate::state::{Filter, Fldb};
 /// What a piece takes besides its records: the index, and the message around it.
 const HEAD_BYTES: usize = 32;
 
+/// Records looked at for one piece: a millisecond's work.
+const LOOKS_MAX: usize = 4_096;
+
 /// All records of `tables`, and the end.
 pub fn pieces(state: &Fldb, tables: Tables) -> impl Iterator<Item = WatchReply> + Send + '_ {
     let wanted = Table::ALL.into_iter().filter(|table| tables.contains(*table)).collect();
@@ -22,12 +25,13 @@ pub fn pieces(state: &Fldb, tables: Tables) -> impl Iterator<Item = WatchReply> 
         .map(|reply| WatchReply { reply: Some(reply) })
 }
 
-/// The records of `tables` that `filter` wants; at least one piece, so that its reader learns the index.
+/// The records of `tables` that `filter` wants; at least one piece, so that its reader learns the index. A piece may
+/// be empty where nothing that was looked at is wanted: whoever sends them lets others have their turn.
 pub fn list_pieces(state: &Fldb, tables: Vec<Table>, filter: Filter) -> impl Iterator<Item = ListReply> + Send + '_ {
     let records = tables
         .into_iter()
-        .flat_map(move |table| state.list(table, &filter).into_iter().flatten());
-    let mut records = records.map(v1::Record::from).peekable();
+        .flat_map(move |table| state.scan(table, &filter).into_iter().flatten());
+    let mut records = records.map(|record| record.map(v1::Record::from)).peekable();
     let index = state.applied();
     let mut begun = false;
     from_fn(move || {
@@ -37,16 +41,23 @@ pub fn list_pieces(state: &Fldb, tables: Vec<Table>, filter: Filter) -> impl Ite
     })
 }
 
-/// As many records as fit, and at least one if there is any.
-fn piece(index: u64, records: &mut Peekable<impl Iterator<Item = v1::Record>>) -> ListReply {
+/// As many records as fit, and at least one of those that were looked at if any is wanted.
+fn piece(index: u64, records: &mut Peekable<impl Iterator<Item = Option<v1::Record>>>) -> ListReply {
     let mut piece = ListReply {
         index,
         records: Vec::new(),
     };
     let mut room = CHUNK_BYTES_MAX - HEAD_BYTES;
-    while let Some(record) = records.next_if(|record| piece.records.is_empty() || bytes(record) <= room) {
-        room = room.saturating_sub(bytes(&record));
-        piece.records.push(record);
+    for _ in 0..LOOKS_MAX {
+        let fits = |record: &v1::Record| piece.records.is_empty() || bytes(record) <= room;
+        match records.next_if(|record| record.as_ref().is_none_or(fits)) {
+            Some(Some(record)) => {
+                room = room.saturating_sub(bytes(&record));
+                piece.records.push(record);
+            }
+            Some(None) => {}
+            None => break,
+        }
     }
     piece
 }

@@ -332,12 +332,13 @@ fn stuck_watchers_cost_no_memory_however_much_changes() {
 }
 
 #[test]
-fn ring_of_no_length_gives_everybody_the_whole() {
+fn ring_of_no_length_gives_the_whole_to_who_is_not_at_the_head() {
     let mut hub = Hub::new();
     hub.watch = Watch::new(hub.state.clone(), 0);
-    hub.subscribe(1, CELL, 1, 9);
-    assert_eq!(hub.set("a"), ["1: whole 2 Cell"]);
-    assert_eq!(hub.add("bob", Vec::new()), ["1: whole 3 Cell"]);
+    hub.subscribe(1, CELL, 1, 1);
+    assert_eq!(hub.set("a"), ["1: changed 2 Cell"]);
+    assert_eq!(hub.set("b"), NOTHING, "its credit is used up");
+    assert_eq!(hub.credit(1, 1), ["1: whole 3 Cell"]);
 }
 
 #[test]

@@ -270,7 +270,7 @@ fn fileset_that_a_server_has_made_is_not_forgotten() {
     db.done(create("a", "fs1", "agg1"));
     let mut made = db.fileset("a");
     made.rw = VersionState::Valid;
-    db.state.filesets.insert_mut(made.id, made);
+    db.state.filesets.put(&made);
     assert_eq!(
         db.refused(delete("a", "fs1", "agg1")),
         "Busy: fileset a: a server has made it, and must delete its files first; fts delete a fs1 agg1 does both; if its disk is lost: fts delfldbentry -fileset a"
@@ -288,7 +288,7 @@ fn delete_of_a_fileset_with_several_sites_counts_them_all() {
         aggregate: aggregate_id(1),
         versions: Site::RO,
     });
-    db.state.filesets.insert_mut(wide.id, wide);
+    db.state.filesets.put(&wide);
     for (number, uses) in [(1, 2), (2, 1)] {
         let mut entry = db.state.entries.get(&number).unwrap().clone();
         entry.uses = uses;
