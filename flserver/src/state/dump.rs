@@ -16,6 +16,7 @@ use baton_types::{Error, Kind, Result};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
+use super::table::Loading;
 use super::{Answered, Counters, Filter, Fldb, Moment};
 
 const MAGIC: &[u8; 10] = b"BATONFLDB\n";
@@ -68,10 +69,16 @@ impl Fldb {
         let mut records = checked(bytes)?;
         let mut state = Fldb::default();
         state.take_counters(&next(&mut records)?)?;
+        let mut filesets = Loading::default();
         while !records.is_empty() {
             let record = next(&mut records)?;
-            state.take(record).map_err(|e| damaged(e.to_string()))?;
+            let taken = match record.record {
+                Some(v1::record::Record::Fileset(fileset)) => fileset.try_into().map(|fileset| filesets.push(fileset)),
+                _ => state.take(record),
+            };
+            taken.map_err(|e| damaged(e.to_string()))?;
         }
+        state.filesets = filesets.finish();
         state.owners_changed = Moment(state.applied);
         Ok(state)
     }

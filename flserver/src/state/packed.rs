@@ -12,7 +12,8 @@
 //! A chunk is found by its *bound*: no key in it is less, and none is as great as the next chunk's. The first bound is
 //! empty, so every key has a chunk as soon as there is one.
 
-use std::ops::Bound;
+use std::cmp::Ordering;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync as Map;
@@ -47,7 +48,8 @@ impl Packed {
     /// The value of `key`.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
         let (_, chunk) = self.chunk_of(key)?;
-        rows(chunk).find(|row| row.0 == key).map(|row| row.1)
+        let at = seek(chunk, key);
+        (at.end > at.start).then(|| &chunk[at.start + HEAD_BYTES + key.len()..at.end])
     }
 
     /// The row with the greatest key that is not greater than `key`.
@@ -67,17 +69,20 @@ impl Packed {
     /// Puts a row in the place of what `key` had before. Keys have at most 255 bytes, values 65,535.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
         let Some((bound, chunk)) = self.chunk_of(key) else {
-            self.chunks
-                .insert_mut(Box::default(), packed([(key, value)].into_iter()).into());
+            let mut bytes = Vec::new();
+            push(&mut bytes, key, value);
+            self.chunks.insert_mut(Box::default(), bytes.into());
             self.count = 1;
             return;
         };
-        let (bound, chunk) = (bound.clone(), chunk.clone());
-        let is_new = rows(&chunk).all(|row| row.0 != key);
+        let at = seek(chunk, key);
+        let is_new = at.is_empty();
+        let mut bytes = Vec::with_capacity(chunk.len() + HEAD_BYTES + key.len() + value.len());
+        bytes.extend_from_slice(&chunk[..at.start]);
+        push(&mut bytes, key, value);
+        bytes.extend_from_slice(&chunk[at.end..]);
+        let bound = bound.clone();
         self.count += usize::from(is_new);
-        let before = rows(&chunk).take_while(|row| row.0 < key);
-        let after = rows(&chunk).skip_while(|row| row.0 <= key);
-        let bytes = packed(before.chain([(key, value)]).chain(after));
         if bytes.len() <= CHUNK_BYTES {
             self.chunks.insert_mut(bound, bytes.into());
             return;
@@ -100,12 +105,13 @@ impl Packed {
         let Some((bound, chunk)) = self.chunk_of(key) else {
             return;
         };
-        if rows(chunk).all(|row| row.0 != key) {
+        let at = seek(chunk, key);
+        if at.is_empty() {
             return;
         }
-        let (bound, chunk) = (bound.clone(), chunk.clone());
+        let left = [&chunk[..at.start], &chunk[at.end..]].concat();
+        let bound = bound.clone();
         self.count -= 1;
-        let left = packed(rows(&chunk).filter(|row| row.0 != key));
         // What is left of a chunk joins the one before it, if there is ample room.
         let range = (Bound::Unbounded, Bound::Excluded(&*bound));
         let before = self.chunks.range::<[u8], _>(range).next_back();
@@ -155,22 +161,84 @@ fn rows(mut bytes: &[u8]) -> impl Iterator<Item = Row<'_>> + Send {
     })
 }
 
-fn packed<'a>(rows: impl Iterator<Item = Row<'a>>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(CHUNK_BYTES);
-    for (key, value) in rows {
-        let (Ok(key_bytes), Ok(value_bytes)) = (u8::try_from(key.len()), u16::try_from(value.len())) else {
-            unreachable!(
-                "a row of {} and {} bytes: names and sites are limited",
-                key.len(),
-                value.len()
-            );
-        };
-        bytes.push(key_bytes);
-        bytes.extend_from_slice(&value_bytes.to_le_bytes());
-        bytes.extend_from_slice(key);
-        bytes.extend_from_slice(value);
+/// Where the row of `key` is in a chunk; where it would be, if there is none.
+fn seek(chunk: &[u8], key: &[u8]) -> Range<usize> {
+    let mut at = 0;
+    for row in rows(chunk) {
+        let end = at + HEAD_BYTES + row.0.len() + row.1.len();
+        match row.0.cmp(key) {
+            Ordering::Less => at = end,
+            Ordering::Equal => return at..end,
+            Ordering::Greater => break,
+        }
     }
-    bytes
+    at..at
+}
+
+fn push(bytes: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    let (Ok(key_bytes), Ok(value_bytes)) = (u8::try_from(key.len()), u16::try_from(value.len())) else {
+        unreachable!(
+            "a row of {} and {} bytes: names and sites are limited",
+            key.len(),
+            value.len()
+        );
+    };
+    bytes.push(key_bytes);
+    bytes.extend_from_slice(&value_bytes.to_le_bytes());
+    bytes.extend_from_slice(key);
+    bytes.extend_from_slice(value);
+}
+
+/// Rows that come in the order of their keys, as they do at a start: chunk by chunk, and not row by row.
+#[derive(Default)]
+pub(super) struct Appending {
+    packed: Packed,
+    /// The chunk that is filled, and its first key.
+    bytes: Vec<u8>,
+    first: Vec<u8>,
+    last: Vec<u8>,
+}
+
+impl Appending {
+    /// One more row; one that comes out of order costs what it costs elsewhere.
+    pub fn push(&mut self, key: &[u8], value: &[u8]) {
+        let is_next = self.last.is_empty() || key > self.last.as_slice();
+        if !is_next {
+            self.flush();
+            return self.packed.put(key, value);
+        }
+        if !self.bytes.is_empty() && self.bytes.len() + HEAD_BYTES + key.len() + value.len() > CHUNK_BYTES {
+            self.flush();
+        }
+        if self.bytes.is_empty() {
+            self.first = key.to_vec();
+        }
+        push(&mut self.bytes, key, value);
+        self.last.clear();
+        self.last.extend_from_slice(key);
+    }
+
+    fn flush(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes.is_empty() {
+            return;
+        }
+        self.packed.count += rows(&bytes).count();
+        let is_first = self.packed.chunks.is_empty();
+        let bound = if is_first {
+            Vec::new()
+        } else {
+            std::mem::take(&mut self.first)
+        };
+        self.packed.chunks.insert_mut(bound.into(), bytes.into());
+        self.bytes.reserve(CHUNK_BYTES);
+    }
+
+    /// All of them.
+    pub fn finish(mut self) -> Packed {
+        self.flush();
+        self.packed
+    }
 }
 
 #[cfg(test)]
@@ -248,6 +316,27 @@ mod tests {
         }
         assert_eq!((packed.len(), packed.iter().count()), (0, 0));
         assert!(packed.chunks.size() < 10, "{} chunks of nothing", packed.chunks.size());
+    }
+
+    #[test]
+    fn rows_that_are_appended_are_the_same_as_rows_that_are_put() {
+        for seed in 0..20 {
+            let (mut dice, mut appending, mut model) = (Dice(seed), Appending::default(), BTreeMap::new());
+            for number in 0..2_000_u64 {
+                // Now and then one comes again, or too late.
+                let key = match dice.below(50) {
+                    0 if seed % 2 == 0 => dice.below(number * 3 + 1),
+                    _ => number * 3,
+                };
+                let value = vec![7; dice.below(100) as usize];
+                appending.push(&key.to_be_bytes(), &value);
+                model.insert(key.to_be_bytes().to_vec(), value);
+            }
+            let packed = appending.finish();
+            for number in 0..6_000_u64 {
+                check(&packed, &model, &number.to_be_bytes());
+            }
+        }
     }
 
     #[test]

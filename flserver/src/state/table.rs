@@ -7,7 +7,7 @@ use baton_types::record::Fileset;
 use baton_types::{FilesetId, FilesetName};
 use prost::Message;
 
-use super::packed::Packed;
+use super::packed::{Appending, Packed};
 
 /// The table: by id, and by name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,6 +62,44 @@ impl Filesets {
     pub fn remove(&mut self, fileset: &Fileset) {
         self.names.remove(fileset.name.as_str().as_bytes());
         self.rows.remove(&key(fileset.id));
+    }
+}
+
+/// A table at a start: its rows come in the order of their ids.
+#[derive(Default)]
+pub(super) struct Loading {
+    rows: Appending,
+    /// Their names one behind the other; where each is, and whose.
+    names: Vec<u8>,
+    places: Vec<(usize, u8, FilesetId)>,
+}
+
+impl Loading {
+    /// One more.
+    pub fn push(&mut self, fileset: Fileset) {
+        let (id, name) = (fileset.id, fileset.name.as_str().as_bytes());
+        let Ok(bytes) = u8::try_from(name.len()) else {
+            unreachable!("a name of {} bytes: they are limited", name.len());
+        };
+        self.places.push((self.names.len(), bytes, id));
+        self.names.extend_from_slice(name);
+        let message = v1::Fileset::from(fileset).encode_to_vec();
+        self.rows.push(&key(id), &message);
+    }
+
+    /// All of them.
+    pub fn finish(self) -> Filesets {
+        let (all, mut places) = (self.names, self.places);
+        let name = |(start, bytes, _): &(usize, u8, FilesetId)| &all[*start..*start + usize::from(*bytes)];
+        places.sort_by(|one, other| name(one).cmp(name(other)));
+        let mut names = Appending::default();
+        for place in &places {
+            names.push(name(place), &key(place.2));
+        }
+        Filesets {
+            rows: self.rows.finish(),
+            names: names.finish(),
+        }
     }
 }
 
