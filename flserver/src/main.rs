@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use baton_flserver::{daemon, raft};
 use baton_rpc::config::{Config, Paths, env};
-use baton_rpc::daemon::{abort_on_panic, log_to_stderr};
+use baton_rpc::daemon::{abort_on_panic, log_to_stderr, raise_descriptors};
 use baton_types::{Error, Kind, Result};
 use clap::Parser;
 
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     abort_on_panic();
     log_to_stderr(raft::LOG_FILTER);
+    raise_descriptors();
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -123,6 +123,7 @@ pub struct Member {
     wire: Arc<dyn Wire>,
     published: Arc<Published>,
     clock: Arc<dyn Clock>,
+    work: Work,
     /// When a leader was heard last.
     heard: Arc<Mutex<Instant>>,
 }
@@ -152,7 +153,8 @@ impl Member {
             .map_err(|e| Error::new(Kind::Invalid, "timers of the location database").because(e.to_string()))?;
         let (log, writer) = Log::open(parts.store.clone())?;
         drive(writer);
-        let snapshots = snapshots::Snapshots::new(parts.store, parts.work);
+        let work = parts.work;
+        let snapshots = snapshots::Snapshots::new(parts.store, work);
         let machine = machine::Machine::new(parts.published.clone(), snapshots, probe);
         let network = network::Network(parts.wire.clone());
         let raft = Raft::new(parts.number, Arc::new(config), network, log, machine).await;
@@ -163,6 +165,7 @@ impl Member {
             wire: parts.wire,
             published: parts.published,
             clock: parts.clock,
+            work,
             heard: Arc::new(Mutex::new(Instant::now())),
         })
     }
@@ -368,8 +371,12 @@ impl Member {
     /// `Damaged` for bytes that are no snapshot.
     pub async fn answer_snapshot(&self, head: &[u8], data: Vec<u8>) -> Result<Vec<u8>> {
         let (vote, meta): (Vote, types::SnapshotMeta) = decode(head)?;
-        crate::state::Fldb::load(&data)?; // a bad one is refused here, where it harms nobody
-        let snapshot = types::Snapshot { meta, snapshot: data };
+        // A bad one is refused here, where it harms nobody.
+        let check = move || crate::state::Fldb::load(&data).map(|_| data);
+        let snapshot = types::Snapshot {
+            meta,
+            snapshot: self.work.run(check).await?,
+        };
         encode(
             &self
                 .raft

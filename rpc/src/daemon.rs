@@ -9,7 +9,7 @@ use std::process::{ExitCode, ExitStatus};
 
 use baton_security::files::make_directory;
 use baton_types::{Error, Kind, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -49,6 +49,19 @@ impl Lock {
     pub fn is_held(directory: &Path) -> bool {
         let open = File::options().write(true).open(directory.join("lock"));
         open.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+}
+
+/// Takes as many descriptors as this process may have: each connection is one, and the usual 1,024 are too few for a
+/// thousand servers and a thousand watchers.
+pub fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit.clone()
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, at_most = limit.current, "the limit of open files stays as it is");
     }
 }
 

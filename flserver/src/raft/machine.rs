@@ -139,7 +139,7 @@ impl RaftStateMachine<Config> for Machine {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Vec<u8>) -> io::Result<()> {
-        let state = Fldb::load(&snapshot).map_err(to_io)?;
+        let (state, snapshot) = self.snapshots.read(snapshot).await?;
         self.snapshots.save(meta, move || snapshot).await?;
         self.state = state;
         self.last = meta.last_log_id;

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::types::{LogId, Snapshot, SnapshotMeta, decode, encode, io as to_io};
+use crate::state::Fldb;
 use crate::store::{self, LogStore};
 
 /// Where work that blocks is done.
@@ -24,7 +25,7 @@ pub enum Work {
 }
 
 impl Work {
-    async fn run<T: Send + 'static>(self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    pub(super) async fn run<T: Send + 'static>(self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         match self {
             Work::Here(after) => {
                 sleep(after).await;
@@ -79,6 +80,12 @@ impl Snapshots {
             meta: meta.clone(),
             snapshot: self.work.run(save).await.map_err(to_io)?,
         })
+    }
+
+    /// The state in `bytes`, and these: a million filesets take a second, which is not to be a thread's that serves.
+    pub(super) async fn read(&self, bytes: Vec<u8>) -> io::Result<(Fldb, Vec<u8>)> {
+        let read = move || Ok((Fldb::load(&bytes)?, bytes));
+        self.work.run(read).await.map_err(to_io)
     }
 
     /// The one that is kept.

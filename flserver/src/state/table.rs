@@ -1,6 +1,6 @@
 //! The filesets: the one table that may have a million records, kept as they are on the wire.
 //!
-//! In this form one takes some hundred bytes with both its indexes; as a record in two trees it took 420.
+//! In this form one takes 94 bytes with both its indexes (a name of 13 bytes, one site); as a record in two trees it took 424.
 
 use baton_proto::v1;
 use baton_types::record::Fileset;

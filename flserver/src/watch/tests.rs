@@ -1,5 +1,7 @@
 //! What a watcher hears, as transcripts: `1: changed 5 Cell Event` is told to watcher 1.
 
+mod many;
+
 use baton_proto::v1::watch_reply::Reply;
 use baton_types::change::{Change, ChangeSession, Proposal, Who};
 use baton_types::limits::CHUNK_BYTES_MAX;
