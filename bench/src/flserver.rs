@@ -1,47 +1,64 @@
 //! The location database: three members, real processes, each with its own files on one disk.
 //!
-//! Members and callers share this machine's processors: what is measured is the whole, not a member alone. What
-//! must be compared is measured in turns: a commit beside the write and sync that its disk needs at least.
+//! Members, callers, watchers and the program that plays the file servers share this machine's processors: what is
+//! measured is the whole, not a member alone. What must be compared is measured in turns: a commit beside the write and
+//! sync that its disk needs at least.
+//!
+//! | file | is |
+//! |---|---|
+//! | `flserver/fill.rs` | a large cell, made by the state machine |
+//! | `flserver/grown.rs` | real members begin with it |
+//! | `flserver/rates.rs` | lookups, commits, changes, leaders killed |
+//! | `flserver/players.rs` | who plays file servers |
+//! | `flserver/listeners.rs` | who watches |
+//! | `flserver/events.rs` | failovers and deaths |
+//! | `flserver/print.rs` | the table |
 
-use std::fs::File;
-use std::io::Write;
+mod events;
+mod fill;
+mod grown;
+mod listeners;
+mod players;
+mod print;
+mod rates;
+
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use baton_rpc::FldbClient;
-use baton_rpc::fldb::Sought;
-use baton_tests::cell::{As, Builder, Cell, Programs};
-use baton_tests::load::creation;
-use baton_types::FilesetName;
-use baton_types::change::FilesetRef;
+use anyhow::Result;
+use baton_tests::cell::{As, Builder, Cell, Programs, Role};
 use serde::Serialize;
-use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
 use crate::LIMITS;
-use crate::figures::{Figures, Samples};
+use crate::figures::Figures;
+use events::{deaths, moves};
+use fill::{ADMINISTRATOR, AGGREGATES, FILESETS_OF_FEW, Layout};
+use grown::{grow, memory, processor_time};
+use listeners::Listeners;
+use players::Players;
+pub use print::print;
+use rates::{Maker, changes, clients, commits_and_syncs, leaders_killed, lookups};
 
-/// Callers that fill the database, and that the changes of many are measured by.
+/// Callers that the changes of many are measured by.
 const MANY: usize = 64;
 /// Connections that lookups are measured by, besides one.
 const CONNECTIONS: usize = 16;
-/// How long each rate is measured.
-const LONG: Duration = Duration::from_secs(5);
-/// Turns of commits and syncs.
-const TURNS: usize = 20;
-/// Commits or syncs in a turn.
-const PER_TURN: usize = 50;
-/// Written before each sync: a page, the least that a log writes.
-const PAGE: [u8; 4096] = [0x5a; 4096];
-/// Clients that wait for the next leader.
-const WAITING: usize = 4;
+/// How long it is measured what beats alone cost.
+const BEATING: Duration = Duration::from_secs(5);
+/// Until leaders and followers have nothing left to do.
+const QUIET: Duration = Duration::from_secs(2);
+
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// In the database before the first measurement.
+    /// In the database.
     pub filesets: usize,
+    /// File servers that register, claim and beat.
+    pub servers: usize,
+    /// Connections that watch.
+    pub watchers: usize,
     /// Leaders killed.
     pub kills: usize,
     /// On the disk to be measured; `None`: where the programs are.
@@ -57,26 +74,63 @@ pub struct Report {
     pub processors: usize,
     /// In the database.
     pub filesets: usize,
-    /// Filling it, by 64 callers.
-    pub load: Figures,
-    /// Lookups by one connection.
-    pub lookups_1: Figures,
-    /// Lookups by 16 connections.
-    pub lookups_16: Figures,
-    /// Commits by one caller, in turns with the next.
-    pub commit: Figures,
-    /// A page written and synced, on the same disk.
-    pub sync: Figures,
-    /// The former's median by the latter's.
-    pub commit_by_sync: f64,
-    /// Changes by one caller.
-    pub changes_1: Figures,
-    /// Changes by 64 callers.
-    pub changes_64: Figures,
-    /// From the leader's death to the first acknowledged change of any client.
-    pub failover: Figures,
-    /// The same for the last of four clients.
-    pub failover_of_all: Figures,
+    /// That beat.
+    pub servers: usize,
+    /// That watch.
+    pub watchers: usize,
+    /// How long things took.
+    pub times: Vec<Timed>,
+    /// Of what there is one figure.
+    pub values: Vec<Value>,
+}
+
+/// Something that was done often.
+#[derive(Clone, Debug, Serialize)]
+pub struct Timed {
+    /// What.
+    pub what: String,
+    /// How long it took.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// Milliseconds that its p99 is to take at most.
+    pub wanted_millis: Option<f64>,
+}
+
+/// Something that was found once.
+#[derive(Clone, Debug, Serialize)]
+pub struct Value {
+    /// What.
+    pub what: String,
+    /// How much.
+    pub value: f64,
+    /// Of which.
+    pub unit: &'static str,
+}
+
+impl Report {
+    fn time(&mut self, what: impl Into<String>, figures: Figures) {
+        self.times.push(Timed {
+            what: what.into(),
+            figures,
+            wanted_millis: None,
+        });
+    }
+
+    fn time_wanted(&mut self, what: impl Into<String>, figures: Figures, millis: f64) {
+        self.time(what, figures);
+        if let Some(last) = self.times.last_mut() {
+            last.wanted_millis = Some(millis);
+        }
+    }
+
+    fn value(&mut self, what: impl Into<String>, value: f64, unit: &'static str) {
+        let what = what.into();
+        self.values.push(Value { what, value, unit });
+    }
+
+    fn once(&mut self, what: impl Into<String>, took: Duration) {
+        self.value(what, took.as_secs_f64() * 1e3, "ms");
+    }
 }
 
 /// Measures all of it.
@@ -90,195 +144,152 @@ pub async fn measure(plan: &Plan, progress: impl Fn(&str)) -> Result<Report> {
             .target()
             .join(format!("bench-{:016x}", rand::random::<u64>())),
     };
-    progress("a cell of three members");
-    let mut cell = Builder::default()
-        .servers(1)
-        .aggregates(1)
-        .directory(directory)
-        .limits(LIMITS)
-        .start()
-        .await?;
-    let callers = clients(&cell, MANY)?;
-    let names = Arc::new(AtomicUsize::new(0));
-
-    progress(&format!("{} filesets by {MANY} callers", plan.filesets));
-    let load = fill(&callers, &names, plan.filesets).await?.figures();
-    cell.wait_for_all().await?;
-    progress("lookups");
-    let lookups_1 = lookups(&clients(&cell, 1)?, plan.filesets).await?.figures();
-    let lookups_16 = lookups(&clients(&cell, CONNECTIONS)?, plan.filesets).await?.figures();
-    progress("commits and syncs in turns");
-    let (commit, sync) = commits_and_syncs(&cell, &callers[0], &names).await?;
-    progress("changes");
-    let changes_1 = changes(&callers[..1], &names).await?.figures();
-    let changes_64 = changes(&callers, &names).await?.figures();
-    drop(callers);
-    progress(&format!("{} leaders killed", plan.kills));
-    let (first, last) = failovers(&mut cell, plan.kills, &names).await?;
-    cell.down()?;
-    Ok(Report {
-        schema: "baton.bench.flserver/1",
+    let layout = Layout {
+        filesets: plan.filesets,
+        servers: plan.servers,
+    };
+    let mut report = Report {
+        schema: "baton.bench.flserver/2",
         processors: std::thread::available_parallelism()?.get(),
         filesets: plan.filesets,
-        load,
-        lookups_1,
-        lookups_16,
-        commit,
-        sync,
-        commit_by_sync: commit.p50_micros / sync.p50_micros,
-        changes_1,
-        changes_64,
-        failover: first.figures(),
-        failover_of_all: last.figures(),
-    })
-}
-
-fn clients(cell: &Cell, count: usize) -> Result<Vec<FldbClient>> {
-    (0..count).map(|_| cell.client(As::User("admin"))).collect()
-}
-
-fn name(number: usize) -> String {
-    format!("f{number:07}")
-}
-
-/// Makes the next fileset.
-async fn make_one(client: &FldbClient, names: &AtomicUsize) -> Result<Duration> {
-    let name = name(names.fetch_add(1, Ordering::Relaxed));
-    let begun = Instant::now();
-    client.change(creation(&name)).await?;
-    Ok(begun.elapsed())
-}
-
-/// Lets every client go on with `call` for as long as it says so.
-async fn side_by_side<F, Fut>(clients: &[FldbClient], call: F) -> Result<Samples>
-where
-    F: Fn(FldbClient) -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = Result<Option<Duration>>> + Send,
-{
-    let begun = Instant::now();
-    let mut tasks = JoinSet::new();
-    for client in clients {
-        let (client, call) = (client.clone(), call.clone());
-        tasks.spawn(async move {
-            let mut each = Vec::new();
-            while let Some(took) = call(client.clone()).await? {
-                each.push(took);
-            }
-            anyhow::Ok(each)
-        });
+        servers: plan.servers,
+        watchers: plan.watchers,
+        times: Vec::new(),
+        values: Vec::new(),
+    };
+    progress("a cell of three members");
+    let mut cell = Builder::default()
+        .directory(directory)
+        .limits(LIMITS)
+        .flservers(3)
+        .start()
+        .await?;
+    let empty = memory(&cell, "fl1")?;
+    progress(&format!("{} filesets, {} servers", plan.filesets, plan.servers));
+    grown(&mut cell, &layout, &mut report, &progress).await?;
+    weigh(&cell, empty, &mut report)?;
+    progress("lookups");
+    look_ups(&cell, plan, &mut report).await?;
+    let maker = Maker::new(layout);
+    progress("commits and syncs in turns, changes");
+    work(&cell, &maker, &mut report).await?;
+    progress(&format!("{} servers register, claim and beat", plan.servers));
+    let players = play(&cell, &layout, &mut report).await?;
+    for watchers in [1, plan.watchers] {
+        progress(&format!("failovers with {watchers} watching"));
+        fail_over(&cell, &layout, (&players, watchers), &mut report).await?;
     }
-    let mut each = Vec::new();
-    while let Some(ended) = tasks.join_next().await {
-        each.extend(ended??);
+    drop(players);
+    progress(&format!("{} leaders killed", plan.kills));
+    let [first, last, back] = leaders_killed(&mut cell, plan.kills, &maker).await?;
+    report.time("leader killed: first change of any of 4 clients", first);
+    report.time("leader killed: first change of the last of them", last);
+    report.time("a member starts anew, until it answers", back);
+    cell.down()?;
+    Ok(report)
+}
+
+async fn grown(cell: &mut Cell, layout: &Layout, report: &mut Report, progress: &impl Fn(&str)) -> Result<()> {
+    let cost = grow(cell, layout, progress).await?;
+    let each = cost.made.as_secs_f64() * 1e6 / layout.filesets as f64;
+    report.value("a change in the state machine alone", each, "us");
+    report.once("snapshot: the state as bytes", cost.dumped);
+    report.once("snapshot: written and synced", cost.saved);
+    report.once("snapshot: read back into a state", cost.loaded);
+    report.value("snapshot", cost.bytes as f64 / f64::from(1 << 20), "MiB");
+    report.once("a member begins with a file, until it leads", cost.restored);
+    report.once("another joins, until it has it all and a vote", cost.joined);
+    Ok(())
+}
+
+fn weigh(cell: &Cell, empty: u64, report: &mut Report) -> Result<()> {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    report.value("memory of a member with nothing", mib(empty), "MiB");
+    for member in cell.named(Role::Flserver) {
+        let full = memory(cell, &member)?;
+        report.value(format!("memory of {member} with all"), mib(full), "MiB");
+        let each = full.saturating_sub(empty) as f64 / report.filesets as f64;
+        report.value(format!("memory of {member}, each fileset"), each, "bytes");
     }
-    Ok(Samples::new(each, begun.elapsed()))
+    Ok(())
 }
 
-async fn fill(clients: &[FldbClient], names: &Arc<AtomicUsize>, count: usize) -> Result<Samples> {
-    let names = names.clone();
-    side_by_side(clients, move |client| {
-        let names = names.clone();
-        async move {
-            if names.load(Ordering::Relaxed) >= count {
-                return Ok(None);
-            }
-            make_one(&client, &names).await.map(Some)
+async fn look_ups(cell: &Cell, plan: &Plan, report: &mut Report) -> Result<()> {
+    for member in cell.named(Role::Flserver) {
+        for connections in [1, CONNECTIONS] {
+            let figures = lookups(cell, &member, connections, plan.filesets).await?;
+            report.time(format!("lookups at {member}, connections: {connections}"), figures);
         }
-    })
-    .await
-}
-
-async fn changes(clients: &[FldbClient], names: &Arc<AtomicUsize>) -> Result<Samples> {
-    let (names, end) = (names.clone(), Instant::now() + LONG);
-    side_by_side(clients, move |client| {
-        let names = names.clone();
-        async move {
-            if Instant::now() >= end {
-                return Ok(None);
-            }
-            make_one(&client, &names).await.map(Some)
-        }
-    })
-    .await
-}
-
-/// Filesets drawn at random are looked up by name.
-async fn lookups(clients: &[FldbClient], filesets: usize) -> Result<Samples> {
-    for client in clients {
-        look_up(client, 0).await?; // connects
     }
-    let end = Instant::now() + LONG;
-    side_by_side(clients, move |client| async move {
-        if Instant::now() >= end {
-            return Ok(None);
-        }
-        look_up(&client, rand::random_range(0..filesets)).await.map(Some)
-    })
-    .await
+    Ok(())
 }
 
-async fn look_up(client: &FldbClient, number: usize) -> Result<Duration> {
-    let name = FilesetName::parse(&name(number))?;
-    let begun = Instant::now();
-    let found = client.lookup(&Sought::Fileset(FilesetRef::Name(name.clone()))).await?;
-    let took = begun.elapsed();
-    ensure!(
-        found.fileset.is_some_and(|fileset| fileset.name == name),
-        "another fileset was found than {name}"
+async fn work(cell: &Cell, maker: &Arc<Maker>, report: &mut Report) -> Result<()> {
+    let callers = clients(cell, MANY)?;
+    let (commit, sync) = commits_and_syncs(cell, &callers[0], maker).await?;
+    report.time("commits, 1 caller", commit);
+    report.time("write of 4 KiB and fdatasync, in turns", sync);
+    report.value(
+        "a commit by its sync, medians",
+        commit.p50_micros / sync.p50_micros,
+        "times",
     );
-    Ok(took)
+    report.time("changes, 1 caller", changes(&callers[..1], maker).await?);
+    report.time("changes, 64 callers, with snapshots", changes(&callers, maker).await?);
+    Ok(())
 }
 
-async fn commits_and_syncs(cell: &Cell, client: &FldbClient, names: &AtomicUsize) -> Result<(Figures, Figures)> {
-    let path = cell.places().directory().join("synced");
-    let mut file = File::create(&path)?;
-    let (mut commits, mut syncs) = (Samples::default(), Samples::default());
-    for _ in 0..TURNS {
-        let (begun, mut each) = (Instant::now(), Vec::new());
-        for _ in 0..PER_TURN {
-            each.push(make_one(client, names).await?);
-        }
-        commits.extend(Samples::new(each, begun.elapsed()));
-        let (begun, mut each) = (Instant::now(), Vec::new());
-        for _ in 0..PER_TURN {
-            let begun = Instant::now();
-            file.write_all(&PAGE)?;
-            file.sync_data()?;
-            each.push(begun.elapsed());
-        }
-        syncs.extend(Samples::new(each, begun.elapsed()));
+/// The servers, and what a member has to do when nothing happens but their beats.
+async fn play(cell: &Cell, layout: &Layout, report: &mut Report) -> Result<Players> {
+    let directory = cell.places().directory().join("played");
+    let mut players = Players::certified(cell, layout, &directory).await?;
+    // Beats first: a run that has registered and is not heard is soon held to be dead.
+    players.beat(cell)?;
+    sleep(QUIET).await;
+    let begun = Instant::now();
+    players.register().await?;
+    report.once("all servers register and claim", begun.elapsed());
+    sleep(QUIET).await;
+    let leader = cell.wait_for_leader().await?;
+    let follower = cell.named(Role::Flserver).into_iter().find(|member| *member != leader);
+    for (what, member) in [("the leader", Some(leader)), ("a follower", follower)] {
+        let Some(member) = member else { continue };
+        let before = processor_time(cell, &member)?;
+        sleep(BEATING).await;
+        let share = (processor_time(cell, &member)? - before).as_secs_f64() / BEATING.as_secs_f64();
+        report.value(
+            format!("beats of all servers, {what}"),
+            share * 100.0,
+            "% of a processor",
+        );
     }
-    Ok((commits.figures(), syncs.figures()))
+    Ok(players)
 }
 
-/// For each death, how long until the first client, and until the last, has its change acknowledged.
-async fn failovers(cell: &mut Cell, kills: usize, names: &Arc<AtomicUsize>) -> Result<(Samples, Samples)> {
-    let (mut first, mut last) = (Vec::new(), Vec::new());
-    for _ in 0..kills {
-        let clients = clients(cell, WAITING)?;
-        for client in &clients {
-            make_one(client, names).await?;
-        }
-        let leader = cell.wait_for_leader().await?;
-        let begun = Instant::now();
-        cell.kill(&leader)?;
-        let mut waiting = JoinSet::new();
-        for client in clients {
-            let names = names.clone();
-            waiting.spawn(async move {
-                make_one(&client, &names).await?;
-                anyhow::Ok(begun.elapsed())
-            });
-        }
-        let mut ends = Vec::new();
-        while let Some(ended) = waiting.join_next().await {
-            ends.push(ended??);
-        }
-        first.extend(ends.first());
-        last.extend(ends.last());
-        cell.start(&leader)?;
-        cell.wait_for_all().await?;
+async fn fail_over(
+    cell: &Cell,
+    layout: &Layout,
+    (players, watchers): (&Players, usize),
+    report: &mut Report,
+) -> Result<()> {
+    let (mut listeners, whole) = Listeners::start(cell, watchers).await?;
+    report.once(format!("watchers: {watchers}, until all have heard everything"), whole);
+    let client = cell.client(As::User(ADMINISTRATOR))?;
+    for (server, filesets) in [(0, FILESETS_OF_FEW), (2, layout.filesets_of_many())] {
+        let [commits, told] = moves(&client, players, &mut listeners, server).await?;
+        let what = format!("failover, {AGGREGATES} aggregates, {filesets} filesets");
+        report.time_wanted(format!("{what}: committed"), commits, 50.0);
+        report.time_wanted(format!("{what}: the last of {watchers} told"), told, 250.0);
     }
-    let alone = |each| Samples::new(each, Duration::ZERO); // one at a time has no rate
-    Ok((alone(first), alone(last)))
+    let deaths = deaths(players, &mut listeners, 0).await?;
+    report.time(
+        format!("guard saw it end, until the last of {watchers} is told"),
+        deaths.attested,
+    );
+    report.time(
+        format!("silent, until pending, the last of {watchers} told"),
+        deaths.pending,
+    );
+    report.time(format!("silent, until dead, the last of {watchers} told"), deaths.dead);
+    Ok(())
 }

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use baton_bench::figures::Figures;
-use baton_bench::flserver::{Plan, Report, measure};
+use baton_bench::flserver::{Plan, measure, print};
 use baton_bench::{failover, files, store};
 use clap::{Args, Parser, Subcommand};
 
@@ -19,7 +18,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// The location database: lookups, changes, commits beside the disk's own sync, failover.
+    /// The location database with a million filesets, a thousand servers and watchers: lookups, changes, commits beside the
+    /// disk's own sync, failovers, deaths of servers and members, snapshots, memory.
     Flserver(Flserver),
     /// The store beside ext4 and btrfs, on disks of its own making: creates, long files, random reads, recovery,
     /// snapshots, differences, deletions. Only root can.
@@ -68,10 +68,16 @@ struct Files {
 #[derive(Args)]
 struct Flserver {
     /// Filesets in the database before the first measurement.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(2_000..=10_000_000))]
     filesets: u32,
+    /// File servers that register, claim and beat, played by a program; made even.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(6..=5_000))]
+    servers: u16,
+    /// Connections that watch.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..=5_000))]
+    watchers: u16,
     /// How many leaders are killed.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 5)]
     kills: usize,
     /// A directory that is not there yet, on the disk to be measured; else where the programs were built.
     #[arg(long)]
@@ -185,8 +191,11 @@ fn print_failover(report: &failover::Report) {
 
 #[tokio::main]
 async fn flserver(arguments: Flserver) -> Result<()> {
+    baton_rpc::daemon::raise_descriptors();
     let plan = Plan {
         filesets: usize::try_from(arguments.filesets)?,
+        servers: usize::from(arguments.servers).next_multiple_of(2),
+        watchers: arguments.watchers.into(),
         kills: arguments.kills,
         directory: arguments.dir,
     };
@@ -194,49 +203,7 @@ async fn flserver(arguments: Flserver) -> Result<()> {
     if arguments.json {
         println!("{}", serde_json::to_string(&measured)?);
     } else {
-        print(&measured);
+        print!("{}", print(&measured));
     }
     Ok(())
-}
-
-fn print(report: &Report) {
-    println!("location database: three members, {} filesets", report.filesets);
-    println!(
-        "members and callers share {} processors of one machine\n",
-        report.processors
-    );
-    println!(
-        "{:<44}{:>8}{:>12}{:>12}{:>12}{:>12}",
-        "", "count", "a second", "p50 ms", "p99 ms", "max ms"
-    );
-    let rows = [
-        ("filling it, 64 callers", &report.load),
-        ("lookups, 1 connection", &report.lookups_1),
-        ("lookups, 16 connections", &report.lookups_16),
-        ("commits, 1 caller", &report.commit),
-        ("write of 4 KiB and fdatasync, in turns", &report.sync),
-        ("changes, 1 caller", &report.changes_1),
-        ("changes, 64 callers", &report.changes_64),
-        ("failover: first change of any of 4 clients", &report.failover),
-        ("failover: first change of the last of them", &report.failover_of_all),
-    ];
-    for (what, figures) in rows {
-        println!("{}", row(what, figures));
-    }
-    println!(
-        "\na commit takes {:.1} times its disk's write and sync (medians)",
-        report.commit_by_sync
-    );
-}
-
-fn row(what: &str, figures: &Figures) -> String {
-    let millis = |micros: f64| format!("{:.3}", micros / 1_000.0);
-    let rate = figures.per_second.map_or("-".to_owned(), |rate| format!("{rate:.0}"));
-    format!(
-        "{what:<44}{:>8}{rate:>12}{:>12}{:>12}{:>12}",
-        figures.count,
-        millis(figures.p50_micros),
-        millis(figures.p99_micros),
-        millis(figures.max_micros)
-    )
 }
