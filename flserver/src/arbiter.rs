@@ -110,6 +110,8 @@ pub struct Arbiter {
     unclaimed: BTreeMap<AggregateId, Unclaimed>,
     /// Granted under this epoch to one who is not heard, and not seen to be taken since.
     untaken: BTreeMap<AggregateId, (Epoch, Time)>,
+    /// What may want a new owner, as things are, by those it has.
+    wanting: BTreeMap<ServerId, Vec<AggregateId>>,
     /// Its own: the next leader knows of none, and may make one more move.
     brakes: BTreeMap<AggregateId, Brake>,
     /// Which owner's port fails, and since when: whether it is the port or the disk takes others a moment to see.
@@ -126,11 +128,11 @@ impl Core for Arbiter {
         self.wake(now);
         match event {
             Event::Beat(beat) => self.evidence.heard(now, &self.state, beat),
-            Event::Attested(server, run) => self.evidence.attested(&self.state, server, run),
             Event::Reported(by, report) => self.evidence.reported(now, &self.state, by, report),
             Event::State(state) => {
-                self.evidence.learnt(now, &state);
-                self.state = state;
+                if self.learn(now, state) {
+                    return self.decide(now);
+                }
             }
             Event::Leads if self.watches.is_none() => self.watches = Some(now),
             Event::Leads => {}
@@ -138,10 +140,21 @@ impl Core for Arbiter {
                 self.watches = None;
                 self.is_settling = false;
             }
-            Event::Settled => self.is_settling = false,
-            Event::Tick(date) => self.date = date,
+            Event::Attested(server, run) => {
+                self.evidence.attested(&self.state, server, run);
+                return self.decide(now);
+            }
+            Event::Settled => {
+                self.is_settling = false;
+                return self.decide(now);
+            }
+            Event::Tick(date) => {
+                self.date = date;
+                return self.decide(now);
+            }
         }
-        self.decide(now)
+        // A thousand servers beat five thousand times a second: what is only heard is weighed at the next tick.
+        Vec::new()
     }
 }
 
@@ -165,6 +178,18 @@ impl Arbiter {
         self.stepped = self.stepped.max(now);
     }
 
+    /// All servers and aggregates are gone through only when some of them changed; says whether they were.
+    fn learn(&mut self, now: Time, state: Arc<Fldb>) -> bool {
+        let is_news = state.owners_changed() != self.state.owners_changed();
+        self.state = state;
+        if is_news {
+            self.evidence.learnt(now, &self.state);
+            self.note_unclaimed(now);
+            self.note_wanting();
+        }
+        is_news
+    }
+
     fn patience(&self) -> Patience {
         evidence::patience(&self.state)
     }
@@ -174,7 +199,6 @@ impl Arbiter {
         let Some(watches) = self.watches.filter(|_| !self.is_settling) else {
             return Vec::new();
         };
-        self.note_unclaimed(now);
         self.note_untaken(now);
         self.forget_held();
         self.note_odd(now, watches);

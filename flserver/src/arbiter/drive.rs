@@ -9,13 +9,15 @@ use baton_types::limits::BEAT_MICROS;
 use baton_types::{Clock, Core, EntryName, Incarnation, PrincipalName, Result, ServerId, Time};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::{Action, Arbiter, Event};
 use crate::raft::Member;
 
 /// Between two ticks: a quarter of a beat, so that judging adds little to what was waited for.
 const TICK: Duration = Duration::from_micros(BEAT_MICROS / 4);
+/// Between two looks at a state that changes: many changes at once are one look.
+const BREATH: Duration = Duration::from_millis(10);
 /// For one decision to be made: an election and more. After that it is made anew, on what is so then.
 const DECISION: Duration = Duration::from_secs(2);
 /// Decisions and alarms on their way: of the first there is one at a time, of the second few.
@@ -51,7 +53,7 @@ impl Bench {
 
     /// A server beats.
     pub fn heard(&self, beat: Beat) {
-        self.step(Event::Beat(beat));
+        self.tell(&mut self.core.lock(), Event::Beat(beat)); // not worth a look at the state: there are thousands a second
     }
 
     /// A guard saw a run of its server end.
@@ -81,7 +83,7 @@ impl Bench {
                 bench.carry_out(action).await;
             }
         };
-        tokio::join!(self.tick(), proposing);
+        tokio::join!(self.tick(), self.follow(), proposing);
     }
 
     async fn tick(&self) {
@@ -96,17 +98,32 @@ impl Bench {
         }
     }
 
-    /// The core always knows the newest state that is applied here.
-    fn step(&self, event: Event) {
-        let now = self.clock.now();
-        let mut core = self.core.lock();
-        let state = self.member.published().state();
-        let mut actions = Vec::new();
-        if state.applied() > core.applied() {
-            actions = core.step(now, Event::State(state));
+    /// Who gives something up need not wait for a tick.
+    async fn follow(&self) {
+        let mut progress = self.member.published().progress();
+        while progress.changed().await.is_ok() {
+            self.look(&mut self.core.lock());
+            sleep(BREATH).await;
         }
-        actions.extend(core.step(now, event));
-        for action in actions {
+    }
+
+    /// Tells the core what it is to decide on: the newest state that is applied here comes first.
+    fn step(&self, event: Event) {
+        let mut core = self.core.lock();
+        self.look(&mut core);
+        self.tell(&mut core, event);
+    }
+
+    fn look(&self, core: &mut Arbiter) {
+        let state = self.member.published().state();
+        if state.applied() > core.applied() {
+            self.tell(core, Event::State(state));
+        }
+    }
+
+    fn tell(&self, core: &mut Arbiter, event: Event) {
+        let now = self.clock.now();
+        for action in core.step(now, event) {
             let is_proposal = matches!(action, Action::Propose(_));
             if self.send.try_send(action).is_err() && is_proposal {
                 // Not proposed: the next tick decides anew.

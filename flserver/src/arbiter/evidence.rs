@@ -187,10 +187,19 @@ impl Evidence {
         self.heard.get(&server)?.ports.get(&aggregate).map(|seen| seen.port)
     }
 
+    /// Aggregates that some server reaches badly, or not at all.
+    pub fn bad_ports(&self) -> impl Iterator<Item = AggregateId> {
+        let ports = self.heard.values().flat_map(|heard| heard.ports.values());
+        ports
+            .filter(|seen| seen.port.state != PortState::Good)
+            .map(|seen| seen.port.aggregate)
+    }
+
     /// The newest epoch that anybody who is heard in time sees on the disk of `aggregate`, by a good port.
-    pub fn newest(&self, now: Time, suspect: Time, aggregate: AggregateId) -> Option<Epoch> {
-        let in_time = self.heard.values().filter(|h| now.saturating_sub(h.at) < suspect);
-        let ports = in_time.filter_map(|h| h.ports.get(&aggregate)).map(|seen| seen.port);
+    pub fn newest(&self, now: Time, suspect: Time, aggregate: &Aggregate) -> Option<Epoch> {
+        let heard = aggregate.attached.iter().filter_map(|id| self.heard.get(id));
+        let in_time = heard.filter(|h| now.saturating_sub(h.at) < suspect);
+        let ports = in_time.filter_map(|h| h.ports.get(&aggregate.id)).map(|seen| seen.port);
         ports
             .filter(|port| port.state == PortState::Good)
             .map(|port| port.newest)
@@ -253,7 +262,7 @@ impl Evidence {
         (complain, usize::try_from(clients).unwrap_or(usize::MAX).max(complain))
     }
 
-    /// What the ports of all others say of the disks of `server`; one that goes on is enough.
+    /// What the ports of the others that are attached to them say of the disks of `server`; one that goes on is enough.
     pub(super) fn disk_beat(
         &self,
         now: Time,
@@ -262,19 +271,14 @@ impl Evidence {
         (suspect, dead): (Time, Time),
     ) -> DiskBeat {
         let mut stale: Option<Time> = None;
-        let own: BTreeSet<AggregateId> = state
-            .owned_by(server)
-            .filter(|a| a.state.is_served())
-            .map(|a| a.id)
-            .collect();
-        let others = self
-            .heard
-            .iter()
-            .filter(|(id, heard)| **id != server && now.saturating_sub(heard.at) < suspect);
-        for seen in others.flat_map(|(_, heard)| heard.ports.values()) {
-            if !own.contains(&seen.port.aggregate) || seen.port.state != PortState::Good {
-                continue;
-            }
+        let own = state.owned_by(server).filter(|a| a.state.is_served());
+        let seen = own.flat_map(|aggregate| {
+            let others = aggregate.attached.iter().filter(|id| **id != server);
+            let heard = others.filter_map(|id| self.heard.get(id));
+            let heard = heard.filter(|heard| now.saturating_sub(heard.at) < suspect);
+            heard.filter_map(|heard| heard.ports.get(&aggregate.id))
+        });
+        for seen in seen.filter(|seen| seen.port.state == PortState::Good) {
             let age = now.saturating_sub(seen.advanced);
             if age < dead && seen.advanced > seen.first {
                 return DiskBeat::Fresh;

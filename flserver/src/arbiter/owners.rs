@@ -1,6 +1,6 @@
 //! Which aggregates want a new owner, and who may be it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use baton_types::beat::PortState;
 use baton_types::change::{Change, Grant};
@@ -72,23 +72,40 @@ impl Arbiter {
     pub(super) fn note_untaken(&mut self, now: Time) {
         let suspect = self.patience().suspect_millis * 1_000;
         let before = std::mem::take(&mut self.untaken);
-        let untaken = self.state.aggregates().filter(|aggregate| {
-            let is_silent = |owner| {
-                self.evidence
-                    .silence(now, owner)
-                    .is_none_or(|silence| silence >= suspect)
-            };
-            let is_seen = self
-                .evidence
-                .newest(now, suspect, aggregate.id)
-                .is_none_or(|newest| newest >= aggregate.epoch);
-            aggregate.state.is_served() && aggregate.owner.is_some_and(is_silent) && !is_seen
+        let is_silent = |server: &&Server| {
+            self.evidence
+                .silence(now, server.id)
+                .is_none_or(|silence| silence >= suspect)
+        };
+        let own = self
+            .state
+            .servers()
+            .filter(is_silent)
+            .flat_map(|server| self.state.owned_by(server.id));
+        let untaken = own.filter(|aggregate| {
+            let seen = self.evidence.newest(now, suspect, aggregate);
+            aggregate.state.is_served() && seen.is_some_and(|newest| newest < aggregate.epoch)
         });
         let since = |aggregate: &Aggregate| {
             let known = before.get(&aggregate.id).filter(|(epoch, _)| *epoch == aggregate.epoch);
             (aggregate.id, (aggregate.epoch, known.map_or(now, |(_, since)| *since)))
         };
         self.untaken = untaken.map(since).collect();
+    }
+
+    /// Finds what is not served as it should be; whether it gets another owner is a question of time and of who is fit.
+    pub(super) fn note_wanting(&mut self) {
+        self.wanting.clear();
+        for aggregate in self.state.aggregates() {
+            let Some(owner) = aggregate.owner else { continue };
+            let is_alone = self
+                .state
+                .known_server(owner)
+                .is_ok_and(|s| s.state == ServerState::Dead);
+            if is_alone || aggregate.state == AggregateState::Unserved || self.unclaimed.contains_key(&aggregate.id) {
+                self.wanting.entry(owner).or_default().push(aggregate.id);
+            }
+        }
     }
 
     /// The owner's new run, if `aggregate` was granted to an older one.
@@ -100,13 +117,21 @@ impl Arbiter {
 
     /// New owners for what the owner of lost, gave up, or does not claim. Those of one owner at a time.
     pub(super) fn rehome(&mut self, now: Time, watches: Time) -> Option<Change> {
-        let owners: Vec<&Server> = self.state.servers().collect();
-        for owner in owners {
+        let state = self.state.clone();
+        let mut wanting = self.wanting.clone();
+        for id in self.untaken.keys() {
+            if let Some(owner) = state.aggregate_by_id(*id).and_then(|aggregate| aggregate.owner) {
+                wanting.entry(owner).or_default().push(*id);
+            }
+        }
+        for (owner, wanting) in wanting {
+            let Ok(owner) = state.known_server(owner) else {
+                continue;
+            };
             let (mut grants, mut reason) = (Vec::new(), String::new());
-            let orphans = self
-                .state
-                .owned_by(owner.id)
-                .filter_map(|a| Some((a, self.orphaned(now, owner, a)?)));
+            let wanting: BTreeSet<AggregateId> = wanting.into_iter().collect();
+            let wanting = wanting.iter().filter_map(|id| state.aggregate_by_id(*id));
+            let orphans = wanting.filter_map(|a| Some((a, self.orphaned(now, watches, owner, a)?)));
             for (aggregate, why) in orphans {
                 if let Some(grant) = self.grant(now, watches, aggregate) {
                     grants.push(grant);
@@ -133,7 +158,7 @@ impl Arbiter {
     }
 
     /// Why `aggregate` wants another owner than its own; what was detached on purpose or is held does not.
-    fn orphaned(&self, now: Time, owner: &Server, aggregate: &Aggregate) -> Option<String> {
+    fn orphaned(&self, now: Time, watches: Time, owner: &Server, aggregate: &Aggregate) -> Option<String> {
         if aggregate.state == AggregateState::Detached || aggregate.held.is_some() {
             return None;
         }
@@ -153,7 +178,7 @@ impl Arbiter {
         let waited = self
             .unclaimed
             .get(&aggregate.id)
-            .map(|noted| now.saturating_sub(noted.since));
+            .map(|noted| now.saturating_sub(noted.since.max(watches)));
         match (waited, aggregate.state, aggregate.run) {
             (Some(waited), _, _) if waited >= CLAIM_MICROS => {
                 Some(format!("{} runs anew and has not claimed it", owner.name))
@@ -170,7 +195,12 @@ impl Arbiter {
         let before = std::mem::take(&mut self.failing);
         let wait = self.patience().suspect_millis * 1_000;
         let (mut failing, mut chosen) = (BTreeMap::new(), None);
-        for (aggregate, owner) in self.state.aggregates().filter_map(|a| Some((a, self.fails_on(a)?))) {
+        let bad = self
+            .evidence
+            .bad_ports()
+            .filter_map(|id| self.state.aggregate_by_id(id));
+        let bad: BTreeMap<u32, &Aggregate> = bad.map(|aggregate| (aggregate.number, aggregate)).collect();
+        for (aggregate, owner) in bad.into_values().filter_map(|a| Some((a, self.fails_on(a)?))) {
             let mut noted = before.get(&aggregate.id).copied().unwrap_or(Failing {
                 since: now,
                 is_told: false,

@@ -34,6 +34,7 @@ enum Beat {
 
 impl Evidence {
     /// What is to be held of `server` by one who watches since `watches`.
+    #[expect(clippy::too_many_lines, reason = "it is the table: an arm for each row")]
     pub fn weigh(&self, now: Time, watches: Time, state: &Fldb, server: &Server) -> Weighed {
         let patience = patience(state);
         let [suspect, dead, isolated] =
@@ -49,9 +50,6 @@ impl Evidence {
             late if late < isolated => Beat::Gone,
             _ => Beat::Lost,
         };
-        let found = self.found(now, suspect, server.id).filter(|_| !is_stuck);
-        let disk = self.disk_beat(now, state, server.id, (suspect, dead));
-        let serves = self.serves(now, dead, server.id);
         let silence = match is_stuck && late > silent {
             true => format!("no progress for {}", seconds(late)),
             false => format!("beat {} late", seconds(late)),
@@ -63,41 +61,49 @@ impl Evidence {
             is_odd = true;
             evidence
         };
-        let (held, evidence) = match (beat, found, disk, serves) {
-            _ if is_attested => (ServerState::Dead, "its guard saw it end".to_owned()),
-            // Its silence says nothing.
-            _ if !server.beats => (server.state, server.evidence.clone()),
-
-            (Beat::InTime, ..) => match life.by.and_then(|by| state.known_server(by).ok()) {
+        let (held, evidence) = if is_attested {
+            (ServerState::Dead, "its guard saw it end".to_owned())
+        } else if !server.beats {
+            (server.state, server.evidence.clone()) // its silence says nothing
+        } else if beat == Beat::InTime {
+            match life.by.and_then(|by| state.known_server(by).ok()) {
                 Some(by) => {
                     let evidence = format!("{} hears it beat, and no member of the database does", by.name);
                     (ServerState::Alive, odd(evidence))
                 }
                 None => (ServerState::Alive, BEATS.to_owned()),
-            },
-            (Beat::Late, ..) => (ServerState::Pending, silence),
+            }
+        } else {
+            // Looked for only now: most servers are never late.
+            let found = self.found(now, suspect, server.id).filter(|_| !is_stuck);
+            let disk = self.disk_beat(now, state, server.id, (suspect, dead));
+            match (beat, found, disk, self.serves(now, dead, server.id)) {
+                (Beat::InTime | Beat::Late, ..) => (ServerState::Pending, silence),
 
-            (Beat::Gone | Beat::Lost, Some(Found::Refused), DiskBeat::Stale(_) | DiskBeat::Unknown, _) => (
-                ServerState::Dead,
-                format!("{silence}, its host says that nobody listens"),
-            ),
-            (Beat::Gone, Some(Found::Slow), ..) => (ServerState::Pending, silence),
-            (Beat::Gone | Beat::Lost, _, DiskBeat::Stale(age), _) => (
-                ServerState::Dead,
-                format!("{silence}, disk beat stale {}", seconds(age)),
-            ),
-            (Beat::Gone, ..) => (ServerState::Pending, silence),
+                (Beat::Gone | Beat::Lost, Some(Found::Refused), DiskBeat::Stale(_) | DiskBeat::Unknown, _) => (
+                    ServerState::Dead,
+                    format!("{silence}, its host says that nobody listens"),
+                ),
+                (Beat::Gone, Some(Found::Slow), ..) => (ServerState::Pending, silence),
+                (Beat::Gone | Beat::Lost, _, DiskBeat::Stale(age), _) => (
+                    ServerState::Dead,
+                    format!("{silence}, disk beat stale {}", seconds(age)),
+                ),
+                (Beat::Gone, ..) => (ServerState::Pending, silence),
 
-            (Beat::Lost, Some(Found::Slow), ..) => (
-                ServerState::Pending,
-                odd("it is not heard; others get answers, and late ones".to_owned()),
-            ),
-            (Beat::Lost, _, DiskBeat::Fresh | DiskBeat::Unknown, true) if !is_stuck => (
-                ServerState::Pending,
-                odd("no server hears it, and its clients do: it serves on".to_owned()),
-            ),
-            (Beat::Lost, _, DiskBeat::Fresh, _) => (ServerState::Dead, format!("{silence}, disk beat fresh")),
-            (Beat::Lost, _, DiskBeat::Unknown, _) => (ServerState::Dead, format!("{silence}, nobody sees its disks")),
+                (Beat::Lost, Some(Found::Slow), ..) => (
+                    ServerState::Pending,
+                    odd("it is not heard; others get answers, and late ones".to_owned()),
+                ),
+                (Beat::Lost, _, DiskBeat::Fresh | DiskBeat::Unknown, true) if !is_stuck => (
+                    ServerState::Pending,
+                    odd("no server hears it, and its clients do: it serves on".to_owned()),
+                ),
+                (Beat::Lost, _, DiskBeat::Fresh, _) => (ServerState::Dead, format!("{silence}, disk beat fresh")),
+                (Beat::Lost, _, DiskBeat::Unknown, _) => {
+                    (ServerState::Dead, format!("{silence}, nobody sees its disks"))
+                }
+            }
         };
         Weighed {
             state: held,
