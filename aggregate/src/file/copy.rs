@@ -28,7 +28,7 @@ const OWNER_NODE_BLOCKS: u64 = 32;
 pub struct Copy {
     /// From which file, and from which byte on.
     pub source: (Fid, u64),
-    /// In which snapshot, which somebody has [opened](Fileset::at); `None` for now.
+    /// In which snapshot of the fileset; `None` for now.
     pub past: Option<Lsn>,
     /// To which file of the same fileset, perhaps the same, and from which byte on.
     pub target: (Fid, u64),
@@ -52,6 +52,13 @@ pub fn copy_as(
     copy: Copy,
     settle: &mut SettleCopy<'_>,
 ) -> Result<Done<Object>> {
+    if let Some(past) = copy.past {
+        match fileset.at(past) {
+            // The operation is refused, and will be.
+            Err(error) if error.kind == Kind::NotFound => {}
+            opened => drop(opened?),
+        }
+    }
     let features = fileset.engine().label.features;
     let has_sharing = features.has_sharing() && (copy.past.is_none() || features.has_further_owners());
     let need = Need {

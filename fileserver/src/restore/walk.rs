@@ -17,6 +17,7 @@ use baton_aggregate::aggregate::{Comparison, Found, Pair, Step};
 use baton_types::call::{Answer, At, Keep, Request};
 use baton_types::control::{Carry, Fate, Restored};
 use baton_types::file::{Attributes, FileKind, Object, Place, SetAttributes, SetTime};
+use baton_types::limits::COPY_BYTES_MAX;
 use baton_types::{Error, Fid, FileName, FilesetId, Kind, Result, Vnode};
 use bytes::Bytes;
 
@@ -25,6 +26,8 @@ use crate::shape;
 
 /// Bytes copied at once: a frame's payload.
 const COPY_BYTES: u64 = 1 << 20;
+/// Smaller files are copied: most of them lie inline, or in few blocks.
+const SHARED_MIN: u64 = 64 << 10;
 
 /// A walk that goes on.
 pub struct Walk<'a> {
@@ -335,6 +338,9 @@ impl<'a> Walk<'a> {
     /// All bytes of a file as they were; what was zero takes no room.
     fn copy(&self, then: Object, now: Fid) -> Result<()> {
         let size = then.attributes.size;
+        if size >= SHARED_MIN && self.share(then, now)? {
+            return Ok(());
+        }
         for size in [0, size] {
             let set = SetAttributes {
                 size: Some(size),
@@ -366,6 +372,34 @@ impl<'a> Walk<'a> {
             offset = next;
         }
         Ok(())
+    }
+
+    /// The file takes back its blocks of then, and keeps those that it has still: false if some have to be copied.
+    fn share(&self, then: Object, now: Fid) -> Result<bool> {
+        let size = then.attributes.size;
+        let set = SetAttributes {
+            size: Some(size),
+            ..SetAttributes::default()
+        };
+        self.setattr(now, set)?;
+        let mut offset = 0;
+        while offset < size {
+            let len = COPY_BYTES_MAX.min(size - offset);
+            let copy = Request::Copy {
+                source: then.fid,
+                from: offset,
+                fid: now,
+                to: offset,
+                len,
+                time: self.inside.date(),
+            };
+            match self.inside.change(copy, Bytes::new()) {
+                Ok(_) => offset += len,
+                Err(error) if error.kind == Kind::Unsupported => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     /// A directory, in which all is done.
