@@ -52,8 +52,8 @@ impl Subject {
         let done = copy_as(&fileset, &Operation::default(), copy, &mut |_, _| Ok(()));
         done.unwrap().answer.unwrap();
         // All of it is in both roots.
-        for _ in 0..4 {
-            world.fill("b");
+        for round in 0..4 {
+            world.fill(&format!("b{round}"));
             world.aggregate().checkpoint().unwrap();
         }
         world.settle();

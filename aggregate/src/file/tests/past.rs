@@ -209,6 +209,26 @@ fn what_is_there_still_is_shared_as_ever() {
 }
 
 #[test]
+fn what_a_branch_took_back_of_its_base_is_its_own() {
+    let mut past = Past::new(95);
+    past.files.write(0, 0, &pattern(1, 20 * BLOCK as usize));
+    past.take();
+    past.files.write(0, 0, &pattern(2, 20 * BLOCK as usize));
+    past.back(0);
+    past.files.write(0, 0, &pattern(3, 20 * BLOCK as usize));
+    past.check();
+    past.copy(0, (0, 0), (1, 0), 20 * BLOCK);
+    past.take();
+    past.check();
+    past.files.write(1, 0, &pattern(4, 10 * BLOCK as usize));
+    past.check();
+    past.files.bed.aggregate.checkpoint().unwrap();
+    past.files.reopen();
+    past.check();
+    past.end();
+}
+
+#[test]
 fn what_cannot_be_taken_back_is_refused() {
     let mut past = Past::new(93);
     past.files.write(0, 0, &pattern(1, 20 * BLOCK as usize));
