@@ -14,12 +14,11 @@ use crate::engine::{Engine, Patience, blank, would_wait};
 use crate::fileset::{Names, Object};
 use crate::format::{FilesetHeader, FilesetKind, KeyKind, Lsn, Record, RecordKind, SegmentClass, is_taken_back, owned};
 use crate::live::LiveTree;
-use crate::nodes::Nodes;
 use crate::session::{Running, Turn};
 use crate::snapshot::{Dead, Snapshots};
 use crate::space::Purpose;
 use crate::transaction::{Change, Operation, Owners, Reply, Room, Run, Transaction, Usage};
-use crate::tree::{Layer, Pinned, Stop, View};
+use crate::tree::{Pinned, Stop, View};
 
 /// A fileset in service, or one of its [snapshots](Fileset::at).
 #[derive(Clone)]
@@ -468,47 +467,6 @@ impl State {
             ..tree
         };
         self.snapshots.dead = dead;
-    }
-
-    /// What a reader of a snapshot sees.
-    ///
-    /// # Errors
-    /// `Stale` if it was deleted.
-    pub(super) fn view_at<'a>(
-        &'a self,
-        id: FilesetId,
-        at: Lsn,
-        nodes: &'a Nodes,
-        pinned: &'a Pinned,
-    ) -> Result<View<'a>> {
-        let gone = || Error::new(Kind::Stale, format!("snapshot {at} of fileset {id}")).because("it was deleted");
-        self.snapshots.line.get(at).ok_or_else(gone)?;
-        if let Some(view) = self.tree.view_at(at, nodes, pinned) {
-            return Ok(view);
-        }
-        // Whoever opened it has asked for its tree.
-        let root = *self.snapshots.roots.get(&at).ok_or_else(gone)?;
-        Ok(View {
-            active: Layer::EMPTY,
-            frozen: &[],
-            root,
-            nodes,
-            pinned,
-        })
-    }
-
-    /// What a change sees that takes something of a snapshot back: only of one that the fileset comes from. Whatever that
-    /// has, the fileset had; so it has it still where it was then, or knows it as shared, or has it no more.
-    ///
-    /// # Errors
-    /// `Stale` if it was deleted; `Unsupported` of another one.
-    fn view_behind<'a>(&'a self, id: FilesetId, at: Lsn, nodes: &'a Nodes, pinned: &'a Pinned) -> Result<View<'a>> {
-        let view = self.view_at(id, at, nodes, pinned)?;
-        match self.snapshots.line.is_behind(id, at) {
-            true => Ok(view),
-            false => Err(Error::new(Kind::Unsupported, format!("snapshot {at} of fileset {id}"))
-                .because("the fileset went back to an older one since")),
-        }
     }
 
     /// Refuses what is being taken apart.

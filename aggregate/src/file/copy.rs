@@ -227,11 +227,11 @@ pub(crate) fn take_back(
                 continue;
             }
             given += extents::cut(transaction, to, &(at..both.start))?;
-            wanted.extend((next < of_source).then(|| (placed, next..of_source)));
+            wanted.extend((next < of_source).then_some((placed, next..of_source)));
             at = both.end;
             next = both.end - target.start + source.start;
         }
-        wanted.extend((next < end).then(|| (placed, next..end)));
+        wanted.extend((next < end).then_some((placed, next..end)));
     }
     given += extents::cut(transaction, to, &(at..target.end))?;
     let mut taken = 0;

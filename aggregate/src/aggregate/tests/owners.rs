@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use baton_types::{AggregateId, Epoch, Fid, Incarnation, ServerId, Timestamp};
+use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::aggregate::{Fileset, Reclaimed};
 use crate::device::double::Disk;
 use crate::fence::{Grant, Ring, Slots, read_slots};
 use crate::file::{Copy, copy_as, read, truncate, write};
-use crate::format::{BLOCK_BYTES, Block, Extent, Further, Geometry, Key, Lsn, Root, RootPlace};
+use crate::format::{BLOCK_BYTES, Block, Extent, Further, Geometry, Key, Lsn, Root, RootPlace, Segment};
 use crate::salvage::tests::snapshots::{delete, take};
 use crate::salvage::tests::world::{World, check_disk, faults};
 use crate::salvage::{Data, Fault, repair};
@@ -139,7 +140,7 @@ fn slots(disk: &Disk) -> Slots {
     read_slots(&disk.port(), AggregateId(Uuid::from_u128(1))).unwrap()
 }
 
-fn further(count: u32, owners: u32) -> Option<bytes::Bytes> {
+fn further(count: u32, owners: u32) -> Option<Bytes> {
     Some(Further { count, owners }.encode().into())
 }
 
@@ -204,11 +205,12 @@ fn owners_are_counted_anew_if_the_space_tree_is_lost() {
 fn owners_that_cannot_be_seen_for_damage_stay() {
     let subject = Subject::new();
     let block = subject.block();
-    // The rest of the record of space is wrong too, so that it is made anew.
+    // The rest of the record of space is wrong, so that it is made anew.
     subject.say(|space| {
-        let other = Key::further(Block(block.0 + 6));
-        space.tree.active.insert(other, further(1, 1), Lsn(0));
+        let nobodys = Key::quarantine(Epoch(77), Segment(40));
+        space.tree.active.insert(nobodys, Some(Bytes::new()), Lsn(0));
     });
+    assert_eq!(subject.world.faults(), [Fault::Segment]);
     let disk = &subject.world.disk;
     let root = subject.world.fileset().cell.state.lock().tree.root.unwrap();
     disk.flip(root.block.offset(), 3);
