@@ -128,6 +128,8 @@ impl Past {
             self.forget(self.number as usize % self.snapshots.len());
             self.reclaim();
         }
+        // Of those that went before, too.
+        self.reclaim();
         for file in 0..FILES as usize {
             self.files.remove(file);
         }
