@@ -18,6 +18,7 @@ mod grow;
 mod hand_over;
 mod mend;
 mod need;
+mod past;
 mod quota;
 mod reclaim;
 mod running;

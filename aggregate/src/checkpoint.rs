@@ -195,8 +195,10 @@ impl Engine {
         }
     }
 
-    /// Tells the space tree what left the root: closed segments, and, once, what older epochs had. Gives its layers.
+    /// Tells the space tree who owns what, and what left the root: closed segments, and, once, what older epochs had.
+    /// Gives its layers.
     fn settle_space(&self, checkpoints: &mut Checkpoints) -> Result<Vec<Arc<Layer>>> {
+        while self.retrying(|pinned| self.space.lock().settle(&self.nodes, pinned))? {}
         let mut space = self.space.lock();
         let closed = space.close().into_iter();
         let closed = closed.map(|(segment, class, bitmap)| (segment, closed_state(class, self.epoch, bitmap)));

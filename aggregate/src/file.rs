@@ -28,6 +28,8 @@ mod write;
 
 use baton_types::{Error, Fid, Kind, Result};
 
+#[cfg(test)]
+pub(crate) use copy::take_back;
 pub use copy::{Copy, SettleCopy, copy_as};
 pub(crate) use extents::unit_of;
 pub use fallocate::fallocate;

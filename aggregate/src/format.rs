@@ -31,9 +31,9 @@ pub use checksum::Checksum;
 pub use geometry::{Geometry, RootPlace};
 pub use item::{
     Base, ClientState, DeadChunk, EXTENT_BIRTH_AT, EXTENT_BLOCKS_MAX, Extent, FileKind, FilesetEntry, FilesetHeader,
-    FilesetKind, FilesetUsage, HashKey, Held, MODE_TYPE, MountPoint, NAME_HASH_FIRST, NameEntry, Orphan, Parting,
-    Pending, SegmentPhase, SegmentState, SessionHeader, Shared, Snapshot, VnodeRange, Walk, XattrEntry, decode_holders,
-    encode_holders, name_hash, number_of, owned,
+    FilesetKind, FilesetUsage, Further, HashKey, Held, MODE_TYPE, MountPoint, NAME_HASH_FIRST, NameEntry, Orphan,
+    Parting, Pending, SegmentPhase, SegmentState, SessionHeader, Shared, Snapshot, VnodeRange, Walk, XattrEntry,
+    decode_holders, encode_holders, is_taken_back, name_hash, number_of, owned,
 };
 pub use key::{KEY_BYTES, Key, KeyKind, PIECES_MAX};
 pub use label::{Features, Label};

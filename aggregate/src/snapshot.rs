@@ -184,6 +184,21 @@ impl Line {
             .map_or(Lsn(0), |(record, _)| *record)
     }
 
+    /// True if the fileset `own` came from its snapshot `at` to where it is; false if it went back from there.
+    pub fn is_behind(&self, own: FilesetId, at: Lsn) -> bool {
+        let mut end = Lsn(u64::MAX);
+        loop {
+            let began = self.began(end);
+            if at >= began {
+                return at <= end;
+            }
+            match self.bases.get(&began) {
+                Some(base) if base.origin == own => end = base.snapshot,
+                _ => return false,
+            }
+        }
+    }
+
     /// The number of the last one before `at`; 0 if there is none.
     pub fn serial_before(&self, at: Lsn) -> u32 {
         let before = self.kept.range(..at).next_back();

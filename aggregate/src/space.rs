@@ -16,11 +16,13 @@
 
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod census;
+mod further;
 mod pick;
 mod promises;
 mod rebuild;
 mod runs;
 mod states;
+mod tally;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -33,6 +35,7 @@ pub(crate) use rebuild::Facts;
 pub use runs::Runs;
 pub(crate) use runs::split_by_segment;
 pub(crate) use states::{ROOM_IN_ALL, Room, closed_state, index_key};
+pub(crate) use tally::Tally;
 
 use crate::format::{Bitmap, Block, Geometry, Lsn, OpenSegment, Segment, SegmentClass, SegmentPhase};
 use crate::live::LiveTree;
@@ -57,8 +60,12 @@ pub struct Space {
     inherited: BTreeMap<Segment, Inherited>,
     /// What is known of all others.
     pub(crate) tree: LiveTree,
-    /// Freed by records since the last freeze.
-    freed: Runs,
+    /// Owners that blocks gained less those that gave them up, since the last freeze.
+    balance: Tally,
+    /// The same before it, as far as the space tree was not told yet.
+    settling: Tally,
+    /// Some blocks may have several owners.
+    has_further: bool,
     /// Freed before: in the generation of the next root, and in the one before.
     pending: [Runs; 2],
     /// Segments from here on were never used.
@@ -117,7 +124,9 @@ impl Space {
             maturing: VecDeque::new(),
             inherited: BTreeMap::new(),
             tree,
-            freed: Runs::default(),
+            balance: Tally::default(),
+            settling: Tally::default(),
+            has_further: false,
             pending: [Runs::default(), Runs::default()],
             high_water,
             rooted_high_water: high_water,
@@ -190,9 +199,9 @@ impl Space {
         assert!(open.recorded.take_range(range), "{run:?} was recorded already");
     }
 
-    /// Records or merges refer to `run` no more.
+    /// One of those who own `run` has it no more. Without [further owners](further), it is free.
     pub fn free(&mut self, run: Run) {
-        self.freed.insert(run.block, run.count.into());
+        self.balance.add(run.block, run.count.into(), -1);
     }
 
     /// A node of the root before is not in the one being made.
@@ -211,7 +220,7 @@ impl Space {
         if let Some(inherited) = self.inherited.get_mut(&segment) {
             inherited.bitmap.take_range(range);
         }
-        for runs in std::iter::once(&mut self.freed).chain(&mut self.pending) {
+        for runs in &mut self.pending {
             runs.remove(run.block, run.count.into());
         }
     }
@@ -219,9 +228,10 @@ impl Space {
     /// No block of `segment` waits to be free.
     pub(crate) fn forget_frees(&mut self, segment: Segment) {
         let (first, count) = (self.geometry.first_block(segment), self.geometry.segment_blocks());
-        for runs in std::iter::once(&mut self.freed).chain(&mut self.pending) {
+        for runs in &mut self.pending {
             runs.remove(first, count.into());
         }
+        self.balance.clear(first, count.into());
     }
 
     /// A segment of an older epoch: what it reserved, or its log.
@@ -344,10 +354,11 @@ impl Space {
         }
     }
 
-    /// At the freeze: what is recorded now belongs to the root, and what was freed until now to its generation.
+    /// At the freeze: what is recorded now belongs to the root, and what was freed until now to its generation, once it
+    /// is [settled](Space::settle) what is free.
     pub fn freeze(&mut self) {
-        let freed = std::mem::take(&mut self.freed);
-        self.pending[0].append(freed);
+        let balance = std::mem::take(&mut self.balance);
+        self.settling.append(balance);
         self.rooted_high_water = self.high_water;
         let crowded = self.open.len() > OPEN_MAX;
         for open in self.open.values_mut() {

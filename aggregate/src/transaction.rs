@@ -99,14 +99,25 @@ pub trait Room {
     fn give_back(&self, run: Run);
 }
 
+/// How many owners a block may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owners {
+    /// What one gives up is free.
+    One,
+    /// Perhaps it is not.
+    Several,
+}
+
 /// A change being made.
 pub struct Transaction<'a> {
     view: View<'a>,
     operation: &'a Operation,
     room: &'a dyn Room,
     began: Lsn,
+    /// A snapshot of the fileset that it copies from.
+    past: Option<View<'a>>,
     /// Nobody else may take a block any more: the snapshots of the fileset say which of those that it frees are free.
-    only_promised: Option<Line>,
+    only_promised: Option<(Line, Owners)>,
     change: Change,
 }
 
@@ -133,6 +144,7 @@ impl<'a> Transaction<'a> {
             operation,
             room,
             began: Lsn(0),
+            past: None,
             only_promised: None,
             change: Change {
                 usage,
@@ -149,6 +161,19 @@ impl<'a> Transaction<'a> {
         transaction
     }
 
+    /// The same, by one who looks at a snapshot too.
+    #[must_use]
+    pub(crate) fn seeing(self, past: Option<View<'a>>) -> Transaction<'a> {
+        let mut transaction = self;
+        transaction.past = past;
+        transaction
+    }
+
+    /// The snapshot that it looks at.
+    pub(crate) fn past(&self) -> Option<View<'a>> {
+        self.past
+    }
+
     /// The version of data that had the version `old`: none that it had in another branch of the fileset, where each
     /// change was a record before this branch began.
     pub fn next_version(&self, old: u64) -> u64 {
@@ -161,16 +186,16 @@ impl<'a> Transaction<'a> {
     }
 
     /// From here on it may take only what a file was promised, in a fileset with the snapshots of `line`.
-    pub(crate) fn only_promised(&mut self, line: Line) {
-        self.only_promised = Some(line);
+    pub(crate) fn only_promised(&mut self, line: Line, owners: Owners) {
+        self.only_promised = Some((line, owners));
     }
 
     /// Blocks that it may take, where a file was promised so many: those, and as many as it makes free.
     pub(crate) fn may_take(&self, promised: u64) -> u64 {
-        let Some(line) = &self.only_promised else {
+        let Some((line, owners)) = &self.only_promised else {
             return u64::MAX;
         };
-        let is_free = |free: &&Free| line.fate(free.birth, Lsn(u64::MAX)) == Fate::Free;
+        let is_free = |free: &&Free| *owners == Owners::One && line.fate(free.birth, Lsn(u64::MAX)) == Fate::Free;
         let frees = self.change.frees.iter().filter(is_free);
         promised + frees.map(|free| u64::from(free.count)).sum::<u64>()
     }

@@ -168,7 +168,16 @@ fn changed(cx: &Cx<'_>, request: &Request, payload: &Bytes) -> Result<Done<Objec
             ..
         } => {
             let (source, target, len) = ((*source, *from), (*fid, *to), *len);
-            copy::copy(cx, Copy { source, target, len })
+            let past = None;
+            copy::copy(
+                cx,
+                Copy {
+                    source,
+                    past,
+                    target,
+                    len,
+                },
+            )
         }
         Request::Fallocate {
             fid, offset, len, how, ..

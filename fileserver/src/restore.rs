@@ -6,6 +6,7 @@
 //!
 //! What is cut short is given again: the walk does what is left. A dry run walks and changes nothing.
 
+mod bytes;
 mod walk;
 
 use std::sync::Arc;

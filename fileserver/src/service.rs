@@ -166,6 +166,14 @@ impl Service {
         self.driver(export.id, export.epoch)?.change_whole(of, change)
     }
 
+    /// Whether clients of the last owner of `export` may yet say again what they changed in a fileset.
+    ///
+    /// # Errors
+    /// `Detached` if the aggregate is not served.
+    pub fn awaits(&self, export: &Export, fileset: FilesetId) -> Result<bool> {
+        Ok(self.driver(export.id, export.epoch)?.awaits(fileset))
+    }
+
     /// Files without a name that a new fileset of `export` began with are taken apart. May wait.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use baton_types::{Error, FileName, FilesetId, FilesetName, Kind, Result};
 use crate::claims::{Claims, blocking};
 use crate::exports::Export;
 use crate::filesets::{booked, report};
+use crate::inside::Inside;
 
 /// Snapshots that an error names.
 const NAMED_AT_ONCE: usize = 3;
@@ -69,6 +70,10 @@ pub fn take_now(
     id: FilesetId,
     (name, namesake): (&FileName, Namesake),
 ) -> Result<SnapshotInfo> {
+    let _everybody = match namesake {
+        Namesake::Replace => after_grace(claims, export, id)?,
+        Namesake::Refuse => None,
+    };
     let _turn = claims.works.begin("take snapshot", &export.name)?;
     let fileset = export.aggregate().fileset(id)?;
     let operation = Operation {
@@ -107,6 +112,7 @@ pub async fn delete(claims: &Arc<Claims>, id: FilesetId, name: FileName) -> Resu
     let (fileset, export) = booked(claims, id).await?;
     let claims = claims.clone();
     blocking(move || {
+        let _everybody = after_grace(&claims, &export, fileset.id)?;
         let _turn = claims.works.begin("delete snapshot", &export.name)?;
         let files = export.aggregate().fileset(fileset.id)?;
         let snapshot = named(&files, &fileset.name, &name)?;
@@ -115,6 +121,15 @@ pub async fn delete(claims: &Arc<Claims>, id: FilesetId, name: FileName) -> Resu
         export.aggregate().wait(done.lsn)
     })
     .await
+}
+
+/// Waits until all clients of the last owner have said again what was accepted: they may have copied from a snapshot, and
+/// would find it gone.
+fn after_grace<'a>(claims: &'a Claims, export: &Export, id: FilesetId) -> Result<Option<Inside<'a>>> {
+    match claims.service.awaits(export, id)? {
+        true => Ok(Some(Inside::join(&claims.service, &*claims.clock, export, id)?.0)),
+        false => Ok(None),
+    }
 }
 
 /// The snapshot of this name.

@@ -186,6 +186,11 @@ impl State {
         }
     }
 
+    /// Whether a fileset waits for clients of the last owner.
+    pub fn awaits(&self, fileset: FilesetId) -> bool {
+        self.grace.covers(fileset)
+    }
+
     /// Whether any fileset waits for clients of the last owner.
     pub fn is_in_grace(&self) -> bool {
         self.grace.is_on()

@@ -266,10 +266,10 @@ pub enum Request {
         /// Of the operation.
         time: Timestamp,
     },
-    /// Copies whole blocks from file to file of one fileset, which share them from then on. Refused as `Unsupported` where
-    /// bytes have to be copied.
+    /// Copies whole blocks from file to file of one fileset, or from one of its snapshots; they share them from then on.
+    /// Refused as `Unsupported` where bytes have to be copied.
     Copy {
-        /// From which file.
+        /// From which file, of the fileset or of a snapshot.
         source: Fid,
         /// From here.
         from: u64,

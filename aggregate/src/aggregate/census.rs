@@ -9,8 +9,9 @@ use baton_types::{Error, FilesetId, Kind, Result};
 
 use super::{Aggregate, FilesetCell};
 use crate::engine::Engine;
-use crate::format::{Attributes, DeadChunk, Extent, Key, KeyKind, Lsn, Pointer, Shared, owned};
+use crate::format::{Attributes, Block, DeadChunk, Extent, Key, KeyKind, Lsn, Pointer, Shared, owned};
 use crate::snapshot::{self, Branch, Line, Rest, Span, branches};
+use crate::space::Tally;
 use crate::space::census::Standing;
 use crate::tree::{Layer, Stop, View, take_apart};
 
@@ -49,19 +50,30 @@ enum Use {
 #[derive(Debug)]
 struct Held {
     what: Use,
-    birth: Lsn,
     first: usize,
     last: usize,
     is_dead: bool,
 }
 
 #[derive(Default)]
-struct Uses(BTreeMap<u64, (Use, String)>);
+struct Uses {
+    blocks: BTreeMap<u64, (Use, String)>,
+    /// Owners that are still to be found beside the first.
+    further: Tally,
+}
 
 impl Uses {
     fn add(&mut self, first: u64, count: u64, what: Use, whose: &str) -> Result<()> {
         for block in first..first + count {
-            if let Some(before) = self.0.insert(block, (what, whose.to_owned())) {
+            let before = self.blocks.get(&block);
+            let may_be_shared = |what| matches!(what, Use::Data | Use::Dead);
+            let is_one_more = before.is_some_and(|(before, _)| may_be_shared(*before) && may_be_shared(what));
+            if is_one_more && self.further.of(Block(block)) > 0 {
+                self.further.add(Block(block), 1, -1);
+                if what == Use::Data {
+                    self.blocks.insert(block, (what, whose.to_owned()));
+                }
+            } else if let Some(before) = self.blocks.insert(block, (what, whose.to_owned())) {
                 return Err(broken(format!("block {block} is {what:?} of {whose}, and {before:?}")));
             }
         }
@@ -105,6 +117,16 @@ fn count_places(key: Key, value: &[u8], places: &mut BTreeMap<u64, i64>) -> Resu
 impl Engine {
     fn census(self: &Arc<Engine>) -> Result<Census> {
         let mut uses = Uses::default();
+        for (start, end, owners) in self
+            .retrying(|pinned| self.space.lock().further(&self.nodes, pinned))?
+            .iter()
+        {
+            match owners {
+                -1 => uses.add(start, end - start, Use::Pending, "nobody")?,
+                ..-1 => return Err(broken(format!("blocks {start} to {end} are given up too often"))),
+                owners => uses.further.add(Block(start), end - start, owners),
+            }
+        }
         let mut promised = 0;
         for id in self.fileset_ids()? {
             self.add_fileset(id, &mut uses)?;
@@ -113,6 +135,11 @@ impl Engine {
         let kept = self.space.lock().promised();
         if promised != kept {
             return Err(broken(format!("{promised} blocks are promised, and {kept} are kept")));
+        }
+        if let Some((start, end, owners)) = uses.further.iter().next() {
+            return Err(broken(format!(
+                "blocks {start} to {end} have {owners} owners less than it is said"
+            )));
         }
         let system = self.system.lock().root;
         self.add_nodes(system, "the system tree", &mut uses)?;
@@ -199,7 +226,8 @@ impl Engine {
             Rest::of(&system.view(&self.nodes, pinned), id, (line, branch))
         })?;
         let mut kept: Vec<(Lsn, u32)> = Vec::new();
-        let mut held: BTreeMap<u64, Held> = BTreeMap::new();
+        // By birth, too: what was taken back has another owner than before.
+        let mut held: BTreeMap<(u64, Lsn), Held> = BTreeMap::new();
         let snapshots = branch.snapshots.iter().filter(|(at, _)| line.keeps(*at));
         kept.extend(snapshots.map(|(at, snapshot)| (*at, snapshot.serial)));
         let trees = kept.len() + usize::from(branch.left.is_none());
@@ -207,22 +235,21 @@ impl Engine {
             let at = kept.get(index).map(|(at, _)| *at);
             for (block, (what, birth)) in self.blocks_at(cell, at)? {
                 let before = index.checked_sub(1).map_or(branch.floor(), |before| kept[before].0);
-                match held.get_mut(&block) {
+                match held.get_mut(&(block, birth)) {
                     None if birth < branch.began && base.get(&block) == Some(&(what, birth)) => {}
                     None if birth > before && at.is_none_or(|at| birth <= at) => {
                         let (first, last, is_dead) = (index, index, false);
                         held.insert(
-                            block,
+                            (block, birth),
                             Held {
                                 what,
-                                birth,
                                 first,
                                 last,
                                 is_dead,
                             },
                         );
                     }
-                    Some(found) if found.last + 1 == index && (found.what, found.birth) == (what, birth) => {
+                    Some(found) if found.last + 1 == index && found.what == what => {
                         found.last = index;
                     }
                     found => {
@@ -237,18 +264,18 @@ impl Engine {
         for (span, block) in dead.iter().filter(|(span, _)| counts(*span)) {
             let first = kept.partition_point(|(_, serial)| *serial < span.first);
             let end = kept.partition_point(|(at, _)| *at <= span.last);
-            match held.get_mut(block) {
+            let mut owners = held.range_mut((*block, Lsn(0))..=(*block, Lsn(u64::MAX)));
+            let found = owners.find(|(_, found)| (found.first, found.last + 1, found.is_dead) == (first, end, false));
+            match found.map(|(_, found)| found) {
                 None if first >= end => uses.add(*block, 1, Use::Dead, &format!("fileset {id}"))?,
-                Some(found) if (found.first, found.last + 1, found.is_dead) == (first, end, false) => {
-                    found.is_dead = true;
-                }
-                found => {
-                    let reason = format!("block {block} of {id} is dead, {span:?}, of {first} to {end}: {found:?}");
+                Some(found) => found.is_dead = true,
+                None => {
+                    let reason = format!("block {block} of {id} is dead, {span:?}, of {first} to {end}");
                     return Err(broken(reason));
                 }
             }
         }
-        for (block, found) in held {
+        for ((block, _), found) in held {
             if found.is_dead != (found.last + 1 < trees) {
                 return Err(broken(format!("block {block} of {id}, of {trees} trees: {found:?}")));
             }
@@ -395,7 +422,7 @@ impl Engine {
     }
 
     fn compare(&self, uses: Uses) -> Result<Census> {
-        let Uses(mut uses) = uses;
+        let mut uses = uses.blocks;
         let log = self.writer.lock().segments();
         let standings = self.retrying(|pinned| self.space.lock().standings(&log, &self.nodes, pinned))?;
         let standings = standings.map_err(broken)?;

@@ -12,14 +12,13 @@ use parking_lot::{Mutex, RwLock};
 use super::need::Need;
 use crate::engine::{Engine, Patience, blank, would_wait};
 use crate::fileset::{Names, Object};
-use crate::format::{FilesetHeader, FilesetKind, Lsn, Record, RecordKind, SegmentClass};
+use crate::format::{FilesetHeader, FilesetKind, KeyKind, Lsn, Record, RecordKind, SegmentClass, is_taken_back, owned};
 use crate::live::LiveTree;
-use crate::nodes::Nodes;
 use crate::session::{Running, Turn};
 use crate::snapshot::{Dead, Snapshots};
 use crate::space::Purpose;
-use crate::transaction::{Change, Operation, Reply, Room, Run, Transaction, Usage};
-use crate::tree::{Layer, Pinned, Stop, View};
+use crate::transaction::{Change, Operation, Owners, Reply, Room, Run, Transaction, Usage};
+use crate::tree::{Pinned, Stop, View};
 
 /// A fileset in service, or one of its [snapshots](Fileset::at).
 #[derive(Clone)]
@@ -190,10 +189,25 @@ impl Fileset {
         &self,
         operation: &Operation,
         need: Need,
+        make: impl FnMut(&mut Transaction<'_>) -> Result<Reply, Stop>,
+    ) -> Result<Done<Bytes>> {
+        self.change_seeing(None, operation, need, make)
+    }
+
+    /// The same by one who looks at a snapshot of the fileset too, which somebody has [opened](Fileset::at).
+    ///
+    /// # Errors
+    /// As [`Fileset::change`]. The operation itself may be refused as `Stale` if the snapshot was deleted, and as
+    /// `Unsupported` if the fileset went back from it to an older one.
+    pub(crate) fn change_seeing(
+        &self,
+        past: Option<Lsn>,
+        operation: &Operation,
+        need: Need,
         mut make: impl FnMut(&mut Transaction<'_>) -> Result<Reply, Stop>,
     ) -> Result<Done<Bytes>> {
         self.decide(operation, need, |turn, pinned, purpose| {
-            self.try_change(turn, (pinned, purpose), &mut make)
+            self.try_change((turn, past), (pinned, purpose), &mut make)
         })
     }
 
@@ -262,10 +276,26 @@ impl Fileset {
         &self,
         operation: &Operation,
         need: Need,
+        make: impl FnMut(&mut Transaction<'_>, &Names) -> Result<Object, Stop>,
+    ) -> Result<Done<Object>> {
+        self.operate_seeing(None, operation, need, make)
+    }
+
+    /// The same by one who looks at a [snapshot](Fileset::change_seeing) too.
+    ///
+    /// # Errors
+    /// As [`Fileset::change_seeing`].
+    pub(crate) fn operate_seeing(
+        &self,
+        past: Option<Lsn>,
+        operation: &Operation,
+        need: Need,
         mut make: impl FnMut(&mut Transaction<'_>, &Names) -> Result<Object, Stop>,
     ) -> Result<Done<Object>> {
         let names = self.names();
-        let done = self.change(operation, need, |transaction| Ok(make(transaction, &names)?.reply()))?;
+        let done = self.change_seeing(past, operation, need, |transaction| {
+            Ok(make(transaction, &names)?.reply())
+        })?;
         Ok(Done {
             lsn: done.lsn,
             after: done.after,
@@ -281,7 +311,7 @@ impl Fileset {
     /// One try, under the locks.
     fn try_change(
         &self,
-        turn: &Running<'_>,
+        (turn, past): (&Running<'_>, Option<Lsn>),
         (pinned, purpose): (&Pinned, Purpose),
         make: &mut impl FnMut(&mut Transaction<'_>) -> Result<Reply, Stop>,
     ) -> Result<Placed, Stop> {
@@ -292,9 +322,15 @@ impl Fileset {
         state.check(self.cell.id)?;
         let view = state.tree.view(&self.engine.nodes, pinned);
         let began = state.snapshots.line.began(Lsn(u64::MAX));
-        let mut transaction = Transaction::new(view, operation, state.usage, &room).since(began);
+        let past = past.map(|at| state.view_behind(self.cell.id, at, &self.engine.nodes, pinned));
+        let transaction = Transaction::new(view, operation, state.usage, &room).since(began);
+        let mut transaction = transaction.seeing(past.transpose()?);
         if purpose == Purpose::Promised {
-            transaction.only_promised(state.snapshots.line.clone());
+            let owners = match self.engine.space.lock().has_further() {
+                true => Owners::Several,
+                false => Owners::One,
+            };
+            transaction.only_promised(state.snapshots.line.clone(), owners);
         }
         let reply = make(&mut transaction)?;
         state.allow(self.standing, operation, *transaction.usage())?;
@@ -381,6 +417,15 @@ impl Engine {
             change.runs.iter().for_each(|run| space.give_back(*run));
         })?;
         change.runs.iter().for_each(|run| space.record(*run));
+        for (key, value) in &record.items {
+            if let (KeyKind::Shared, Some(value)) = (key.kind, value)
+                && let Ok(Some(owned)) = owned(*key, value)
+                && is_taken_back(*key, &owned, lsn)
+            {
+                let (block, count) = (owned.block, owned.count);
+                space.own(Run { block, count });
+            }
+        }
         for free in &record.frees {
             let (block, count) = (free.block, free.count);
             let run = Run { block, count };
@@ -422,33 +467,6 @@ impl State {
             ..tree
         };
         self.snapshots.dead = dead;
-    }
-
-    /// What a reader of a snapshot sees.
-    ///
-    /// # Errors
-    /// `Stale` if it was deleted.
-    pub(super) fn view_at<'a>(
-        &'a self,
-        id: FilesetId,
-        at: Lsn,
-        nodes: &'a Nodes,
-        pinned: &'a Pinned,
-    ) -> Result<View<'a>> {
-        let gone = || Error::new(Kind::Stale, format!("snapshot {at} of fileset {id}")).because("it was deleted");
-        self.snapshots.line.get(at).ok_or_else(gone)?;
-        if let Some(view) = self.tree.view_at(at, nodes, pinned) {
-            return Ok(view);
-        }
-        // Whoever opened it has asked for its tree.
-        let root = *self.snapshots.roots.get(&at).ok_or_else(gone)?;
-        Ok(View {
-            active: Layer::EMPTY,
-            frozen: &[],
-            root,
-            nodes,
-            pinned,
-        })
     }
 
     /// Refuses what is being taken apart.

@@ -21,11 +21,12 @@ use bytes::Bytes;
 
 use super::fileset::{Done, Fileset, Placed, Reserve, State};
 use super::need::Need;
+use crate::engine::Engine;
 use crate::fileset::catalog;
 use crate::format::{DeadChunk, FilesetHeader, Key, KeyKind, Lsn, Pointer, Record, RecordKind, Snapshot, number_of};
 use crate::session::Running;
 use crate::snapshot::{self, Line, branches};
-use crate::transaction::{Operation, Reply, Transaction, Usage};
+use crate::transaction::{Operation, Reply, Run, Transaction, Usage};
 use crate::tree::{Pinned, Stop, View, take_apart};
 
 /// A snapshot, as it is listed.
@@ -179,16 +180,28 @@ impl Fileset {
                     let root = root.map(|bytes| Pointer::decode(&bytes)).transpose()?;
                     Ok((0, Some((root, floor))))
                 }
-                None => Ok((self.listed_of(id, line, &state, &view)?, None)),
+                None => {
+                    let sole = |run| self.engine.solely_owned(run, pinned);
+                    Ok((self.listed_of(id, (line, &state), &view, sole)?, None))
+                }
             }
         })?;
         let Some((root, floor)) = walk else { return Ok(blocks) };
         let apart = take_apart(&self.engine.nodes, root, (floor, Key::FIRST), usize::MAX)?.whole()?;
-        Ok(apart.runs.iter().map(|run| u64::from(run.count)).sum())
+        self.engine.attempt(self.patience(), |pinned| {
+            let runs = apart.runs.iter();
+            runs.map(|run| self.engine.solely_owned(*run, pinned)).sum()
+        })
     }
 
     /// Blocks that the lists say only the snapshot `id` has.
-    fn listed_of(&self, id: Lsn, line: &Line, state: &State, view: &View<'_>) -> Result<u64, Stop> {
+    fn listed_of(
+        &self,
+        id: Lsn,
+        (line, state): (&Line, &State),
+        view: &View<'_>,
+        sole: impl Fn(Run) -> Result<u64, Stop>,
+    ) -> Result<u64, Stop> {
         let own = line.get(id).ok_or_else(|| self.missing(id))?.serial;
         let firsts = line.serial_before(id) + 1..=own;
         let until = line.after(id).unwrap_or(Lsn(u64::MAX));
@@ -202,13 +215,17 @@ impl Fileset {
             let end = Key::new(last.0, KeyKind::DeadChunk, u64::from(own) << 32 | u64::from(u32::MAX));
             for item in view.scan(first, end) {
                 let chunk = DeadChunk::decode(&item?.1)?;
-                blocks += chunk.runs.iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
+                for (block, count) in chunk.runs {
+                    blocks += sole(Run { block, count })?;
+                }
             }
         }
         let unwritten = state.snapshots.frozen.iter().map(|dead| &**dead);
         for (span, runs) in unwritten.chain([&state.snapshots.dead]).flat_map(|dead| dead.iter()) {
             if firsts.contains(&span.first) && (id..until).contains(&span.last) {
-                blocks += runs.iter().map(|run| u64::from(run.count)).sum::<u64>();
+                for run in runs.iter() {
+                    blocks += sole(run)?;
+                }
             }
         }
         Ok(blocks)
@@ -305,6 +322,13 @@ impl Fileset {
 
     pub(super) fn missing(&self, id: Lsn) -> Error {
         Error::new(Kind::NotFound, format!("snapshot {id} of fileset {}", self.cell.id))
+    }
+}
+
+impl Engine {
+    /// How many of these blocks nobody else has.
+    fn solely_owned(&self, run: Run, pinned: &Pinned) -> Result<u64, Stop> {
+        self.space.lock().solely_owned(run, &self.nodes, pinned)
     }
 }
 

@@ -163,7 +163,7 @@ fn label_that_cannot_be_used_says_why_and_what_to_do() {
     );
 
     let mut newer = label.clone();
-    newer.features.incompat = 4;
+    newer.features.incompat = 8;
     for offset in label.geometry.label_offsets() {
         put(file.as_file(), offset, &newer.encode());
     }

@@ -60,6 +60,11 @@ impl Placed {
         }
     }
 
+    /// Where one of the file's blocks is, which it has.
+    pub fn block_of(&self, block: u64) -> Block {
+        Block(self.extent.block.0 + (block - self.first))
+    }
+
     /// A part of it as an extent by itself.
     pub fn part(&self, range: Range<u64>) -> Result<Extent, Stop> {
         let (units, before) = self.units(&range);

@@ -2,6 +2,7 @@
 
 mod copies;
 mod model;
+mod past;
 mod promises;
 mod settle;
 
@@ -30,7 +31,7 @@ const FILESET: FilesetId = FilesetId(7);
 const KIB: u64 = 1 << 10;
 
 /// An aggregate in service on a double, with one fileset and one file in it.
-struct Bed {
+pub struct Bed {
     disk: Disk,
     port: Arc<Port>,
     epoch: u64,

@@ -109,6 +109,8 @@ key_kinds! {
     Room = 65;
     /// Space tree: object epoch, sub segment: not to be reused before that epoch is proven gone.
     Quarantine = 66;
+    /// Space tree: blocks from block sub on that have further owners, and how many; under the last object of all.
+    Further = 67;
 
     /// List of pending frees: object is the first block; sub 0.
     Pending = 80;
@@ -127,6 +129,7 @@ impl KeyKind {
                 | KeyKind::SegmentState
                 | KeyKind::Room
                 | KeyKind::Quarantine
+                | KeyKind::Further
                 | KeyKind::Pending
         )
     }
@@ -331,6 +334,11 @@ impl Key {
     /// A segment in the quarantine of an epoch.
     pub fn quarantine(epoch: Epoch, segment: Segment) -> Key {
         Key::new(epoch.0, KeyKind::Quarantine, u64::from(segment.0))
+    }
+
+    /// Blocks that have further owners, from `block` on.
+    pub fn further(block: Block) -> Key {
+        Key::new(u64::MAX, KeyKind::Further, block.0)
     }
 
     /// A pending free.

@@ -54,11 +54,14 @@ impl Features {
     /// Of `incompat`: files may share blocks. Who does not know that would free them.
     pub const SHARING: u64 = 2;
 
+    /// Of `incompat`: blocks may have several owners. Who does not know that would free them with the first that goes.
+    pub const FURTHER_OWNERS: u64 = 4;
+
     /// What this build knows, and gives to what it makes.
     pub const KNOWN: Features = Features {
         compat: 0,
         ro_compat: Features::SNAPSHOTS | Features::CLONES,
-        incompat: Features::PROMISES | Features::SHARING,
+        incompat: Features::PROMISES | Features::SHARING | Features::FURTHER_OWNERS,
     };
 
     /// True if files may be promised room.
@@ -69,6 +72,11 @@ impl Features {
     /// True if files may share blocks.
     pub fn has_sharing(self) -> bool {
         self.incompat & Features::SHARING != 0
+    }
+
+    /// True if blocks may have several owners.
+    pub fn has_further_owners(self) -> bool {
+        self.incompat & Features::FURTHER_OWNERS != 0
     }
 
     /// True if filesets may have snapshots.

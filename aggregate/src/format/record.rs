@@ -203,8 +203,8 @@ impl Record {
     /// It has its number: what was born with this very record carried none yet.
     pub fn born(&mut self, lsn: Lsn) {
         for (key, value) in &mut self.items {
-            if let (KeyKind::Extent, Some(value)) = (key.kind, value) {
-                extent_born(value, lsn);
+            if let (KeyKind::Extent | KeyKind::Shared, Some(value)) = (key.kind, value) {
+                item_born(value, lsn);
             }
         }
         for free in self.frees.iter_mut().filter(|free| free.birth == Lsn(0)) {
@@ -323,7 +323,7 @@ impl Record {
     }
 }
 
-fn extent_born(value: &mut Bytes, lsn: Lsn) {
+fn item_born(value: &mut Bytes, lsn: Lsn) {
     let birth = EXTENT_BIRTH_AT..EXTENT_BIRTH_AT + 8;
     if value.get(birth.clone()) == Some(&[0; 8]) {
         // Mostly nobody else has it, and it is not copied.

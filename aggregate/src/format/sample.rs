@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::format::{
     Attributes, Base, Batch, BatchHeader, Bitmap, Block, Checksum, ClientState, DeadChunk, Extent, Features, FileKind,
-    FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage, Free, Geometry, HashKey, Held, History, Inherited, Key,
-    Label, Lsn, MountPoint, NameEntry, OpenSegment, Orphan, Pending, Piece, Pointer, Record, RecordKind, Root,
-    RootKind, RootName, Segment, SegmentClass, SegmentPhase, SegmentState, SessionHeader, Slot, SlotState, Snapshot,
-    VnodeRange, Walk, XattrEntry, encode_holders,
+    FilesetEntry, FilesetHeader, FilesetKind, FilesetUsage, Free, Further, Geometry, HashKey, Held, History, Inherited,
+    Key, Label, Lsn, MountPoint, NameEntry, OpenSegment, Orphan, Pending, Piece, Pointer, Record, RecordKind, Root,
+    RootKind, RootName, Segment, SegmentClass, SegmentPhase, SegmentState, SessionHeader, Shared, Slot, SlotState,
+    Snapshot, VnodeRange, Walk, XattrEntry, encode_holders,
 };
 
 fn uuid(fill: u8) -> Uuid {
@@ -300,6 +300,8 @@ pub fn values() -> Vec<(&'static str, Vec<u8>)> {
         ("walk", walk().encode()),
         ("segment", segment.encode()),
         ("pending", pending().encode()),
+        ("shared", shared().encode()),
+        ("further", further().encode()),
     ]
 }
 
@@ -318,6 +320,21 @@ fn pending() -> Pending {
     Pending {
         count: 4,
         birth: Lsn(97),
+    }
+}
+
+fn shared() -> Shared {
+    Shared {
+        count: 64,
+        places: 3,
+        birth: Lsn(96),
+    }
+}
+
+fn further() -> Further {
+    Further {
+        count: 1_024,
+        owners: 2,
     }
 }
 
@@ -370,6 +387,8 @@ pub fn decode_values(bytes: &[u8]) {
     drop(Base::decode(bytes));
     drop(Held::decode(bytes));
     drop(Walk::decode(bytes));
+    drop(Shared::decode(bytes));
+    drop(Further::decode(bytes));
     drop(SegmentState::decode(bytes));
     drop(Pending::decode(bytes));
     drop(Pointer::decode_option(bytes));

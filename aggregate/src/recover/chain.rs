@@ -248,7 +248,8 @@ impl Reader<'_> {
                 continue;
             };
             let extent = Extent::decode(value)?;
-            if extent.birth != lsn {
+            // What is shared was there before.
+            if extent.birth != lsn || extent.is_shared() {
                 continue;
             }
             check_blocks(self.geometry, extent.block, extent.count.into())?;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::chain::{Chain, check_blocks, damaged, segments_of};
 use crate::format::{
     Bitmap, Block, FilesetUsage, Free, Geometry, Key, KeyKind, Lsn, Pending, Pointer, Record, RecordKind, Root,
-    Segment, SegmentClass, VnodeRange, owned,
+    Segment, SegmentClass, VnodeRange, is_taken_back, owned,
 };
 use crate::live::LiveTree;
 use crate::nodes::Nodes;
@@ -145,7 +145,11 @@ impl Replayed {
             if let Some(value) = value
                 && let Some(owned) = owned(*key, value)?
             {
-                self.space.replay_put(run_of(geometry, &owned)?);
+                let run = run_of(geometry, &owned)?;
+                self.space.replay_put(run);
+                if is_taken_back(*key, &owned, lsn) {
+                    self.space.own(run);
+                }
             }
         }
         let fileset = self.filesets.entry(record.fileset).or_default();
@@ -349,6 +353,7 @@ fn collect_nodes(nodes: &Nodes, pointer: &Pointer, found: &mut Vec<Run>) -> Resu
 fn space_of(geometry: &Geometry, nodes: &Nodes, root: &Root) -> Result<Space> {
     let mut space = Space::new(*geometry, root.epoch, LiveTree::at(root.space), root.high_water);
     retrying(nodes, |pinned| space.read_room(nodes, pinned))?;
+    retrying(nodes, |pinned| space.read_further(nodes, pinned))?;
     let own = root.open.iter().map(|open| (root.epoch, open));
     let older = root.inherited.iter();
     let older = older.flat_map(|inherited| inherited.open.iter().map(|open| (inherited.epoch, open)));

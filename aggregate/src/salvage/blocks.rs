@@ -3,24 +3,39 @@
 //! The snapshots of a fileset share blocks with each other and with it. Their trees are read from the oldest on: what is
 //! not younger than the snapshot before, that one has too, and what is younger nobody has. Where a fileset goes on from a
 //! snapshot, that one is the one before.
+//!
+//! What was copied from a snapshot has several owners. They are counted, and each but one of them, or of those that a
+//! deleted snapshot had, is an item of shared blocks.
 
 use std::collections::BTreeMap;
 
 use crate::format::{Bitmap, Geometry, Lsn, Segment};
+use crate::space::Tally;
 use crate::transaction::Run;
 
 /// What refers to a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
-    /// A tree.
+    /// A pointer or an extent of a tree, which made it.
     Tree,
+    /// An item of shared blocks, which may have taken it back.
+    Shared,
+    /// Nobody but deleted snapshots.
+    Dead,
     /// A list of frees.
     Pending,
 }
 
 /// The blocks of one segment.
 pub(super) struct Use {
+    /// Of trees.
     pub reached: Bitmap,
+    /// Of those, which have an owner that made them.
+    made: Bitmap,
+    /// Of those, which are shared.
+    pub shared: Bitmap,
+    /// Of deleted snapshots alone.
+    pub dead: Bitmap,
     pub pending: Bitmap,
 }
 
@@ -34,7 +49,9 @@ struct Line {
     before: Option<(Lsn, Set)>,
     /// What the tree that is being read has.
     own: Set,
-    /// What the snapshot has that the branch goes on from: where that dies is in no list of the branch.
+    /// What of that the snapshot before had not, or had by another owner.
+    born: Set,
+    /// What the branch still has of the snapshot that it goes on from: where that dies is in no list of the branch.
     base: Set,
 }
 
@@ -42,6 +59,8 @@ struct Line {
 pub(super) struct Blocks {
     geometry: Geometry,
     pub segments: BTreeMap<Segment, Use>,
+    /// How many owners each block has beside the first.
+    pub further: Tally,
     line: Option<Line>,
     /// What snapshots have that filesets go on from; of those that were read, it is known.
     bases: BTreeMap<Lsn, Option<Set>>,
@@ -52,6 +71,7 @@ impl Blocks {
         Blocks {
             geometry,
             segments: BTreeMap::new(),
+            further: Tally::default(),
             line: None,
             bases: BTreeMap::new(),
         }
@@ -73,18 +93,22 @@ impl Blocks {
             base: before.as_ref().map(|(_, set)| set.clone()).unwrap_or_default(),
             before,
             own: Set::new(),
+            born: Set::new(),
         });
     }
 
     /// The tree of the snapshot `at` was read: gives the blocks that the one before had and it has not, except for the
-    /// base's, and those that it has and the one before had not.
+    /// base's, and those that it has and the one before had not. What it took back counts as both.
     pub fn end_tree(&mut self, at: Lsn) -> (Set, Set) {
         let Some(line) = &mut self.line else {
             return (Set::new(), Set::new());
         };
         let own = std::mem::take(&mut line.own);
         let before = line.before.take().map_or_else(Set::new, |(_, before)| before);
-        let (died, born) = (minus(&minus(&before, &own), &line.base), minus(&own, &before));
+        let born = std::mem::take(&mut line.born);
+        let gone = minus(&before, &minus(&own, &born));
+        let died = minus(&gone, &line.base);
+        line.base = minus(&line.base, &gone);
         if let Some(base) = self.bases.get_mut(&at) {
             *base = Some(own.clone());
         }
@@ -98,31 +122,35 @@ impl Blocks {
     }
 
     /// A tree refers to `run`, which was born at `birth`: true if none did before; or what is wrong with that.
-    pub fn reach(&mut self, run: Run, birth: Lsn) -> Result<bool, &'static str> {
+    pub fn reach(&mut self, run: Run, birth: Lsn, by: By) -> Result<bool, &'static str> {
         let Some(mut line) = self.line.take() else {
-            return self.refer(run, By::Tree).map(|()| true);
+            return self.refer(run, by).map(|()| true);
         };
-        let reached = self.reach_in(&mut line, run, birth);
+        let reached = self.reach_in(&mut line, run, birth, by);
         self.line = Some(line);
         reached
     }
 
-    fn reach_in(&mut self, line: &mut Line, run: Run, birth: Lsn) -> Result<bool, &'static str> {
+    fn reach_in(&mut self, line: &mut Line, run: Run, birth: Lsn, by: By) -> Result<bool, &'static str> {
         let is_older = line.before.as_ref().is_some_and(|(before, _)| birth <= *before);
         if !is_older {
             // Whatever has it already, the snapshot before included, is another's.
-            self.refer(run, By::Tree)?;
+            self.refer(run, by)?;
         } else if !self.geometry.has_blocks(run.block, run.count.into()) {
             return Err("they lie in no segment, or in two");
         }
         let segment = self.geometry.segment_of(run.block);
         let free = || Bitmap::free(self.geometry.segment_blocks());
         let own = line.own.entry(segment).or_insert_with(free);
+        let mut born = (!is_older).then(|| line.born.entry(segment).or_insert_with(free));
         let before = line.before.as_ref().and_then(|(_, before)| before.get(&segment));
         let first = self.geometry.index_in_segment(run.block);
         for index in first..first + u32::from(run.count) {
             if !own.take(index) {
                 return Err("something else of the same tree refers to them too");
+            }
+            if let Some(born) = &mut born {
+                born.take(index);
             }
             if is_older && !before.is_some_and(|before| before.is_used(index)) {
                 return Err("they are older than the snapshot before, which has not got them");
@@ -138,22 +166,40 @@ impl Blocks {
         }
         let blocks = self.geometry.segment_blocks();
         let segment = self.segments.entry(self.geometry.segment_of(run.block));
+        let free = || Bitmap::free(blocks);
         let segment = segment.or_insert_with(|| Use {
-            reached: Bitmap::free(blocks),
-            pending: Bitmap::free(blocks),
+            reached: free(),
+            made: free(),
+            shared: free(),
+            dead: free(),
+            pending: free(),
         });
         let first = self.geometry.index_in_segment(run.block);
-        let (own, other) = match by {
-            By::Tree => (&mut segment.reached, &segment.pending),
-            By::Pending => (&mut segment.pending, &segment.reached),
-        };
         let mut wrong = Ok(());
-        for index in first..first + u32::from(run.count) {
-            if other.is_used(index) {
+        for (index, block) in (first..first + u32::from(run.count)).zip(run.blocks()) {
+            let is_owned = segment.reached.is_used(index) || segment.dead.is_used(index);
+            if match by {
+                By::Pending => is_owned,
+                By::Tree | By::Shared | By::Dead => segment.pending.is_used(index),
+            } {
                 wrong = Err("they are in use and freed at once");
             }
-            if !own.take(index) {
+            let is_first = match by {
+                By::Tree => segment.made.take(index),
+                By::Pending => segment.pending.take(index),
+                By::Shared | By::Dead => true,
+            };
+            if !is_first {
                 wrong = Err("something else refers to them too");
+            }
+            match by {
+                By::Pending => continue,
+                By::Dead => segment.dead.take(index),
+                By::Tree => segment.reached.take(index),
+                By::Shared => segment.shared.take(index) | segment.reached.take(index),
+            };
+            if is_owned {
+                self.further.add(block, 1, 1);
             }
         }
         wrong

@@ -23,6 +23,8 @@ use crate::format::{
 };
 use crate::live::LiveTree;
 use crate::nodes::Nodes;
+use crate::recover::retrying;
+use crate::space::Tally;
 use crate::transaction::Run;
 
 /// Whether the bytes of files are read too.
@@ -87,6 +89,8 @@ struct Check<'a> {
 pub(super) struct Ledger {
     /// What refers to blocks.
     pub used: BTreeMap<Segment, Use>,
+    /// How many owners blocks have beside the first.
+    pub further: Tally,
     /// What the space tree says, if it could be read.
     pub said: Option<BTreeMap<Segment, SegmentState>>,
     /// Its nodes.
@@ -181,6 +185,7 @@ pub(super) fn examine(
     report.beyond = check.findings.beyond;
     let ledger = Ledger {
         used: check.blocks.segments,
+        further: check.blocks.further,
         said: check.said,
         space_nodes: check.space_nodes,
         is_whole: check.is_whole,
@@ -193,7 +198,15 @@ impl Check<'_> {
     /// The newest root and its log: everything. Gives how many filesets there are.
     fn whole(&mut self, mut whole: Whole) -> Result<u64> {
         // What was freed since the root counts as pending: nobody may have it yet.
-        whole.replayed.space.freeze();
+        let space = &mut whole.replayed.space;
+        space.freeze();
+        let nodes = &self.patient.nodes;
+        let settled = std::iter::repeat_with(|| retrying(nodes, |pinned| space.settle(nodes, pinned)))
+            .find(|settled| !matches!(settled, Ok(true)));
+        if let Some(Err(error)) = settled {
+            self.findings
+                .mendable(Fault::Block, "owners of blocks", error.to_string(), Mend::Space);
+        }
         let last = whole.chain.last(whole.root.lsn);
         self.trees_of(&whole.root);
         let filesets = system::check(self, &whole, last)?;

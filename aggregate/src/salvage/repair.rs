@@ -139,7 +139,9 @@ fn facts(ledger: &Ledger) -> Facts<'_> {
     let used = ledger.used.iter();
     Facts {
         reached: used.clone().map(|(segment, used)| (*segment, &used.reached)).collect(),
-        pending: used.map(|(segment, used)| (*segment, &used.pending)).collect(),
+        pending: used.clone().map(|(segment, used)| (*segment, &used.pending)).collect(),
+        dead: used.map(|(segment, used)| (*segment, &used.dead)).collect(),
+        further: &ledger.further,
         said: ledger.said.as_ref(),
         nodes: &ledger.space_nodes,
     }

@@ -4,5 +4,5 @@ mod branches;
 pub(crate) mod check;
 mod extract;
 mod image;
-mod snapshots;
+pub mod snapshots;
 pub(crate) mod world;

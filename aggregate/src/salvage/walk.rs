@@ -2,7 +2,7 @@
 
 use baton_types::Error;
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, By};
 use super::finding::{Fault, Findings};
 use super::mend::Mend;
 use crate::format::{Geometry, Key, Lsn, Pointer};
@@ -78,7 +78,7 @@ impl Walk<'_> {
         }
         self.found.push(run);
         if let Some(blocks) = &mut self.blocks
-            && let Err(wrong) = blocks.reach(run, pointer.birth)
+            && let Err(wrong) = blocks.reach(run, pointer.birth, By::Tree)
         {
             self.findings.fault(Fault::Block, &on, wrong);
         }

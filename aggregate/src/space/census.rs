@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::further::overlapping;
 use super::states::{ROOM_IN_ALL, index_key};
-use super::{Runs, Space};
-use crate::format::{Bitmap, Key, KeyKind, Segment, SegmentClass, SegmentPhase, SegmentState};
+use super::{Runs, Space, Tally};
+use crate::format::{Bitmap, Block, Key, KeyKind, Segment, SegmentClass, SegmentPhase, SegmentState};
 use crate::nodes::Nodes;
 use crate::tree::{Pinned, Stop};
 
@@ -25,6 +26,20 @@ pub(crate) enum Standing {
 pub(crate) type Standings = BTreeMap<Segment, (Standing, Bitmap)>;
 
 impl Space {
+    /// How many further owners each block has, with all that changed since the newest root; -1 of those that are free.
+    ///
+    /// # Errors
+    /// A miss; damage.
+    pub(crate) fn further(&self, nodes: &Nodes, pinned: &Pinned) -> Result<Tally, Stop> {
+        let mut tally = Tally::default();
+        for (range, owners) in overlapping(&self.tree.view(nodes, pinned), 0..u64::MAX)? {
+            tally.add(Block(range.start), range.end - range.start, owners.into());
+        }
+        tally.append(self.settling.clone());
+        tally.append(self.balance.clone());
+        Ok(tally)
+    }
+
     /// Every segment below the high-water mark that is not `log`, with the blocks in use; or what contradicts itself.
     pub(crate) fn standings(
         &self,
@@ -143,10 +158,10 @@ impl Space {
         Ok(Ok(()))
     }
 
-    /// What waits to be free, and blocks that are taken and not recorded.
+    /// What waits to be free, and blocks that are taken and not recorded. What was given up since the freeze is another
+    /// [account](Space::further).
     pub(crate) fn waiting(&self) -> (Vec<Runs>, u32) {
-        let mut runs = vec![self.freed.clone()];
-        runs.extend(self.pending.iter().cloned());
+        let runs = self.pending.to_vec();
         let in_flight = self.open.values().map(|open| open.taken.used() - open.recorded.used());
         (runs, in_flight.sum())
     }

@@ -1,5 +1,5 @@
-//! `copy_file_range`: bytes from file to file, piece by piece. Within a fileset the server lets the files share whole
-//! blocks, and no byte moves; the rest goes through this client.
+//! `copy_file_range`: bytes from file to file, piece by piece. Within a fileset, and from its snapshots, the server lets
+//! the files share whole blocks, and no byte moves; the rest goes through this client.
 
 use std::sync::Arc;
 
@@ -85,7 +85,7 @@ impl Mount {
     fn begin_copy(&self, mut copy: Copy) {
         let [from, to] = [&copy.source, &copy.target].map(|handle| handle.inode.fid.fileset);
         let is_aligned = copy.from.is_multiple_of(BLOCK) && copy.to.is_multiple_of(BLOCK);
-        if from != to || !is_aligned || copy.len < SHARED_MIN {
+        if from.live() != to || !is_aligned || copy.len < SHARED_MIN {
             copy.len = copy.len.min(PIECES_MAX * PIECE);
             return self.copy_on(copy);
         }

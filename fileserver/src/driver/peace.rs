@@ -1,6 +1,6 @@
 //! Peace: when all filesets had left grace after a takeover, and how it came to that.
 
-use baton_types::Time;
+use baton_types::{FilesetId, Time};
 
 use super::{Core, Driver};
 use crate::state::{Call, Event};
@@ -20,6 +20,11 @@ impl Driver {
     /// How grace went so far.
     pub fn peace(&self) -> Peace {
         self.core.lock().peace
+    }
+
+    /// Whether clients of the last owner may yet say again what they changed in `fileset`.
+    pub fn awaits(&self, fileset: FilesetId) -> bool {
+        self.core.lock().state.awaits(fileset)
     }
 }
 

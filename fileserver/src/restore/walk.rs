@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use baton_aggregate::aggregate::{Comparison, Found, Pair, Step};
-use baton_types::call::{Answer, At, Keep, Request};
+use baton_types::call::{Answer, Keep, Request};
 use baton_types::control::{Carry, Fate, Restored};
 use baton_types::file::{Attributes, FileKind, Object, Place, SetAttributes, SetTime};
 use baton_types::{Error, Fid, FileName, FilesetId, Kind, Result, Vnode};
@@ -23,12 +23,9 @@ use bytes::Bytes;
 use crate::inside::{Inside, unexpected};
 use crate::shape;
 
-/// Bytes copied at once: a frame's payload.
-const COPY_BYTES: u64 = 1 << 20;
-
 /// A walk that goes on.
 pub struct Walk<'a> {
-    inside: &'a Inside<'a>,
+    pub(super) inside: &'a Inside<'a>,
     carry: Carry,
     /// By which the service knows the moment that is brought back.
     past: FilesetId,
@@ -332,42 +329,6 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// All bytes of a file as they were; what was zero takes no room.
-    fn copy(&self, then: Object, now: Fid) -> Result<()> {
-        let size = then.attributes.size;
-        for size in [0, size] {
-            let set = SetAttributes {
-                size: Some(size),
-                ..SetAttributes::default()
-            };
-            self.setattr(now, set)?;
-        }
-        let mut offset = 0;
-        while offset < size {
-            let len = COPY_BYTES.min(size - offset) as u32;
-            let (_, bytes) = self.inside.ask(Request::Read {
-                fid: then.fid,
-                offset,
-                len,
-            })?;
-            if bytes.is_empty() {
-                let short = Error::new(Kind::Damaged, format!("file {}", then.fid));
-                return Err(short.because(format!("it ends at {offset}, and says {size}")));
-            }
-            let next = offset + bytes.len() as u64;
-            if bytes.iter().any(|byte| *byte != 0) {
-                let write = Request::Write {
-                    fid: now,
-                    at: At::Offset(offset),
-                    time: self.inside.date(),
-                };
-                self.inside.change(write, bytes)?;
-            }
-            offset = next;
-        }
-        Ok(())
-    }
-
     /// A directory, in which all is done.
     fn finish(&self, now: Fid, then: &Attributes) -> Result<()> {
         let attributes = self.inside.attributes(now)?.attributes;
@@ -395,7 +356,7 @@ impl<'a> Walk<'a> {
         self.setattr(now, set)
     }
 
-    fn setattr(&self, fid: Fid, set: SetAttributes) -> Result<()> {
+    pub(super) fn setattr(&self, fid: Fid, set: SetAttributes) -> Result<()> {
         let time = self.inside.date();
         let request = Request::Setattr { fid, set, time };
         self.inside.change(request, Bytes::new()).map(drop)

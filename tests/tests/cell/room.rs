@@ -1,4 +1,4 @@
-//! Room on the disk: copies within a fileset take none, and what `fallocate` was promised is there.
+//! Room on the disk: copies within a fileset and from its snapshots take none, and what `fallocate` was promised is there.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -10,6 +10,8 @@ use baton_tests::cell::{Builder, Cell, Trust};
 use baton_tests::suites::Stage;
 use rustix::fs::{FallocateFlags, copy_file_range, fallocate};
 use serde_json::Value;
+
+use super::snapshots::take;
 
 const MIB: u64 = 1 << 20;
 /// As small as an aggregate with room for some writing may be.
@@ -35,6 +37,17 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(File::open(path)?.sync_all()?)
 }
 
+/// Copies all of a file.
+fn copy(source: &File, target: &File, len: u64) -> Result<()> {
+    let mut copied = 0;
+    while copied < len {
+        let step = copy_file_range(source, None, target, None, (len - copied) as usize)?;
+        ensure!(step > 0, "it ends after {copied} bytes");
+        copied += step as u64;
+    }
+    Ok(())
+}
+
 fn salvage(cell: &mut Cell) -> Result<()> {
     for server in ["fs1", "fs2"] {
         cell.terminate(server)?;
@@ -58,12 +71,7 @@ async fn copy_within_a_fileset_takes_no_room_and_stays_what_it_was() -> Result<(
     let mut first = first;
     first[LEN as usize - 10..][..7].copy_from_slice(b"changed");
     let target = File::options().write(true).create_new(true).open(one.join("b"))?;
-    let mut copied = 0;
-    while copied < LEN {
-        let step = copy_file_range(&source, None, &target, None, (LEN - copied) as usize)?;
-        ensure!(step > 0, "it ends after {copied} bytes");
-        copied += step as u64;
-    }
+    copy(&source, &target, LEN)?;
     target.sync_all()?;
     let taken = before.saturating_sub(free(&stage.cell)?);
     ensure!(taken < 4 * MIB, "a copy of {LEN} bytes took {taken}");
@@ -86,6 +94,52 @@ async fn copy_within_a_fileset_takes_no_room_and_stays_what_it_was() -> Result<(
     ensure!(fs::read(one.join("a"))? == first && fs::read(other.join("b"))? == second);
     fs::remove_file(one.join("a"))?;
     ensure!(fs::read(other.join("b"))? == second);
+    stage.cell.start("fs1")?;
+    salvage(&mut stage.cell)?;
+    stage.cell.down()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copy_from_a_snapshot_takes_no_room_and_stays_what_it_was() -> Result<()> {
+    const LEN: u64 = 24 * MIB + 777;
+    let mut stage = Stage::set(Builder::default().servers(2), 2, Trust::UsersAndRoot).await?;
+    let (one, other) = (stage.first().clone(), stage.last().clone());
+    let [then, now, later] = [1, 2, 3].map(|seed| bytes(seed, LEN));
+    write_durably(&one.join("a"), &then)?;
+    take(&stage.cell, "stage", "then")?;
+    write_durably(&one.join("a"), &now)?;
+    let before = free(&stage.cell)?;
+    let source = File::open(one.join(".snapshots/then/a"))?;
+    let target = File::options().write(true).create_new(true).open(one.join("b"))?;
+    copy(&source, &target, LEN)?;
+    target.sync_all()?;
+    let taken = before.saturating_sub(free(&stage.cell)?);
+    ensure!(taken < 4 * MIB, "a copy of {LEN} bytes took {taken}");
+    let is = |name: &str, bytes: &[u8]| -> Result<()> {
+        for mount in [&one, &other] {
+            ensure!(fs::read(mount.join(name))? == bytes, "{name} at {mount:?} is another");
+        }
+        Ok(())
+    };
+    let past = ".snapshots/then/a";
+    is("a", &now)?;
+    is("b", &then)?;
+    is(past, &then)?;
+
+    // Whoever goes first, the other keeps it: over the end of an owner, too.
+    let third = File::options().write(true).create_new(true).open(other.join("c"))?;
+    copy(&File::open(other.join(past))?, &third, LEN)?;
+    target.write_all_at(&later, 0)?;
+    target.sync_all()?;
+    let epoch = stage.cell.aggregate("lfs01").await?.epoch;
+    stage.cell.kill("fs1")?;
+    stage.cell.served_by("lfs01", "fs2", epoch).await?;
+    is("b", &later)?;
+    is("c", &then)?;
+    is(past, &then)?;
+    third.sync_all()?;
+    stage.cell.fts(&["snapshot", "delete", "stage", "then"])?.done()?;
+    is("c", &then)?;
     stage.cell.start("fs1")?;
     salvage(&mut stage.cell)?;
     stage.cell.down()

@@ -321,6 +321,7 @@ struct Play {
     filesets: BTreeMap<u64, Seen>,
     snapshots: BTreeMap<(u64, Lsn), Seen>,
     count: u64,
+    copied: u64,
 }
 
 impl Play {
@@ -346,7 +347,8 @@ impl Play {
     fn step(&mut self) {
         self.count += 1;
         let count = self.count;
-        match self.below(20) {
+        match self.below(25) {
+            20.. => self.copy(),
             0..5 => {
                 let Some(id) = self.some_fileset() else { return };
                 let fileset = self.fileset(id);
@@ -395,6 +397,34 @@ impl Play {
         }
     }
 
+    /// From a snapshot, mostly of a file that is another one now.
+    fn copy(&mut self) {
+        let Some((id, at)) = self.some_snapshot() else { return };
+        let (source, target) = (self.below(6), self.below(6));
+        let fileset = self.fileset(id);
+        match self.rig.copy_data(&fileset, at, 1_000 + source, 1_000 + target) {
+            Ok(()) => self.copied += 1,
+            Err(error) => {
+                assert_eq!(error.kind, Kind::Unsupported, "{error}");
+                return;
+            }
+        }
+        let now = seen(&self.rig, &fileset);
+        assert_eq!(
+            now.1[target as usize],
+            self.snapshots[&(id, at)].1[source as usize],
+            "{source} at {at}"
+        );
+        let before = self.filesets.insert(id, now.clone()).unwrap();
+        let others = |seen: &Seen| {
+            (0..6)
+                .filter(|file| *file != target)
+                .map(|file| seen.1[file as usize].clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(others(&now), others(&before));
+    }
+
     fn remove(&mut self, id: u64) {
         hide(&self.rig, id);
         self.filesets.remove(&id);
@@ -433,8 +463,9 @@ fn prop_filesets_that_go_back_and_clones_equal_a_model() {
             filesets: BTreeMap::from([(7, (Vec::new(), vec![None; 6]))]),
             snapshots: BTreeMap::new(),
             count: 0,
+            copied: 0,
         };
-        for _ in 0..60 {
+        for _ in 0..80 {
             play.step();
             play.check();
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use baton_types::{
     AggregateId, AggregateName, ClientId, Epoch, Error, FilesetId, FilesetName, Incarnation, Result, ServerId,
-    Timestamp,
+    Timestamp, Vnode,
 };
 use bytes::Bytes;
 use uuid::Uuid;
@@ -16,12 +16,13 @@ use crate::create::{Overwrite, Plan, create};
 use crate::device::Device;
 use crate::device::double::Disk;
 use crate::fence::{Grant, Ring};
-use crate::fileset::catalog;
+use crate::file::take_back;
+use crate::fileset::{catalog, shared};
 use crate::format::{
     BLOCK_BYTES, Checksum, Extent, FilesetHeader, FilesetKind, Geometry, HashKey, Key, KeyKind, Lsn, RecordKind,
 };
 use crate::nodes::Nodes;
-use crate::transaction::{Operation, Reply, SessionId, Transaction};
+use crate::transaction::{Operation, Reply, Run, SessionId, Transaction};
 use crate::tree::Stop;
 
 pub struct Rig {
@@ -122,7 +123,8 @@ pub fn delete_data(transaction: &mut Transaction<'_>, number: u64) -> Result<Rep
     for (key, value) in items.collect::<Result<Vec<_>, Stop>>()? {
         let extent = Extent::decode(&value)?;
         transaction.delete(key);
-        transaction.free(extent.block, extent.count.into(), extent.birth);
+        let (block, count) = (extent.block, extent.count.into());
+        shared::give_up(transaction, &extent, Run { block, count })?;
         transaction.usage().bytes -= u64::from(extent.count) * BLOCK_BYTES as u64;
     }
     Ok(Reply::done())
@@ -241,6 +243,21 @@ impl Rig {
     pub fn delete_data(&self, fileset: &Fileset, number: u64) {
         let done = fileset.change(&op(0, 0), Need::UPKEEP, |transaction| delete_data(transaction, number));
         done.unwrap().answer.unwrap();
+    }
+
+    /// Data of object `target` becomes what `source` has, or had in the snapshot `past`.
+    pub fn copy_data(&self, fileset: &Fileset, past: Lsn, source: u64, target: u64) -> Result<(), Error> {
+        fileset.at(past)?;
+        let vnodes = [source, target].map(|number| Vnode::new(number).unwrap());
+        let done = fileset.change_seeing(Some(past), &op(0, 0), Need::data(9), |transaction| {
+            let past = transaction.past().unwrap();
+            let all = 0..u64::MAX >> 1;
+            let (taken, given) = take_back(transaction, &past, (vnodes[0], &all), (vnodes[1], &all))?;
+            let usage = transaction.usage();
+            usage.bytes = usage.bytes + taken * BLOCK_BYTES as u64 - given * BLOCK_BYTES as u64;
+            Ok(Reply::done())
+        });
+        done?.answer.map(drop)
     }
 
     /// Writes files of `count` blocks until there is no space; how many.

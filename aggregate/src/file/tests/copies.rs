@@ -9,15 +9,15 @@ use crate::fileset::remove_step;
 use crate::format::Orphan;
 
 /// Files of one fileset, and what they are to hold.
-struct Files {
-    bed: Bed,
-    bytes: Vec<Vec<u8>>,
+pub struct Files {
+    pub bed: Bed,
+    pub bytes: Vec<Vec<u8>>,
 }
 
-const FILES: u64 = 4;
+pub const FILES: u64 = 4;
 
 impl Files {
-    fn new(seed: u64) -> Files {
+    pub fn new(seed: u64) -> Files {
         let bed = Bed::new(seed);
         for number in 1..FILES {
             bed.make(Vnode::new(5 + number).unwrap(), FileKind::Regular);
@@ -28,14 +28,14 @@ impl Files {
         }
     }
 
-    fn fid(&self, file: usize) -> Fid {
+    pub fn fid(&self, file: usize) -> Fid {
         Fid {
             vnode: Vnode::new(5 + file as u64).unwrap(),
             ..self.bed.fid
         }
     }
 
-    fn write(&mut self, file: usize, offset: u64, bytes: &[u8]) {
+    pub fn write(&mut self, file: usize, offset: u64, bytes: &[u8]) {
         answer(write(
             &self.bed.fileset,
             &Operation::default(),
@@ -49,12 +49,12 @@ impl Files {
         own[offset as usize..end].copy_from_slice(bytes);
     }
 
-    fn truncate(&mut self, file: usize, size: u64) {
+    pub fn truncate(&mut self, file: usize, size: u64) {
         answer(truncate(&self.bed.fileset, &Operation::default(), self.fid(file), size));
         self.bytes[file].resize(size as usize, 0);
     }
 
-    fn punch(&mut self, file: usize, range: std::ops::Range<u64>) {
+    pub fn punch(&mut self, file: usize, range: std::ops::Range<u64>) {
         let (operation, how) = (Operation::default(), Allocate::PunchHole);
         let done = fallocate(
             &self.bed.fileset,
@@ -68,7 +68,7 @@ impl Files {
         self.bytes[file][len.min(range.start as usize)..len.min(range.end as usize)].fill(0);
     }
 
-    fn remove(&mut self, file: usize) {
+    pub fn remove(&mut self, file: usize) {
         let fid = self.fid(file);
         let gone = self
             .bed
@@ -84,28 +84,44 @@ impl Files {
         self.bytes[file].clear();
     }
 
-    fn try_copy(&mut self, source: (usize, u64), target: (usize, u64), len: u64) -> Result<Object, Error> {
+    pub fn try_copy(&mut self, source: (usize, u64), target: (usize, u64), len: u64) -> Result<Object, Error> {
+        let own = self.bytes.clone();
+        self.try_copy_from((None, &own), source, target, len)
+    }
+
+    /// From a snapshot, or from now, with what the files hold there.
+    pub fn try_copy_from(
+        &mut self,
+        (past, held): (Option<Lsn>, &[Vec<u8>]),
+        source: (usize, u64),
+        target: (usize, u64),
+        len: u64,
+    ) -> Result<Object, Error> {
+        if let Some(past) = past {
+            self.bed.fileset.at(past)?;
+        }
         let copy = Copy {
             source: (self.fid(source.0), source.1),
             target: (self.fid(target.0), target.1),
             len,
+            past,
         };
         let done = copy_as(&self.bed.fileset, &Operation::default(), copy, &mut |_, _| Ok(()))
             .unwrap()
             .answer?;
-        let bytes = self.bytes[source.0][source.1 as usize..(source.1 + len) as usize].to_vec();
+        let bytes = held[source.0][source.1 as usize..(source.1 + len) as usize].to_vec();
         let (own, end) = (&mut self.bytes[target.0], (target.1 + len) as usize);
         own.resize(own.len().max(end), 0);
         own[target.1 as usize..end].copy_from_slice(&bytes);
         Ok(done)
     }
 
-    fn copy(&mut self, source: (usize, u64), target: (usize, u64), len: u64) {
+    pub fn copy(&mut self, source: (usize, u64), target: (usize, u64), len: u64) {
         self.try_copy(source, target, len).unwrap();
     }
 
     /// Each file is what it is to be, and each block somebody's.
-    fn check(&self) {
+    pub fn check(&self) {
         let (mut blocks, mut inline) = (0, 0);
         for (file, bytes) in self.bytes.iter().enumerate() {
             let fid = self.fid(file);
@@ -124,11 +140,11 @@ impl Files {
         self.bed.aggregate.census().unwrap();
     }
 
-    fn data_blocks(&self) -> u64 {
+    pub fn data_blocks(&self) -> u64 {
         self.bed.aggregate.census().unwrap().data
     }
 
-    fn reopen(&mut self) {
+    pub fn reopen(&mut self) {
         self.bed.commit();
         self.bed.reopen();
     }

@@ -101,6 +101,7 @@ fn copy_takes_nothing_of_what_was_promised() {
             source: (other.fid, 0),
             target: (bed.fid, target * BLOCK),
             len: BLOCK,
+            past: None,
         };
         let mut settle = |_: (&Attributes, &Attributes), _: &mut Attributes| Ok(());
         let done = copy_as(&bed.fileset, &Operation::default(), copy, &mut settle);

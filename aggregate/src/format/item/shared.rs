@@ -4,7 +4,7 @@ use baton_types::Result;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::extent::Extent;
+use super::extent::{EXTENT_BIRTH_AT, Extent};
 use crate::format::reader::{Reader, zeros};
 use crate::format::{Block, Free, Key, KeyKind, Lsn};
 
@@ -15,7 +15,7 @@ pub struct Shared {
     pub count: u16,
     /// Extents that have them.
     pub places: u32,
-    /// The record that made them.
+    /// The record that made them, or from which on the tree has them again; 0 in a record means that very record.
     pub birth: Lsn,
 }
 
@@ -27,6 +27,9 @@ struct Layout {
     places: U32,
     birth: U64,
 }
+
+// It is filled in as an extent's is.
+const _: () = assert!(std::mem::offset_of!(Layout, birth) == EXTENT_BIRTH_AT);
 
 const WHAT: &str = "shared blocks";
 
@@ -80,4 +83,10 @@ pub fn owned(key: Key, value: &[u8]) -> Result<Option<Free>> {
         _ => return Ok(None),
     };
     Ok(Some(Free { block, count, birth }))
+}
+
+/// True if an item that the record `lsn` puts has blocks again that the tree had not: it is one more owner of them. What
+/// a record makes is not shared before a later one copies it.
+pub fn is_taken_back(key: Key, owned: &Free, lsn: Lsn) -> bool {
+    key.kind == KeyKind::Shared && owned.birth == lsn
 }

@@ -37,11 +37,11 @@ fn flipped_bit_in_a_version_is_damage_not_a_newer_baton() {
 #[test]
 fn unknown_incompatible_feature_is_refused_with_a_way_out() {
     let mut label = sample::label();
-    label.features.incompat = 4;
+    label.features.incompat = 8;
     let error = Label::decode(&label.encode()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "label: it uses features of the format that are unknown here (0x4); use the newer Baton that wrote it"
+        "label: it uses features of the format that are unknown here (0x8); use the newer Baton that wrote it"
     );
     assert_eq!(error.kind, Kind::Version);
 }
@@ -94,7 +94,7 @@ fn labels_of_two_aggregates_on_one_device_are_refused() {
 #[test]
 fn newer_label_beside_a_torn_one_is_newer() {
     let mut newer = sample::label();
-    newer.features.incompat = 4;
+    newer.features.incompat = 8;
     let error = Label::of_copies(&[0; 4096], &newer.encode()).unwrap_err();
     assert_eq!(error.kind, Kind::Version);
 }

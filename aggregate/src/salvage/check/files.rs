@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use baton_types::{Error, FilesetId, Kind, Result, Vnode};
 use bytes::{Bytes, BytesMut};
 
+use super::super::blocks::By;
 use super::super::finding::Fault;
 use super::super::items::{self, ALL};
 use super::super::mend::{Change, Field, Mend};
@@ -266,7 +267,7 @@ impl<'a, 'b> Files<'a, 'b> {
             block: Block(first),
             count: shared.count,
         };
-        if let Err(wrong) = self.check.blocks.reach(run, shared.birth) {
+        if let Err(wrong) = self.check.blocks.reach(run, shared.birth, By::Shared) {
             let reason = format!("shared blocks {first} and {} on: {wrong}", shared.count);
             self.check.findings.fault(Fault::Block, self.name, reason);
         }
@@ -330,7 +331,7 @@ impl<'a, 'b> Files<'a, 'b> {
         };
         let reached = match extent.is_shared() {
             true => Ok(true),
-            false => self.check.blocks.reach(run, extent.birth),
+            false => self.check.blocks.reach(run, extent.birth, By::Tree),
         };
         if extent.is_shared() {
             self.count_places(run, 1);

@@ -12,7 +12,7 @@ use super::super::walk::Tree;
 use super::files::{Files, Whose};
 use super::system::FilesetItems;
 use super::{Check, Whole, split, with_all};
-use crate::format::{Bitmap, FilesetUsage, Lsn, Pointer, owned};
+use crate::format::{Bitmap, FilesetUsage, KeyKind, Lsn, Pointer, owned};
 use crate::live::LiveTree;
 use crate::snapshot::{self, Branch, Line, Rest, Span, branches};
 use crate::transaction::Run;
@@ -175,7 +175,7 @@ impl Check<'_> {
     fn waiting(&mut self, name: &str, runs: impl IntoIterator<Item = Run>) {
         let geometry = *self.patient.geometry();
         for run in runs.into_iter().flat_map(|run| split(&geometry, run)) {
-            if let Err(wrong) = self.blocks.refer(run, By::Pending) {
+            if let Err(wrong) = self.blocks.refer(run, By::Dead) {
                 let reason = format!(
                     "blocks {} and {} on, of deleted snapshots: {wrong}",
                     run.block, run.count
@@ -279,7 +279,11 @@ impl Check<'_> {
                     block: owned.block,
                     count: owned.count,
                 };
-                self.blocks.reach(run, owned.birth).map_err(str::to_owned)
+                let by = match key.kind {
+                    KeyKind::Shared => By::Shared,
+                    _ => By::Tree,
+                };
+                self.blocks.reach(run, owned.birth, by).map_err(str::to_owned)
             });
             if let Err(wrong) = reached {
                 self.findings.fault(Fault::Block, &member.name, wrong);

@@ -8,8 +8,10 @@ use super::super::finding::Fault;
 use super::super::items::{self, ALL};
 use super::super::mend::Mend;
 use super::{Check, Whole};
-use crate::format::{Bitmap, Block, Geometry, Key, KeyKind, Segment, SegmentClass, SegmentPhase, SegmentState};
-use crate::space::{ROOM_IN_ALL, Room, index_key};
+use crate::format::{
+    Bitmap, Block, Further, Geometry, Key, KeyKind, Segment, SegmentClass, SegmentPhase, SegmentState,
+};
+use crate::space::{ROOM_IN_ALL, Room, Tally, index_key};
 use crate::transaction::Run;
 
 /// What the space tree says.
@@ -19,6 +21,8 @@ struct Said {
     index: BTreeSet<Key>,
     quarantine: BTreeSet<(Epoch, Segment)>,
     room: Room,
+    /// Of blocks: owners beside the first.
+    further: Tally,
 }
 
 /// Compares everything that is said of segments with what was found.
@@ -54,6 +58,7 @@ pub(super) fn check(check: &mut Check<'_>, whole: &Whole) -> Result<()> {
         bitmaps.insert(*segment, (Some(inherited.class), &inherited.bitmap));
     }
     blocks(check, &bitmaps);
+    owners(check, &said.further);
     check.said = Some(said.states);
     Ok(())
 }
@@ -81,6 +86,15 @@ impl Said {
             }
             KeyKind::Quarantine => {
                 self.quarantine.insert((Epoch(key.object), segment(key.sub)?));
+            }
+            KeyKind::Further => {
+                let further = Further::decode(value)?;
+                let (first, count) = (Block(key.sub), u64::from(further.count));
+                let last = Block(key.sub.saturating_add(count - 1));
+                if [first, last].iter().any(|block| !geometry.has_blocks(*block, 1)) {
+                    return Err(damaged("its blocks lie in no segment"));
+                }
+                self.further.add(first, count, further.owners.into());
             }
             _ => return Err(damaged("such an item has no place here")),
         }
@@ -155,7 +169,13 @@ fn blocks(check: &mut Check<'_>, bitmaps: &BTreeMap<Segment, (Option<SegmentClas
     for segment in all {
         let (class, bitmap) = bitmaps.get(&segment).copied().unwrap_or((None, &nothing));
         let by = check.blocks.segments.get(&segment);
-        let refers = |index| by.is_some_and(|by| by.reached.is_used(index) || by.pending.is_used(index));
+        let refers = |index| {
+            by.is_some_and(|by| {
+                [&by.reached, &by.dead, &by.pending]
+                    .iter()
+                    .any(|some| some.is_used(index))
+            })
+        };
         let list = |wrong: &dyn Fn(u32) -> bool| -> Vec<u32> { (0..count).filter(|index| wrong(*index)).collect() };
         let taken = list(&|index| refers(index) && !bitmap.is_used(index));
         let leaked = list(&|index| !refers(index) && bitmap.is_used(index));
@@ -179,6 +199,37 @@ fn blocks(check: &mut Check<'_>, bitmaps: &BTreeMap<Segment, (Option<SegmentClas
             check
                 .findings
                 .mendable(Fault::Leak, on(&leaked), reason, Mend::Leak(runs));
+        }
+    }
+}
+
+/// Each block has as many owners as the space tree says. Where not all could be read, there may be more: those that are
+/// said stay.
+fn owners(check: &mut Check<'_>, said: &Tally) {
+    let geometry = *check.patient.geometry();
+    let mut off = check.blocks.further.clone();
+    for (start, end, owners) in said.iter() {
+        off.add(Block(start), end - start, -owners);
+    }
+    for (start, end, by) in off.iter() {
+        let on = format!("blocks {start} and {} on", end - start);
+        if by < 0 && !check.is_whole {
+            check.blocks.further.add(Block(start), end - start, -by);
+        } else if by < 0 {
+            let reason = format!("they are said to have {} owners that are not there", -by);
+            check.findings.mendable(Fault::Block, on, reason, Mend::Space);
+        } else {
+            let is_shared = |block: u64| {
+                let segment = check.blocks.segments.get(&geometry.segment_of(Block(block)));
+                segment.is_some_and(|of| of.shared.is_used(geometry.index_in_segment(Block(block))))
+            };
+            // Who takes a block back has it as shared; all others claim to have made it.
+            let mend = match (start..end).all(is_shared) {
+                true => Mend::Space,
+                false => Mend::Refuse,
+            };
+            let reason = format!("they have {by} owners more than it is said");
+            check.findings.mendable(Fault::Block, on, reason, mend);
         }
     }
 }

@@ -1,0 +1,57 @@
+//! What is seen of a fileset as it was: by who reads a snapshot, and by a change that takes something of one back.
+
+use baton_types::{Error, FilesetId, Kind, Result};
+
+use super::fileset::State;
+use crate::format::Lsn;
+use crate::nodes::Nodes;
+use crate::tree::{Layer, Pinned, View};
+
+impl State {
+    /// What a reader of a snapshot sees.
+    ///
+    /// # Errors
+    /// `Stale` if it was deleted.
+    pub(super) fn view_at<'a>(
+        &'a self,
+        id: FilesetId,
+        at: Lsn,
+        nodes: &'a Nodes,
+        pinned: &'a Pinned,
+    ) -> Result<View<'a>> {
+        let gone = || Error::new(Kind::Stale, format!("snapshot {at} of fileset {id}")).because("it was deleted");
+        self.snapshots.line.get(at).ok_or_else(gone)?;
+        if let Some(view) = self.tree.view_at(at, nodes, pinned) {
+            return Ok(view);
+        }
+        // Whoever opened it has asked for its tree.
+        let root = *self.snapshots.roots.get(&at).ok_or_else(gone)?;
+        Ok(View {
+            active: Layer::EMPTY,
+            frozen: &[],
+            root,
+            nodes,
+            pinned,
+        })
+    }
+
+    /// What a change sees that takes something of a snapshot back: only of one that the fileset comes from. Whatever that
+    /// has, the fileset had; so it has it still where it was then, or knows it as shared, or has it no more.
+    ///
+    /// # Errors
+    /// `Stale` if it was deleted; `Unsupported` of another one.
+    pub(super) fn view_behind<'a>(
+        &'a self,
+        id: FilesetId,
+        at: Lsn,
+        nodes: &'a Nodes,
+        pinned: &'a Pinned,
+    ) -> Result<View<'a>> {
+        let view = self.view_at(id, at, nodes, pinned)?;
+        match self.snapshots.line.is_behind(id, at) {
+            true => Ok(view),
+            false => Err(Error::new(Kind::Unsupported, format!("snapshot {at} of fileset {id}"))
+                .because("the fileset went back to an older one since")),
+        }
+    }
+}
