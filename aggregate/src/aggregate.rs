@@ -49,6 +49,7 @@ pub use comparison::{Comparison, Differing, Found, Pair, Renames, Step};
 pub use difference::Touched;
 pub(crate) use fileset::FilesetCell;
 pub use fileset::{Done, Fileset, Standing};
+pub(crate) use filesets::Cells;
 pub use grow::Growth;
 pub use need::Need;
 pub use reclaim::Reclaimed;

@@ -4,6 +4,9 @@
 //! verified against: blocks are reused under other owners. It is sharded, so that threads seldom meet, and each shard
 //! turns out what was not used since the hand of its clock last passed. What is in use when it is turned out lives on
 //! with its users.
+//!
+//! What it keeps it copies. A device reads into whole pages, and each of those takes another one of the allocator: nodes
+//! of a block, kept as they were read, would take twice what the budget says.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -77,7 +80,17 @@ impl Cache {
             .get(&(member, pointer.block), &pointer.checksum)
     }
 
-    pub(crate) fn insert(&self, member: Member, pointer: &Pointer, held: Held) {
+    pub(crate) fn insert_node(&self, member: Member, pointer: &Pointer, node: &Node) {
+        self.insert(member, pointer, Held::Node(node.copied()));
+    }
+
+    /// A unit of data.
+    pub(crate) fn insert_data(&self, member: Member, pointer: &Pointer, unit: &[u8]) {
+        debug_assert!(unit.len().is_multiple_of(BLOCK_BYTES), "a unit is whole blocks");
+        self.insert(member, pointer, Held::Data(Bytes::copy_from_slice(unit)));
+    }
+
+    fn insert(&self, member: Member, pointer: &Pointer, held: Held) {
         let entry = Entry {
             id: (member, pointer.block),
             checksum: pointer.checksum,
@@ -184,16 +197,30 @@ impl Shard {
     }
 }
 
-/// A unit of data by itself: a slice would keep all memory alive that was read with it.
-pub(crate) fn data(unit: &[u8]) -> Held {
-    debug_assert!(unit.len().is_multiple_of(BLOCK_BYTES), "a unit is whole blocks");
-    Held::Data(Bytes::copy_from_slice(unit))
-}
-
 #[cfg(test)]
 mod tests {
+    use baton_types::Epoch;
+
     use super::*;
-    use crate::format::Lsn;
+    use crate::buffer::Buffer;
+    use crate::format::{Key, KeyKind, Lsn};
+    use crate::tree::double::Recorder;
+    use crate::tree::{TreeId, build};
+
+    /// A node of one item, as it is read.
+    fn some_node() -> (Node, Pointer) {
+        let (mut recorder, node_bytes) = (Recorder::new(), 8 << 10);
+        let id = TreeId {
+            tree: 1,
+            epoch: Epoch(1),
+            generation: 1,
+            birth: Lsn(1),
+            node_bytes,
+        };
+        let items = [(Key::new(1, KeyKind::Inline, 0), b"item")];
+        let pointer = build(items, id, &mut recorder).unwrap().unwrap();
+        (recorder.cold().read_anew(&pointer).unwrap(), pointer)
+    }
 
     fn pointer(block: u64, content: u8) -> Pointer {
         Pointer {
@@ -206,7 +233,7 @@ mod tests {
     }
 
     fn insert(cache: &Cache, member: Member, block: u64, content: u8) {
-        cache.insert(member, &pointer(block, content), data(&[content; BLOCK_BYTES]));
+        cache.insert_data(member, &pointer(block, content), &[content; BLOCK_BYTES]);
     }
 
     fn content(cache: &Cache, member: Member, block: u64, expected: u8) -> Option<u8> {
@@ -228,6 +255,28 @@ mod tests {
             (content(&cache, member, 7, 1), content(&cache, member, 7, 2)),
             (None, Some(2))
         );
+    }
+
+    #[test]
+    fn nothing_is_kept_in_the_pages_it_was_read_into() {
+        let cache = Cache::new(1 << 20);
+        let member = cache.join();
+        let (node, node_pointer) = some_node();
+        cache.insert_node(member, &node_pointer, &node);
+        let unit = Bytes::from(Buffer::padded(&[1; 2 * BLOCK_BYTES]));
+        cache.insert_data(member, &pointer(7, 1), &unit[BLOCK_BYTES..]);
+        for (pointer, read) in [(node_pointer, node.bytes().clone()), (pointer(7, 1), unit)] {
+            let kept = match cache.get(member, &pointer).unwrap() {
+                Held::Node(node) => node.bytes().clone(),
+                Held::Data(bytes) => bytes,
+            };
+            assert!(read.ends_with(&kept), "it is the same");
+            assert!(
+                !read.as_ptr_range().contains(&kept.as_ptr()),
+                "the pages are kept with it"
+            );
+            assert_eq!(kept.len(), BLOCK_BYTES);
+        }
     }
 
     #[test]

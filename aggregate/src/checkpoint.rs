@@ -105,6 +105,9 @@ impl Engine {
         self.settled.store(before, Ordering::Release);
         self.generation.store(checkpoints.generation, Ordering::Release);
         self.recount();
+        // Not before the generation: who read one of them from the tree before must see that it changed since.
+        drop(frozen);
+        self.filesets.lock().note_checkpoint();
         Ok(())
     }
 

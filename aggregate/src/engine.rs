@@ -14,7 +14,7 @@ mod admit;
 mod commit;
 mod provide;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -22,7 +22,7 @@ use baton_types::{Epoch, Error, FilesetId, Kind, Result};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
-use crate::aggregate::{FilesetCell, Scrubs};
+use crate::aggregate::{Cells, FilesetCell, Scrubs};
 use crate::checkpoint::Checkpoints;
 use crate::device::Device;
 use crate::fence::Fence;
@@ -57,7 +57,7 @@ pub(crate) struct Engine {
     pub limits: Limits,
     pub admission: Admission,
     /// Filesets in memory.
-    pub filesets: Mutex<BTreeMap<FilesetId, Arc<FilesetCell>>>,
+    pub filesets: Mutex<Cells>,
     /// Those that changed since the last freeze.
     pub changed: Mutex<Vec<Arc<FilesetCell>>>,
     /// Of the newest root that counts.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::buffer::Buffer;
-use crate::cache::{self, Cache, Held, Member};
+use crate::cache::{Cache, Held, Member};
 use crate::device::Device;
 use crate::format::{BLOCK_BYTES, Block, Checksum, Extent, Lsn, Pointer};
 use crate::tree::Node;
@@ -133,7 +133,7 @@ impl Nodes {
         }
         self.reads.fetch_add(1, Ordering::Relaxed);
         let node = self.read_anew(pointer)?;
-        self.insert(pointer, node.clone());
+        self.insert(pointer, &node);
         Ok(node)
     }
 
@@ -176,8 +176,8 @@ impl Nodes {
     }
 
     /// Keeps a node that was just written.
-    pub fn insert(&self, pointer: &Pointer, node: Node) {
-        self.cache.insert(self.member, pointer, Held::Node(node));
+    pub fn insert(&self, pointer: &Pointer, node: &Node) {
+        self.cache.insert_node(self.member, pointer, node);
     }
 
     /// Holds data until it is [let go](Nodes::unpin): each is on its way to its block and those behind it.
@@ -234,7 +234,7 @@ impl Nodes {
         let mut bytes = Buffer::scratch(pointer.len());
         self.read_run(&[*pointer], &mut bytes, Reuse::Unlikely)?;
         let bytes = Bytes::from(bytes);
-        self.cache.insert(self.member, pointer, Held::Data(bytes.clone()));
+        self.cache.insert_data(self.member, pointer, &bytes);
         Ok(bytes)
     }
 
@@ -284,7 +284,7 @@ impl Nodes {
             rest = after;
             check(unit, pointer)?;
             if reuse == Reuse::Likely {
-                self.cache.insert(self.member, pointer, cache::data(unit));
+                self.cache.insert_data(self.member, pointer, unit);
             }
         }
         Ok(())

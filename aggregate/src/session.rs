@@ -298,6 +298,8 @@ impl Sessions {
     pub fn replay(&self, engine: &Engine, operation: &Operation, lsn: Lsn, result: Bytes) -> Result<()> {
         if operation.session != SessionId::default() {
             let session = self.find(engine, operation.session, Patience::Wait)?;
+            // A slice would keep a whole segment of the log in memory for as long as its client is silent.
+            let result = Bytes::copy_from_slice(&result);
             session.lock().ran(operation, (lsn, lsn), result);
         }
         Ok(())
@@ -340,7 +342,8 @@ impl Session {
                 let number = u16::try_from(key.sub >> 32).map_err(|_| damaged())?;
                 let kept = Kept {
                     lsn: Lsn(0),
-                    result: value,
+                    // And here the node that it was found in.
+                    result: Bytes::copy_from_slice(&value),
                     after: Vec::new(),
                     is_stored: true,
                 };

@@ -1,5 +1,6 @@
 //! Filesets by id, and changes to the system tree that lists them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,6 +21,66 @@ use crate::tree::{Stop, View};
 /// Filesets kept in memory though nobody uses them: opening one costs three lookups.
 const IDLE_MAX: usize = 1_024;
 
+/// Filesets in memory: those that somebody uses, those whose nodes do not say it all, and some that were used lately.
+pub(crate) struct Cells {
+    by_id: BTreeMap<FilesetId, Arc<FilesetCell>>,
+    /// Up to so many stay though nobody uses them.
+    idle_max: usize,
+    /// With as many as this it is time to [let go](Cells::let_idle_go) of some.
+    many: usize,
+}
+
+impl Default for Cells {
+    fn default() -> Cells {
+        Cells {
+            by_id: BTreeMap::new(),
+            idle_max: IDLE_MAX,
+            many: IDLE_MAX,
+        }
+    }
+}
+
+impl Cells {
+    fn get(&self, id: FilesetId) -> Option<&Arc<FilesetCell>> {
+        self.by_id.get(&id)
+    }
+
+    /// The one that is there, or `state` as one.
+    fn get_or_insert(&mut self, id: FilesetId, state: State) -> Arc<FilesetCell> {
+        if self.by_id.len() >= self.many {
+            self.let_idle_go();
+        }
+        let cell = self.by_id.entry(id).or_insert_with(|| {
+            Arc::new(FilesetCell {
+                id,
+                state: Mutex::new(state),
+                door: RwLock::new(()),
+            })
+        });
+        cell.clone()
+    }
+
+    /// It does not exist any more.
+    pub fn remove(&mut self, id: FilesetId) {
+        self.by_id.remove(&id);
+    }
+
+    /// A checkpoint was made: what was changed before it may be idle now.
+    pub fn note_checkpoint(&mut self) {
+        if self.by_id.len() > self.idle_max {
+            self.let_idle_go();
+        }
+    }
+
+    /// Keeps those that are needed. The next time is when there are twice as many: looking at all of them for each one
+    /// that comes would make the last of ten thousand dear.
+    fn let_idle_go(&mut self) {
+        self.by_id
+            .retain(|_, cell| Arc::strong_count(cell) > 1 || cell.state.lock().is_needed());
+        self.many = (2 * self.by_id.len()).max(self.idle_max);
+    }
+}
+
 impl Aggregate {
     /// The fileset with this id.
     ///
@@ -34,7 +95,7 @@ impl Aggregate {
     /// The fileset with this id, if it was used lately: who may not wait asks so. What it is asked for then
     /// [never waits](Fileset::impatient).
     pub fn fileset_at_hand(&self, id: FilesetId) -> Option<Fileset> {
-        let cell = self.engine.filesets.lock().get(&id)?.clone();
+        let cell = self.engine.filesets.lock().get(id)?.clone();
         cell.state.lock().check(id).ok()?;
         Some(Fileset::new(self.engine.clone(), cell).impatient())
     }
@@ -124,7 +185,7 @@ impl Aggregate {
 
     /// A fileset's header was changed by a record: those who use it see that.
     fn refresh(&self, id: FilesetId) -> Result<()> {
-        let Some(cell) = self.engine.filesets.lock().get(&id).cloned() else {
+        let Some(cell) = self.engine.filesets.lock().get(id).cloned() else {
             return Ok(());
         };
         // Under the system tree's lock, so that of two who changed it the last one is seen.
@@ -134,6 +195,21 @@ impl Aggregate {
             }
             Ok(())
         })
+    }
+}
+
+/// For tests.
+#[cfg(test)]
+impl Aggregate {
+    /// Keeps so many filesets that nobody uses.
+    pub(super) fn keep_idle(&self, count: usize) {
+        let mut filesets = self.engine.filesets.lock();
+        (filesets.idle_max, filesets.many) = (count, count);
+    }
+
+    /// How many filesets are in memory.
+    pub(super) fn filesets_in_memory(&self) -> usize {
+        self.engine.filesets.lock().by_id.len()
     }
 }
 
@@ -147,7 +223,7 @@ fn read_header(view: &View<'_>, id: FilesetId) -> Result<Option<FilesetHeader>, 
 impl Engine {
     /// The state of a fileset, read from the system tree unless it is in memory.
     pub(crate) fn fileset(&self, id: FilesetId) -> Result<Arc<FilesetCell>> {
-        if let Some(cell) = self.filesets.lock().get(&id) {
+        if let Some(cell) = self.filesets.lock().get(id) {
             return Ok(cell.clone());
         }
         let generation = self.generation.load(Ordering::Acquire);
@@ -169,17 +245,7 @@ impl Engine {
             drop(filesets);
             return self.fileset(id);
         }
-        if filesets.len() >= IDLE_MAX {
-            filesets.retain(|_, cell| Arc::strong_count(cell) > 1 || cell.state.lock().is_needed());
-        }
-        let cell = filesets.entry(id).or_insert_with(|| {
-            Arc::new(FilesetCell {
-                id,
-                state: Mutex::new(state),
-                door: RwLock::new(()),
-            })
-        });
-        Ok(cell.clone())
+        Ok(filesets.get_or_insert(id, state))
     }
 }
 

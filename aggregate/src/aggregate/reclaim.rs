@@ -349,7 +349,7 @@ impl Engine {
             Err(error) if error.kind == Kind::NotFound => Ok(Reclaimed::Nothing),
             Ok(Reclaimed::Nothing) => Ok(Reclaimed::Nothing),
             removed => {
-                self.filesets.lock().remove(&id);
+                self.filesets.lock().remove(id);
                 removed
             }
         }

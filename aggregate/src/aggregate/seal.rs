@@ -89,7 +89,7 @@ impl Recovered {
             limits,
             log: Log::new(cut, limits),
             admission: Admission::new(Bounds::of(&geometry)),
-            filesets: Mutex::new(BTreeMap::new()),
+            filesets: Mutex::default(),
             changed: Mutex::new(Vec::new()),
             rooted: AtomicU64::new(base.lsn.0),
             settled: AtomicU64::new(base.lsn.0),

@@ -7,6 +7,7 @@ mod difference;
 mod fullness;
 mod generations;
 mod growth;
+mod memory;
 mod owners;
 mod quota;
 mod records;

@@ -113,7 +113,7 @@ impl Sink for NodeSink<'_> {
             self.at = pointer.block;
         }
         self.gathered.extend_from_slice(node.bytes());
-        self.engine.nodes.insert(pointer, node);
+        self.engine.nodes.insert(pointer, &node);
         Ok(())
     }
 

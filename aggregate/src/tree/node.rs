@@ -199,6 +199,14 @@ impl Node {
         }
     }
 
+    /// The same in memory of its own, just as large as it is.
+    pub(crate) fn copied(&self) -> Node {
+        Node {
+            bytes: Bytes::copy_from_slice(&self.bytes),
+            ..self.clone()
+        }
+    }
+
     /// Its bytes, whole blocks.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes

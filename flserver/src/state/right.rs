@@ -135,7 +135,7 @@ fn of_books<'a>(state: &'a Fldb, who: &Who, change: &Change) -> Entries<'a> {
             ..
         } if state.is_given_out(*fileset) => {
             let mut entries = placed(state, server, aggregate);
-            if state.filesets.contains_key(fileset) {
+            if state.filesets.get(*fileset).is_some() {
                 entries.extend(booked(state, who, &FilesetRef::Id(*fileset)));
             }
             entries

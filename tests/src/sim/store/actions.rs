@@ -2,14 +2,16 @@
 
 use std::fmt;
 
-use baton_aggregate::aggregate::Need;
+use baton_aggregate::aggregate::{Done, Fileset, Need};
 use baton_aggregate::buffer::Buffer;
 use baton_aggregate::fileset::{self, Birth, Holders, Names, Onto, Place, SetXattr};
 use baton_aggregate::format::{BLOCK_BYTES, Checksum, Extent, HashKey, Key, KeyKind, Lsn};
-use baton_aggregate::transaction::{Reply, Transaction};
+use baton_aggregate::transaction::{Operation, Reply, Transaction};
 use baton_aggregate::tree::Stop;
 use baton_types::{Error, Fid, FileName, FilesetId, Kind, Result, Vnode};
+use bytes::Bytes;
 
+use super::files::Act;
 use crate::sim::Seed;
 
 /// The secret of all filesets.
@@ -59,6 +61,10 @@ pub enum Action {
     Rename { name: u8, new: u8 },
     /// Sets an extended attribute.
     Xattr { name: u8, attribute: u8, len: usize },
+    /// Makes a file of bytes.
+    File { number: u8 },
+    /// Does something to the bytes of such files.
+    Bytes(Act),
 }
 
 impl fmt::Display for Action {
@@ -118,8 +124,29 @@ impl Action {
         }
     }
 
-    /// What it needs to be let in.
-    pub fn need(&self) -> Need {
+    /// One of them, where there may be files of bytes.
+    pub fn draw_with(seed: &mut Seed, has_files: bool) -> Action {
+        match has_files && seed.chance(450) {
+            true => Action::Bytes(Act::draw(seed)),
+            false => Action::draw(seed),
+        }
+    }
+
+    /// Does it in the store.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn perform(&self, fileset: &Fileset, operation: &Operation) -> Result<Done<Bytes>> {
+        match self {
+            Action::Bytes(act) => act.perform(fileset, operation),
+            _ => fileset.change(operation, self.need(), |transaction| {
+                self.run(fileset.id(), transaction)
+            }),
+        }
+    }
+
+    /// What it needs to be let in; who does something to bytes says that himself.
+    fn need(&self) -> Need {
         match self {
             Action::Write { count, .. } => Need::data(u64::from(*count)),
             Action::Delete { .. } | Action::Truncate { .. } | Action::Unlink { .. } | Action::Rmdir { .. } => {
@@ -132,6 +159,8 @@ impl Action {
             | Action::Symlink { .. }
             | Action::Link { .. }
             | Action::Rename { .. }
+            | Action::File { .. }
+            | Action::Bytes(_)
             | Action::Xattr { .. } => Need::GROWTH,
         }
     }
@@ -159,6 +188,11 @@ impl Action {
             Action::Truncate { object } => return truncate(transaction, object),
             Action::Root => fileset::make_root(transaction, &names, fileset, birth)?,
             Action::Create { name } => fileset::create(transaction, &names, place(fileset, &file_name(name)), birth)?,
+            Action::File { number } => {
+                let name = FileName::parse(format!("bytes{number}").as_bytes()).expect("a name");
+                fileset::create(transaction, &names, place(fileset, &name), birth)?
+            }
+            Action::Bytes(_) => unreachable!("what is done to bytes is no transaction of ours"),
             Action::Mkdir { name } => fileset::mkdir(transaction, &names, place(fileset, &file_name(name)), birth)?,
             Action::Symlink { name, len } => {
                 let target = vec![b'a' + name; len];

@@ -50,7 +50,10 @@ impl World {
         if clones.is_empty() {
             return Ok(());
         }
-        let (id, action) = (*self.seed.pick(&clones), Action::draw(&mut self.seed));
+        let (id, action) = (
+            *self.seed.pick(&clones),
+            Action::draw_with(&mut self.seed, self.has_files),
+        );
         self.born += 1;
         let operation = Operation {
             vnode: Vnode::new(BORN_FROM + self.born).ok(),
@@ -58,10 +61,14 @@ impl World {
             time: Timestamp(self.born.cast_signed()),
             ..Operation::default()
         };
-        let done =
-            self.owner.aggregate.fileset(id).and_then(|fileset| {
-                fileset.change(&operation, action.need(), |transaction| action.run(id, transaction))
-            });
+        self.work_alone(id, operation, action)
+    }
+
+    /// The server itself makes a change, that nobody asks for again.
+    pub fn work_alone(&mut self, id: FilesetId, operation: Operation, action: Action) -> Step {
+        let served = self.owner.aggregate.fileset(id);
+        let done = served.and_then(|fileset| action.perform(&fileset, &operation));
+        self.check_room(id, &action, &done)?;
         match done {
             // Nobody asks for what was refused, so that has no place.
             Ok(done) if done.answer.is_err() => Ok(()),
@@ -75,7 +82,7 @@ impl World {
                     answer: done.answer.map_err(|error| error.kind),
                 })
             }
-            Err(error) => self.failed("change of a clone", &error),
+            Err(error) => self.failed("change of its own", &error),
         }
     }
 

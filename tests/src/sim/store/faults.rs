@@ -150,7 +150,7 @@ impl World {
         self.owner.device.untap();
         let (epoch, device) = self.candidate()?;
         let deeds = Arc::new(Mutex::new(Deeds::default()));
-        let mut act = acts(&self.owner, self.seed.branch(), deeds.clone());
+        let mut act = acts(&self.owner, self.has_files, self.seed.branch(), deeds.clone());
         let next = serve(device, epoch, &mut act).map_err(|error| error.to_string())?;
         act();
         self.succeed(next, &deeds)
@@ -166,7 +166,7 @@ impl World {
             &format!("the owner works within operation {nth} of the next one"),
         );
         let deeds = Arc::new(Mutex::new(Deeds::default()));
-        let act = acts(&self.owner, self.seed.branch(), deeds.clone());
+        let act = acts(&self.owner, self.has_files, self.seed.branch(), deeds.clone());
         device.tap(nth, Box::new(act));
         let next = serve(device.clone(), epoch, || {}).map_err(|error| error.to_string())?;
         device.untap();
@@ -186,7 +186,7 @@ impl World {
         let event: Event = Box::new(move || *taken.lock() = Some(serve(device, epoch, || {})));
         self.owner.device.tap(nth, event);
         let deeds = Arc::new(Mutex::new(Deeds::default()));
-        let mut act = acts(&self.owner, self.seed.branch(), deeds.clone());
+        let mut act = acts(&self.owner, self.has_files, self.seed.branch(), deeds.clone());
         act();
         if let Some(event) = self.owner.device.untap() {
             event();
@@ -224,7 +224,7 @@ impl World {
         let index = self.seed.index(self.zombies.len());
         let (zombie, cut) = self.zombies[index].clone();
         let deeds = Mutex::new(Deeds::default());
-        act(&zombie, &mut self.seed, &deeds);
+        act(&zombie, self.has_files, &mut self.seed, &deeds);
         let told = deeds.lock().told;
         self.note("zombie", &format!("epoch {} works on", zombie.epoch.0));
         if told > cut {
@@ -302,27 +302,25 @@ impl World {
 }
 
 /// What a server does on its own, again and again.
-fn acts(server: &Server, mut seed: Seed, deeds: Arc<Mutex<Deeds>>) -> impl FnMut() + Send + use<> {
+fn acts(server: &Server, has_files: bool, mut seed: Seed, deeds: Arc<Mutex<Deeds>>) -> impl FnMut() + Send + use<> {
     let server = server.clone();
     move || {
         for _ in 0..1 + seed.below(3) {
-            act(&server, &mut seed, &deeds);
+            act(&server, has_files, &mut seed, &deeds);
         }
     }
 }
 
-fn act(server: &Server, seed: &mut Seed, deeds: &Mutex<Deeds>) {
+fn act(server: &Server, has_files: bool, seed: &mut Seed, deeds: &Mutex<Deeds>) {
     let aggregate = &server.aggregate;
     let last = aggregate.last();
     let told = match seed.below(8) {
         0..3 => {
-            let (fileset, action) = (*seed.pick(&FILESETS), Action::draw(seed));
+            let (fileset, action) = (*seed.pick(&FILESETS), Action::draw_with(seed, has_files));
             let operation = Operation::default();
-            let done = aggregate.fileset(fileset).and_then(|served| {
-                served.change(&operation, action.need(), |transaction| {
-                    action.run(fileset, transaction)
-                })
-            });
+            let done = aggregate
+                .fileset(fileset)
+                .and_then(|served| action.perform(&served, &operation));
             // Nobody asks for what was refused, so that has no place.
             if let Ok(done) = done
                 && let Ok(answer) = done.answer

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::actions::{Action, SECRET};
 use super::clients::{Sent, Session};
+use super::files;
 use super::model::{Answer, Model, Past, compared, difference, read};
 use super::server::{Server, device, serve};
 use crate::sim::{Seed, Trace, Violation};
@@ -27,6 +28,8 @@ const STEPS: u64 = 140;
 const WITH_SNAPSHOTS: u64 = 3;
 /// And in every so manieth filesets go back to them and are cloned besides.
 const WITH_BRANCHES: u64 = 6;
+/// Of so many histories, two have files of bytes that share blocks and are promised room.
+const WITH_FILES: u64 = 7;
 /// Sessions at most.
 const SESSIONS: usize = 3;
 /// Segments of 64 KiB: each takeover shuts some away.
@@ -53,6 +56,8 @@ pub struct World {
     has_snapshots: bool,
     /// Filesets go on from snapshots in this history.
     pub has_branches: bool,
+    /// There are files of bytes in this history.
+    pub has_files: bool,
     /// Snapshots taken so far.
     pub taken: u64,
     /// Clones made so far.
@@ -109,6 +114,7 @@ impl World {
             is_broken: false,
             has_snapshots: number.is_multiple_of(WITH_SNAPSHOTS),
             has_branches: number.is_multiple_of(WITH_BRANCHES),
+            has_files: number % WITH_FILES >= WITH_FILES - 2,
             taken: 0,
             cloned: 0,
             born: 0,
@@ -129,13 +135,27 @@ impl World {
         aggregate.change_system(RecordKind::Fileset, &nobody, |transaction| {
             catalog::create(transaction, id, &header)
         })?;
-        let action = Action::Root;
-        let fileset = aggregate.fileset(id)?;
-        let done = fileset.change(&nobody, action.need(), |transaction| action.run(id, transaction))?;
+        self.begin(id, nobody, Action::Root)?;
+        let files = if self.has_files { files::FILES } else { 0 };
+        for number in 0..files {
+            let operation = Operation {
+                vnode: Some(files::vnode(number)),
+                unique: files::unique(number),
+                ..nobody
+            };
+            self.begin(id, operation, Action::File { number })?;
+        }
+        Ok(())
+    }
+
+    /// Something that every fileset begins with.
+    fn begin(&mut self, id: FilesetId, operation: Operation, action: Action) -> Result<()> {
+        let fileset = self.owner.aggregate.fileset(id)?;
+        let done = action.perform(&fileset, &operation)?;
         let past = Past {
             lsn: done.lsn,
             fileset: id,
-            operation: nobody,
+            operation,
             action,
             answer: done.answer.map_err(|error| error.kind),
         };
@@ -157,6 +177,9 @@ impl World {
             }
             if self.has_branches && self.seed.chance(200) {
                 self.branch_step()?;
+            }
+            if self.has_files && self.seed.chance(120) {
+                self.fill_promise()?;
             }
             match self.seed.below(1_000) {
                 0..600 => self.operate()?,
@@ -187,7 +210,7 @@ impl World {
             return self.open_session();
         }
         let index = self.seed.index(self.sessions.len());
-        let sent = self.sessions[index].next(&mut self.seed, &FILESETS, self.told);
+        let sent = self.sessions[index].next(&mut self.seed, &FILESETS, self.told, self.has_files);
         self.send(index, &sent)
     }
 
@@ -240,11 +263,12 @@ impl World {
         } = sent;
         let place = format!("{}.{}.{}", operation.session.0, operation.stream, operation.sequence);
         let before = self.owner.aggregate.last();
-        let run = |fileset: baton_aggregate::aggregate::Fileset| {
-            fileset.change(operation, action.need(), |transaction| action.run(*id, transaction))
-        };
-        let done = self.owner.aggregate.fileset(*id).and_then(run);
+        let served = self.owner.aggregate.fileset(*id);
+        let done = served.and_then(|fileset| action.perform(&fileset, operation));
         let past = self.model.find(operation).cloned();
+        if past.is_none() {
+            self.check_room(*id, action, &done)?;
+        }
         match (done, past) {
             (Ok(done), Some(past)) => {
                 let answer: Answer = done.answer.map_err(|error| error.kind);
@@ -366,6 +390,7 @@ impl World {
         for id in self.model.filesets() {
             let fileset = self.owner.aggregate.fileset(id).map_err(|error| error.to_string())?;
             let found = read(&fileset).map_err(|error| format!("fileset {id}: {error}"))?;
+            files::compare(&found, self.model.files(id)).map_err(|what| format!("fileset {id}: {what}"))?;
             let found = compared(found, is_durable.then_some(&self.disk))?;
             if let Some(difference) = difference(&found, &self.model.items(id)) {
                 return Err(format!("fileset {id}: {difference}"));
@@ -376,6 +401,9 @@ impl World {
                     fileset.usage(),
                     self.model.usage(id)
                 ));
+            }
+            if self.has_files {
+                files::read(&fileset, self.model.files(id))?;
             }
             self.check_snapshots(&fileset, is_durable.then_some(&self.disk))?;
         }

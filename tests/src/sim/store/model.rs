@@ -15,6 +15,7 @@ use baton_types::{FilesetId, Kind, Result};
 use bytes::Bytes;
 
 use super::actions::Action;
+use super::files::{self, Files};
 
 /// What an operation was answered: its bytes, or what it was refused with.
 pub type Answer = Result<Bytes, Kind>;
@@ -54,8 +55,17 @@ pub struct Kept {
     pub items: Items,
     /// What they take.
     pub usage: Usage,
-    /// All of it, to go on from.
+    /// All of it but files of bytes, to go on from; and what that takes.
     layer: Layer,
+    own: Usage,
+    files: Files,
+}
+
+impl Kept {
+    /// Its files of bytes.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
 }
 
 /// A fileset began, or went back, or went.
@@ -74,6 +84,8 @@ pub struct Model {
     /// Every operation that has a place, in order.
     pub history: Vec<Past>,
     filesets: BTreeMap<FilesetId, Scratch>,
+    /// The files of bytes of each.
+    files: BTreeMap<FilesetId, Files>,
     /// Snapshots taken and deleted, in order.
     moments: Vec<Moment>,
     /// Clones made, and filesets gone back and deleted, in order.
@@ -101,6 +113,7 @@ impl Model {
         let mut model = Model {
             history: Vec::new(),
             filesets: BTreeMap::new(),
+            files: BTreeMap::new(),
             moments: Vec::new(),
             turns: Vec::new(),
             first: filesets.to_vec(),
@@ -112,6 +125,7 @@ impl Model {
 
     fn reset(&mut self) {
         self.filesets = self.first.iter().map(|id| (*id, self.empty())).collect();
+        self.files = self.first.iter().map(|id| (*id, files::none())).collect();
     }
 
     fn empty(&self) -> Scratch {
@@ -134,10 +148,14 @@ impl Model {
         match from {
             Some(kept) => {
                 let mut scratch = self.empty();
-                scratch.go_on(kept.layer.clone(), kept.usage, *lsn);
+                scratch.go_on(kept.layer.clone(), kept.own, *lsn);
                 self.filesets.insert(*fileset, scratch);
+                self.files.insert(*fileset, files::go_on(&kept.files));
             }
-            None => drop(self.filesets.remove(fileset)),
+            None => {
+                self.filesets.remove(fileset);
+                self.files.remove(fileset);
+            }
         }
     }
 
@@ -158,6 +176,11 @@ impl Model {
         // Whether there is room is the store's to say.
         if past.answer == Err(Kind::NoSpace) {
             return Ok(());
+        }
+        if let Action::Bytes(act) = past.action {
+            let files = self.files.get_mut(&past.fileset);
+            let files = files.expect("nobody asks for a fileset that is not there");
+            return files::apply(files, act, past.lsn, &past.answer).map_err(|what| format!("{past:?}: {what}"));
         }
         let scratch = self
             .filesets
@@ -210,6 +233,7 @@ impl Model {
     pub fn items(&self, fileset: FilesetId) -> Items {
         let scratch = &self.filesets[&fileset];
         let items = scratch.layer.range(Key::FIRST, Key::LAST);
+        let items = items.filter(|(key, _)| !files::has(**key));
         let items = items.filter_map(|(key, value)| Some((*key, item(*key, value.clone()?))));
         items.collect()
     }
@@ -218,8 +242,14 @@ impl Model {
     pub fn take(&mut self, fileset: FilesetId, (lsn, id): (Lsn, Lsn)) {
         let kept = Some(Kept {
             items: self.items(fileset),
-            usage: self.usage(fileset),
+            // What is promised is no snapshot's.
+            usage: Usage {
+                promised: 0,
+                ..self.usage(fileset)
+            },
             layer: self.filesets[&fileset].layer.clone(),
+            own: self.filesets[&fileset].usage,
+            files: self.files[&fileset].clone(),
         });
         self.moments.push(Moment { lsn, fileset, id, kept });
     }
@@ -246,12 +276,24 @@ impl Model {
     pub fn blocks(&self) -> usize {
         let filesets = self.filesets.keys().map(|fileset| self.items(*fileset));
         let is_block = |item: &&Item| matches!(item, Item::Block(_));
-        filesets.map(|items| items.values().filter(is_block).count()).sum()
+        let own: usize = filesets.map(|items| items.values().filter(is_block).count()).sum();
+        own + self.files.values().map(files::blocks).sum::<usize>()
+    }
+
+    /// What its files of bytes must be.
+    pub fn files(&self, fileset: FilesetId) -> &Files {
+        &self.files[&fileset]
     }
 
     /// What it must use.
     pub fn usage(&self, fileset: FilesetId) -> Usage {
-        self.filesets[&fileset].usage
+        let own = self.filesets[&fileset].usage;
+        let (bytes, promised) = files::usage(&self.files[&fileset]);
+        Usage {
+            bytes: own.bytes + bytes,
+            promised: own.promised + promised,
+            ..own
+        }
     }
 }
 
@@ -278,13 +320,15 @@ pub fn compared(items: Vec<(Key, Bytes)>, disk: Option<&Disk>) -> Result<Items, 
     if let Some(disk) = disk {
         for (key, value) in items.iter().filter(|(key, _)| key.kind == KeyKind::Extent) {
             let extent = Extent::decode(value).map_err(|error| error.to_string())?;
-            let bytes = disk.peek(extent.block.offset(), BLOCK_BYTES);
-            if extent.checksums != [Checksum::of(&bytes)] {
+            let bytes = disk.peek(extent.block.offset(), extent.checksums.len() * BLOCK_BYTES);
+            let checksums = bytes.chunks(BLOCK_BYTES).map(Checksum::of);
+            if !checksums.eq(extent.checksums.iter().copied()) {
                 return Err(format!("block {} does not hold what {key:?} says", extent.block));
             }
         }
     }
-    Ok(items.into_iter().map(|(key, value)| (key, item(key, value))).collect())
+    let items = items.into_iter().filter(|(key, _)| !files::has(*key));
+    Ok(items.map(|(key, value)| (key, item(key, value))).collect())
 }
 
 /// Where two differ first.

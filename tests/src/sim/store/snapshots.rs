@@ -6,6 +6,7 @@ use baton_aggregate::format::Lsn;
 use baton_aggregate::transaction::Operation;
 use baton_types::{FileName, FilesetId, Result};
 
+use super::files;
 use super::history::{FILESETS, Step, World};
 use super::model::{compared, difference, read};
 
@@ -107,6 +108,7 @@ impl World {
         for (at, kept) in expected {
             let snapshot = fileset.at(at).map_err(|error| error.to_string())?;
             let found = read(&snapshot).map_err(|error| format!("snapshot {at} of {id}: {error}"))?;
+            files::compare(&found, kept.files()).map_err(|what| format!("snapshot {at} of {id}: {what}"))?;
             let found = compared(found, disk)?;
             if let Some(difference) = difference(&found, &kept.items) {
                 return Err(format!("snapshot {at} of {id}: {difference}"));
