@@ -164,6 +164,7 @@ impl Act {
                     source: (fid(id, source.0), source.1 * BLOCK),
                     target: (fid(id, target.0), target.1 * BLOCK),
                     len: count * BLOCK,
+                    past: None,
                 };
                 file::copy_as(fileset, operation, copy, &mut |_, _| Ok(()))
             }
