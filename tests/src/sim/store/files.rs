@@ -379,19 +379,19 @@ fn first_difference(found: &BTreeMap<u64, Checksum>, expected: &BTreeMap<u64, Ch
     keys.filter(|at| found.get(at) != expected.get(at)).min().copied()
 }
 
-/// Reads the first bytes of each as programs do.
+/// Reads the first bytes of each as programs do; gives one that reads others than it must.
 ///
 /// # Errors
-/// What they are instead.
-pub fn read(fileset: &Fileset, files: &Files) -> Result<(), String> {
+/// What the store says.
+pub fn read(fileset: &Fileset, files: &[File]) -> Result<Option<u8>> {
     for (number, file) in (0..).zip(files) {
         let len = (READ_BLOCKS * BLOCK) as usize;
-        let read = file::read(fileset, fid(fileset.id(), number), 0, len).map_err(|error| error.to_string())?;
+        let read = file::read(fileset, fid(fileset.id(), number), 0, len)?;
         if read[..] != file.bytes(READ_BLOCKS)[..] {
-            return Err(format!("file {number} of {} reads other bytes", fileset.id()));
+            return Ok(Some(number));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 impl World {
@@ -415,16 +415,28 @@ impl World {
         }
     }
 
+    /// True if it has its place.
+    fn do_alone(&mut self, id: FilesetId, act: Act) -> Step<bool> {
+        let before = self.model.history.len();
+        self.work_alone(id, Operation::default(), Action::Bytes(act))?;
+        Ok(self.model.history.len() > before)
+    }
+
     /// Some file gets some of what it was promised.
     pub fn fill_promise(&mut self) -> Step {
         let id = *self.seed.pick(&self.model.filesets());
         let number = self.seed.below(FILES.into()) as u8;
+        self.fill_promise_of(id, number).map(drop)
+    }
+
+    /// True if there was something to get, and it was got.
+    fn fill_promise_of(&mut self, id: FilesetId, number: u8) -> Step<bool> {
         let file = &self.model.files(id)[usize::from(number)];
         let Some(first) = (0..)
             .find(|at| !file.blocks.contains_key(at))
             .filter(|_| file.promised > 0)
         else {
-            return Ok(());
+            return Ok(false);
         };
         let end = file.blocks.range(first..).next().map_or(u64::MAX, |(at, _)| *at);
         let most = file.promised.min(end - first).min(200);
@@ -434,6 +446,6 @@ impl World {
             count: 1 + self.seed.below(most),
             byte: self.seed.draw() as u8,
         };
-        self.work_alone(id, Operation::default(), Action::Bytes(act))
+        self.do_alone(id, act)
     }
 }
