@@ -47,9 +47,7 @@ use baton_types::limits::{CHANGE_SESSIONS_MAX, EVENTS_MAX};
 use baton_types::record::{
     Aggregate, Cell, Event, Group, Invitation, Member, Principal, Record, Server, ServerEntry, Tenure,
 };
-use baton_types::{
-    Address, AggregateId, AggregateName, EntryName, Epoch, GroupName, PrincipalName, Result, ServerId,
-};
+use baton_types::{Address, AggregateId, AggregateName, EntryName, Epoch, GroupName, PrincipalName, Result, ServerId};
 use rpds::RedBlackTreeMapSync as Map;
 
 use table::Filesets;

@@ -226,6 +226,8 @@ impl Player {
             sequence,
             gate_micros: 0,
             ports: own.chain(reached).collect(),
+            clients: 0,
+            buddies: Vec::new(), // nobody asks a server that has no port
         }
     }
 }
