@@ -227,7 +227,7 @@ impl Player {
             gate_micros: 0,
             ports: own.chain(reached).collect(),
             clients: 0,
-            buddies: Vec::new(),
+            buddies: Vec::new(), // nobody asks a server that has no port
         }
     }
 }
