@@ -14,6 +14,7 @@
 //! | `state/books.rs` | entries after what is on the disks, and without them |
 //! | `state/owners.rs` | the changes of owners: claims, moves, judgements |
 //! | `state/seized.rs` | owners that nobody granted |
+//! | `state/whereabouts.rs` | where aggregates are to be: drained, preferred, failure domains |
 //! | `state/plan.rs` | who would go where |
 //! | `state/table.rs`, `state/packed.rs` | the filesets, of which there may be a million |
 //! | `state/query.rs` | questions |
@@ -41,6 +42,7 @@ mod seized;
 mod table;
 #[cfg(test)]
 mod tests;
+mod whereabouts;
 
 use baton_types::change::ChangeSession;
 use baton_types::limits::{CHANGE_SESSIONS_MAX, EVENTS_MAX};

@@ -10,10 +10,10 @@
 //! Whatever changes an owner goes through [`Draft::grant`]. A decision names the epoch that its maker knew; a row
 //! that has moved since is passed over: late words do no harm, and a part of a decision is as sound as the whole.
 
-use baton_types::change::{AggregateRef, Ask, Change, Grant, Held, Move, Takeover, Verdict};
+use baton_types::change::{Ask, Change, Grant, Held, Move, Takeover, Verdict};
 use baton_types::plan::Step;
 use baton_types::record::{Aggregate, AggregateState, Record, Server, ServerState, Tenure};
-use baton_types::{AggregateId, EntryName, Epoch, Error, Incarnation, Kind, Result, ServerId};
+use baton_types::{AggregateId, Epoch, Error, Incarnation, Kind, Result, ServerId};
 
 use super::draft::Draft;
 use super::held;
@@ -387,59 +387,6 @@ impl Draft<'_> {
             );
         }
         Ok(aggregate)
-    }
-
-    /// What an administrator says of where aggregates are to be.
-    pub(super) fn whereabouts(&mut self, change: &Change) -> Result<Record> {
-        match change {
-            Change::SetDrained { server, drained } => self.set_drained(*server, *drained),
-            Change::SetDomain { server, domain } => self.set_domain(*server, domain.as_ref()),
-            Change::Prefer { aggregate, server } => self.prefer(aggregate, *server),
-            _ => unreachable!("routed by Draft::run"),
-        }
-    }
-
-    /// Said again unchanged, it is no event.
-    fn set_drained(&mut self, id: ServerId, drained: bool) -> Result<Record> {
-        let server = self.state.known_server(id)?.clone();
-        if server.drained == drained {
-            return Ok(Record::Server(server));
-        }
-        self.tell(format!("server {}", server.name));
-        Ok(self.put_server(Server { drained, ..server }))
-    }
-
-    /// Said again unchanged, it is no event.
-    fn set_domain(&mut self, id: ServerId, domain: Option<&EntryName>) -> Result<Record> {
-        let server = self.state.known_server(id)?.clone();
-        if server.domain.as_ref() == domain {
-            return Ok(Record::Server(server));
-        }
-        let detail = domain.map_or_else(|| "in no domain".to_owned(), |domain| format!("in domain {domain}"));
-        self.tell_detail(format!("server {}", server.name), &detail);
-        Ok(self.put_server(Server {
-            domain: domain.cloned(),
-            ..server
-        }))
-    }
-
-    /// `server` comes before all others that are attached.
-    fn prefer(&mut self, aggregate: &AggregateRef, server: ServerId) -> Result<Record> {
-        let mut aggregate = self.state.aggregate(aggregate)?;
-        let name = self.state.known_server(server)?.name.clone();
-        let on = format!("aggregate {}", aggregate.name);
-        let Some(place) = aggregate.attached.iter().position(|id| *id == server) else {
-            return Err(Error::new(Kind::Invalid, on)
-                .because(format!("{name} has not reported its label"))
-                .remedy(format!(
-                    "connect the disk to {name} and list it in fileserver.devices there"
-                )));
-        };
-        if place > 0 {
-            aggregate.attached[..=place].rotate_right(1);
-            self.tell_detail(on, &format!("{name} comes first"));
-        }
-        Ok(self.put_aggregate(aggregate))
     }
 
     pub(super) fn report_takeover(&mut self, change: &Change) -> Result<Record> {
