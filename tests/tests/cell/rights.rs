@@ -76,7 +76,7 @@ async fn owners_of_entries_administrate_their_servers_and_no_others() -> Result<
         .fts(&["failover", "-aggregate", "lfs01", "-to", "fs2"])?
         .refused(1, &both)?;
     alice
-        .fts(&["drain", "fs2"])?
+        .fts(&["drain", "-server", "fs2"])?
         .refused(1, &["fldb-admin or operator or west"])?;
     cell.wait("fs1 has heard who its owners are", async || {
         let said = carol.fts(&["create", "home", "fs1", "lfs01"]).ok()?;
@@ -88,8 +88,8 @@ async fn owners_of_entries_administrate_their_servers_and_no_others() -> Result<
     carol.fts(&["clone", "house"])?.done()?;
     carol.fts(&["syncfldb", "fs1"])?.done()?;
     carol.fts(&["syncserv", "fs1"])?.done()?;
-    carol.fts(&["hold", "lfs01", "-why", "looked at"])?.done()?;
-    carol.fts(&["unhold", "lfs01"])?.done()?;
+    carol.fts(&["hold", "-aggregate", "lfs01", "-why", "looked at"])?.done()?;
+    carol.fts(&["unhold", "-aggregate", "lfs01"])?.done()?;
     carol.fts(&["failover", "-aggregate", "lfs01", "-to", "fs2"])?.done()?;
     cell.wait("fs2 has heard who its owners are", async || {
         let said = carol.fts(&["delete", "house", "fs1", "lfs01"]).ok()?;

@@ -318,6 +318,8 @@ proptest! {
         let known = after(&first, &before, &[group_of("e", 51)]);
         let second = plan(&given, BOUNDS, &known);
         prop_assert_eq!((&second.people, &second.groups), (&Vec::new(), &Vec::new()));
-        prop_assert_eq!(second.conflicts, first.conflicts);
+        // In other words, it may be: what was made meanwhile is what a line is now in conflict with.
+        let lines = |plan: &Plan| plan.conflicts.iter().map(|it| (it.file, it.line)).collect::<Vec<_>>();
+        prop_assert_eq!(lines(&second), lines(&first));
     }
 }
