@@ -39,7 +39,8 @@ pub async fn backup(session: &Session, file: &Path) -> Result<Output> {
 
 /// Makes this machine the first member again of a cell that lost all of them.
 pub async fn restore(session: &Session, words: RestoreCell) -> Result<Output> {
-    let bytes = files::read(&words.file)?;
+    // As large as the cell is: none of the small files that a machine has.
+    let bytes = std::fs::read(&words.file).map_err(|e| Error::io(words.file.display().to_string(), e))?;
     let cell = session.cell()?;
     let name = own_name(session)?;
     let path = MemberFile::path(&session.paths);

@@ -43,9 +43,16 @@ async fn cell_that_lost_all_members_comes_back_from_a_file_and_uses_no_id_twice(
     let mut stage = Stage::within(cell, 1, Trust::UsersAndRoot).await?;
     let place = stage.first().join("kept");
     fs::write(&place, b"before")?;
+    // As many people as make the file larger than any that a machine has besides.
+    let passwd = stage.cell.places().directory().join("passwd");
+    let line = |number| format!("user{number}:x:{}:50:::\n", 10_000 + number);
+    fs::write(&passwd, (0..8_000).map(line).collect::<String>())?;
+    let passwd = passwd.to_str().context("its path is no text")?;
+    stage.cell.baton(&["cell", "import", "-passwd", passwd])?.done()?;
     let file = stage.cell.places().directory().join("backup.fldb");
     let file = file.to_str().context("its path is no text")?.to_owned();
     stage.cell.baton(&["cell", "backup", &file])?.done()?;
+    ensure!(fs::metadata(&file)?.len() > 64 << 10, "it is a large one");
     stage
         .cell
         .baton(&["cell", "backup", &file])?

@@ -88,7 +88,9 @@ async fn owners_of_entries_administrate_their_servers_and_no_others() -> Result<
     carol.fts(&["clone", "house"])?.done()?;
     carol.fts(&["syncfldb", "fs1"])?.done()?;
     carol.fts(&["syncserv", "fs1"])?.done()?;
-    carol.fts(&["hold", "-aggregate", "lfs01", "-why", "looked at"])?.done()?;
+    carol
+        .fts(&["hold", "-aggregate", "lfs01", "-why", "looked at"])?
+        .done()?;
     carol.fts(&["unhold", "-aggregate", "lfs01"])?.done()?;
     carol.fts(&["failover", "-aggregate", "lfs01", "-to", "fs2"])?.done()?;
     cell.wait("fs2 has heard who its owners are", async || {
