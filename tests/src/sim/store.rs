@@ -8,7 +8,7 @@
 //! | `store/actions.rs`, `clients.rs` | what is asked for, and asked for again |
 //! | `store/snapshots.rs` | moments kept, read, deleted, and their space given back, in every third history |
 //! | `store/branches.rs` | filesets that go back and are cloned, in every sixth; their origins go before them and after them |
-//! | `store/files.rs` | files of bytes that are copied and promised room, in two of seven |
+//! | `store/files.rs`, `room.rs` | files of bytes that are copied and promised room, in two of seven |
 //! | `store/model.rs` | the same in memory, which the store must be equal to |
 //! | `store/server.rs` | an incarnation of a server, in the middle of whose operations another one may run |
 
@@ -20,6 +20,7 @@ pub mod fence;
 mod files;
 mod history;
 mod model;
+mod room;
 mod server;
 mod snapshots;
 

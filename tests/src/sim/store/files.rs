@@ -17,8 +17,6 @@ use baton_types::call::{Allocate, At};
 use baton_types::{Fid, FilesetId, Kind, Result, Vnode};
 use bytes::Bytes;
 
-use super::actions::Action;
-use super::history::{Step, World};
 use super::model::Answer;
 use crate::sim::Seed;
 
@@ -27,7 +25,7 @@ pub const FILES: u8 = 3;
 /// Their vnodes begin here: no session was given them.
 const FILES_FROM: u64 = 1 << 29;
 /// Most happens in as many blocks of a file.
-const LENGTH: u64 = 60;
+pub const LENGTH: u64 = 60;
 /// Blocks that are read as a program would.
 const READ_BLOCKS: u64 = 16;
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -69,9 +67,10 @@ struct Content {
 #[derive(Clone, Debug, Default)]
 pub struct File {
     /// In blocks.
-    size: u64,
+    pub size: u64,
     blocks: BTreeMap<u64, Content>,
-    promised: u64,
+    /// Blocks that it may take yet.
+    pub promised: u64,
 }
 
 /// The files of a fileset.
@@ -264,7 +263,7 @@ impl Act {
     }
 
     /// True if it is a write for which its file was promised the room.
-    fn is_promised(&self, files: &Files) -> bool {
+    pub fn is_promised(&self, files: &Files) -> bool {
         let Act::Write { file, first, count, .. } = *self else {
             return false;
         };
@@ -283,13 +282,21 @@ impl File {
         self.blocks.retain(|at, _| !blocks.contains(at));
     }
 
+    /// The first hole, and where it ends.
+    pub fn hole(&self) -> Range<u64> {
+        let first = (0..).find(|at| !self.blocks.contains_key(at)).unwrap_or(u64::MAX);
+        let end = self.blocks.range(first..).next().map_or(u64::MAX, |(at, _)| *at);
+        first..end
+    }
+
     fn bytes(&self, count: u64) -> Vec<u8> {
         let blocks = 0..count.min(self.size);
-        let bytes = blocks.flat_map(|at| match self.blocks.get(&at) {
-            Some(content) => block(content.origin.1, content.origin.2, content.byte),
-            None => vec![0; BLOCK_BYTES],
-        });
-        bytes.collect()
+        blocks
+            .flat_map(|at| match self.blocks.get(&at) {
+                Some(content) => block(content.origin.1, content.origin.2, content.byte),
+                None => vec![0; BLOCK_BYTES],
+            })
+            .collect()
     }
 }
 
@@ -322,8 +329,7 @@ pub fn blocks(files: &Files) -> usize {
 /// # Errors
 /// What differs.
 pub fn apply(files: &mut Files, act: Act, lsn: Lsn, answer: &Answer) -> Result<(), String> {
-    let applied = act.apply(files, lsn);
-    match (applied, answer) {
+    match (act.apply(files, lsn), answer) {
         (Ok(file), Ok(bytes)) => {
             let attributes = Object::decode(bytes).map_err(|error| error.to_string())?.attributes;
             same(&files[usize::from(file)], file, &attributes)
@@ -385,67 +391,15 @@ fn first_difference(found: &BTreeMap<u64, Checksum>, expected: &BTreeMap<u64, Ch
 /// What the store says.
 pub fn read(fileset: &Fileset, files: &[File]) -> Result<Option<u8>> {
     for (number, file) in (0..).zip(files) {
-        let len = (READ_BLOCKS * BLOCK) as usize;
-        let read = file::read(fileset, fid(fileset.id(), number), 0, len)?;
+        let read = file::read(
+            fileset,
+            fid(fileset.id(), number),
+            0,
+            READ_BLOCKS as usize * BLOCK_BYTES,
+        )?;
         if read[..] != file.bytes(READ_BLOCKS)[..] {
             return Ok(Some(number));
         }
     }
     Ok(None)
-}
-
-impl World {
-    /// Where the store has no room for an action, that is right unless a file was promised it.
-    ///
-    /// # Errors
-    /// It was.
-    pub fn check_room(&self, id: FilesetId, action: &Action, done: &Result<Done<Bytes>>) -> Step {
-        let refused = match done {
-            Ok(done) => done.answer.as_ref().err(),
-            Err(error) => Some(error),
-        };
-        match action {
-            Action::Bytes(act)
-                if refused.is_some_and(|error| error.kind == Kind::NoSpace)
-                    && act.is_promised(self.model.files(id)) =>
-            {
-                Err(format!("{act:?} in {id} was promised room, and finds none"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// True if it has its place.
-    fn do_alone(&mut self, id: FilesetId, act: Act) -> Step<bool> {
-        let before = self.model.history.len();
-        self.work_alone(id, Operation::default(), Action::Bytes(act))?;
-        Ok(self.model.history.len() > before)
-    }
-
-    /// Some file gets some of what it was promised.
-    pub fn fill_promise(&mut self) -> Step {
-        let id = *self.seed.pick(&self.model.filesets());
-        let number = self.seed.below(FILES.into()) as u8;
-        self.fill_promise_of(id, number).map(drop)
-    }
-
-    /// True if there was something to get, and it was got.
-    fn fill_promise_of(&mut self, id: FilesetId, number: u8) -> Step<bool> {
-        let file = &self.model.files(id)[usize::from(number)];
-        let Some(first) = (0..)
-            .find(|at| !file.blocks.contains_key(at))
-            .filter(|_| file.promised > 0)
-        else {
-            return Ok(false);
-        };
-        let end = file.blocks.range(first..).next().map_or(u64::MAX, |(at, _)| *at);
-        let most = file.promised.min(end - first).min(200);
-        let act = Act::Write {
-            file: number,
-            first,
-            count: 1 + self.seed.below(most),
-            byte: self.seed.draw() as u8,
-        };
-        self.do_alone(id, act)
-    }
 }

@@ -198,6 +198,11 @@ impl World {
         }
         self.take_over()?;
         self.check()?;
+        if self.has_files {
+            // Nothing goes wrong any more: in a full aggregate each takeover without proof would shut some room away.
+            self.crowd()?;
+            self.check()?;
+        }
         match (self.has_snapshots, self.has_branches) {
             (true, false) => self.delete_all(),
             (_, true) => self.delete_filesets(),
