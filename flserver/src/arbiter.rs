@@ -51,15 +51,19 @@ use std::sync::Arc;
 
 use baton_types::beat::{Beat, Report};
 use baton_types::change::{Change, Verdict};
+use baton_types::limits::{JUDGED_AGGREGATES_MAX, JUDGED_SERVERS_MAX};
 use baton_types::record::{Patience, Server, ServerState};
 use baton_types::{AggregateId, Core, EntryName, Epoch, Incarnation, PrincipalName, ServerId, Time, Timestamp};
 
-use crate::state::Fldb;
+use crate::state::{Fldb, one_line};
 use asks::Asked;
 pub use drive::Bench;
 use evidence::Evidence;
 use owners::{Brake, Failing, Unclaimed};
 use table::{BEATS, Weighed};
+
+/// Servers whose evidence a decision about many names: what is said of all of them stands in their records.
+const REASONS_MAX: usize = 8;
 
 /// What the arbiter hears.
 #[derive(Clone, Debug)]
@@ -212,7 +216,7 @@ impl Arbiter {
             .or_else(|| self.send_home(now, watches));
         if let Some(change) = change {
             self.is_settling = true;
-            actions.push(Action::Propose(change));
+            actions.push(Action::Propose(within_bounds(change)));
         }
         actions
     }
@@ -239,6 +243,7 @@ impl Arbiter {
         let own = self.state.owned_by(server.id);
         let grants = own
             .filter_map(|aggregate| self.grant(now, watches, aggregate))
+            .take(JUDGED_AGGREGATES_MAX) // the rest is without an owner then, and has its turn
             .collect();
         let change = Change::Judge {
             verdicts: vec![Verdict {
@@ -303,12 +308,22 @@ impl Arbiter {
             let incarnation = server.incarnation.filter(|_| is_news)?;
             Some((server.name.to_string(), incarnation, server.id, weighed))
         };
-        let changed: Vec<_> = self.state.servers().filter_map(changed).collect();
-        let silent_micros = changed.iter().map(|(.., weighed)| weighed.silent_micros).max()?;
-        let reasons: Vec<String> = changed
-            .iter()
-            .map(|(name, .., weighed)| format!("{name}: {}", weighed.evidence))
+        // The others have their turn at the next decision.
+        let changed: Vec<_> = self
+            .state
+            .servers()
+            .filter_map(changed)
+            .take(JUDGED_SERVERS_MAX)
             .collect();
+        let silent_micros = changed.iter().map(|(.., weighed)| weighed.silent_micros).max()?;
+        let reasons = changed
+            .iter()
+            .take(REASONS_MAX)
+            .map(|(name, .., weighed)| format!("{name}: {}", weighed.evidence));
+        let mut reason = reasons.collect::<Vec<String>>().join(", ");
+        if let more @ 1.. = changed.len().saturating_sub(REASONS_MAX) {
+            reason = format!("{more} more servers, and {reason}");
+        }
         let verdicts = changed.into_iter().map(|(_, incarnation, server, weighed)| Verdict {
             server,
             incarnation,
@@ -320,7 +335,31 @@ impl Arbiter {
             grants: Vec::new(),
             asks: Vec::new(),
             silent_micros,
-            reason: reasons.join(", "),
+            reason,
         })
+    }
+}
+
+/// A decision that the log gives back as it was put in: each text and list no longer than the wire allows.
+fn within_bounds(change: Change) -> Change {
+    let Change::Judge {
+        mut verdicts,
+        grants,
+        asks,
+        silent_micros,
+        reason,
+    } = change
+    else {
+        return change;
+    };
+    for verdict in &mut verdicts {
+        verdict.evidence = one_line(std::mem::take(&mut verdict.evidence));
+    }
+    Change::Judge {
+        verdicts,
+        grants,
+        asks,
+        silent_micros,
+        reason: one_line(reason),
     }
 }

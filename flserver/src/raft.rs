@@ -251,14 +251,13 @@ impl Member {
 
     async fn propose_here(&self, mut proposal: Proposal) -> Result<v1::ChangeReply, Refusal> {
         proposal.date = self.clock.date();
-        let body = v1::Proposal::from(proposal).encode_to_vec();
-        let written = self
-            .raft
-            .client_write(Command {
-                format: Command::FORMAT,
-                body,
-            })
-            .await;
+        let command = Command {
+            format: Command::FORMAT,
+            body: v1::Proposal::from(proposal).encode_to_vec(),
+        };
+        // An entry that cannot be read ends every member that applies it, now and at each start: none is written.
+        machine::read(&command).map_err(|e| Refusal::Error(unwritable(&e)))?;
+        let written = self.raft.client_write(command).await;
         match written.map(|written| written.data) {
             Ok(Answer::Done(reply)) => {
                 v1::ChangeReply::decode(reply.as_slice()).map_err(|e| Refusal::Error(undecodable(&e)))
@@ -479,6 +478,13 @@ fn no_quorum() -> Error {
 
 fn undecodable(error: &prost::DecodeError) -> Error {
     Error::new(Kind::Damaged, "message between members").because(error.to_string())
+}
+
+/// A change that is refused, for the log would not give it back.
+fn unwritable(error: &Error) -> Error {
+    Error::new(Kind::Invalid, "change")
+        .because(format!("it cannot be kept: {error}"))
+        .remedy("nothing was changed; this is a defect of Baton: please report it")
 }
 
 /// This member ends: what was asked of it may yet be done by the others.

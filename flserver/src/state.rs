@@ -55,6 +55,7 @@ use rpds::RedBlackTreeMapSync as Map;
 use table::Filesets;
 
 pub use apply::{Action, Committed};
+pub(crate) use draft::one_line;
 pub use query::{Filter, Location, Scan};
 pub use restored::Restoration;
 pub(crate) use right::is_administrator;

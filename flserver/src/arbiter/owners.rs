@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use baton_types::beat::PortState;
 use baton_types::change::{Change, Grant};
+use baton_types::limits::JUDGED_AGGREGATES_MAX;
 use baton_types::record::{Aggregate, AggregateState, Server, ServerState};
 use baton_types::{AggregateId, Epoch, Incarnation, ServerId, Time};
 
@@ -132,11 +133,10 @@ impl Arbiter {
             let wanting: BTreeSet<AggregateId> = wanting.into_iter().collect();
             let wanting = wanting.iter().filter_map(|id| state.aggregate_by_id(*id));
             let orphans = wanting.filter_map(|a| Some((a, self.orphaned(now, watches, owner, a)?)));
-            for (aggregate, why) in orphans {
-                if let Some(grant) = self.grant(now, watches, aggregate) {
-                    grants.push(grant);
-                    reason = why;
-                }
+            let granted = orphans.filter_map(|(a, why)| Some((self.grant(now, watches, a)?, why)));
+            for (grant, why) in granted.take(JUDGED_AGGREGATES_MAX) {
+                grants.push(grant);
+                reason = why;
             }
             if grants.is_empty() {
                 continue;

@@ -152,6 +152,8 @@ impl Cell {
         else {
             panic!("{change:?} is no judgement");
         };
+        let read = Change::try_from(baton_proto::v1::Change::from(change.clone()));
+        assert_eq!(read.unwrap(), change, "what the log cannot give back ends every member");
         let mut words: Vec<String> = Vec::new();
         for verdict in verdicts {
             let state = format!("{:?}", verdict.state).to_lowercase();
@@ -538,4 +540,20 @@ fn transcripts_come_out_as_they_are_written() {
         count += 1;
     }
     assert!(count > 0);
+}
+
+#[test]
+fn many_servers_that_are_late_at_once_are_judged_in_turns() {
+    let mut cell = Cell::new();
+    cell.line("leads");
+    for server in 1..=150 {
+        cell.register(server, 1);
+    }
+    cell.pass(3_000);
+    for beating in cell.servers.values_mut() {
+        beating.is_silent = true;
+    }
+    cell.pass(900);
+    let late = cell.state.servers().filter(|s| s.state == ServerState::Pending).count();
+    assert_eq!(late, 150);
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use baton_proto::v1;
 use baton_types::change::Proposal;
-use baton_types::{Core, Error, Kind};
+use baton_types::{Core, Error, Kind, Result};
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
@@ -58,7 +58,7 @@ impl Machine {
                 self.membership = StoredMembership::new(Some(log_id), membership);
                 Committed::Nothing(log_id.index)
             }
-            EntryPayload::Normal(command) => Committed::Change(log_id.index, Box::new(read(&command)?)),
+            EntryPayload::Normal(command) => Committed::Change(log_id.index, Box::new(read(&command).map_err(to_io)?)),
         };
         if log_id.index == 0 {
             return Ok(Answer::Nothing); // the first membership; the database's indexes begin after it
@@ -76,18 +76,20 @@ impl Machine {
 }
 
 /// A proposal out of the log.
-fn read(command: &Command) -> io::Result<Proposal> {
+///
+/// # Errors
+/// `Version` for an entry of another version's; `Damaged` for one that says what no change may say.
+pub(super) fn read(command: &Command) -> Result<Proposal> {
     if command.format != Command::FORMAT {
-        let error = Error::new(Kind::Version, "log")
+        return Err(Error::new(Kind::Version, "log")
             .because(format!(
                 "an entry of format {}, this version reads {}",
                 command.format,
                 Command::FORMAT
             ))
-            .remedy("start the newer version on this member");
-        return Err(to_io(error));
+            .remedy("start the newer version on this member"));
     }
-    let damaged = |why: String| to_io(Error::new(Kind::Damaged, "log").because(why));
+    let damaged = |why: String| Error::new(Kind::Damaged, "log").because(why);
     let wire = v1::Proposal::decode(command.body.as_slice()).map_err(|e| damaged(e.to_string()))?;
     Proposal::try_from(wire).map_err(|e| damaged(e.to_string()))
 }

@@ -196,6 +196,10 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn put_server(&mut self, server: Server) -> Record {
+        let server = Server {
+            evidence: one_line(server.evidence),
+            ..server
+        };
         if let Some(before) = self.state.servers.get(&server.id).map(|s| s.name.clone()) {
             self.state.server_names.remove_mut(&before);
         }
@@ -229,6 +233,11 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn put_aggregate(&mut self, aggregate: Aggregate) -> Record {
+        let aggregate = Aggregate {
+            reason: one_line(aggregate.reason),
+            held: aggregate.held.map(one_line),
+            ..aggregate
+        };
         if let Some(before) = self.state.aggregates.get(&aggregate.id)
             && let Some(owner) = before.owner
         {
@@ -242,6 +251,10 @@ impl<'a> Draft<'a> {
 
     /// Of each aggregate the last owners are remembered.
     pub(super) fn put_tenure(&mut self, tenure: Tenure) -> Record {
+        let tenure = Tenure {
+            reason: one_line(tenure.reason),
+            ..tenure
+        };
         let id = tenure.aggregate;
         self.state.tenures.insert_mut((id, tenure.epoch), tenure.clone());
         let own = |state: &Fldb| -> Vec<Epoch> {
@@ -329,8 +342,9 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// As much of `text` as an event may hold: a record that is too long for the wire could not be read back.
-fn one_line(mut text: String) -> String {
+/// As much of `text` as a record may hold: what is put together of several texts may be longer than each of them was
+/// allowed to be, and a record that is too long for the wire could not be read back.
+pub(crate) fn one_line(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
     text
 }

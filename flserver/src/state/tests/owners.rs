@@ -1,6 +1,7 @@
 //! Moves, judgements, and what becomes of an aggregate whose owner is gone (I1, I8).
 
 use baton_types::change::{Grant, Held, Move, Moving, Verdict};
+use baton_types::limits::TEXT_BYTES_MAX;
 use baton_types::plan::Step;
 use baton_types::record::{AggregateState, ServerState, Tenure, TimeLine};
 
@@ -216,6 +217,39 @@ fn server_found_alive_after_all_goes_on_with_what_nobody_took() {
     }
     assert_eq!(stands(&db, "agg1"), "fs2 2 unserved", "it said itself that it cannot");
     assert!(db.refused_by(&host("fs1", 1), give_up).starts_with("Denied"));
+}
+
+/// A record longer than the wire allows would be read by no watcher, and by no member that starts (checked at each step).
+#[test]
+fn reasons_as_long_as_they_may_be_are_kept_as_far_as_a_record_goes() {
+    let mut db = two_owned();
+    let long = "\u{fc}".repeat(TEXT_BYTES_MAX / 2);
+    let give_up = Change::GiveUp {
+        aggregate: aggregate_id(1),
+        server: server_id(1),
+        epoch: Epoch(1),
+        why: long.clone(),
+    };
+    db.by(&host("fs1", 1), give_up).unwrap();
+    let reason = db.aggregate("agg1").reason;
+    assert!(reason.starts_with("given up by fs1: \u{fc}"), "{reason}");
+    assert!(reason.len() + 2 > TEXT_BYTES_MAX, "{}", reason.len());
+    let verdict = Verdict {
+        server: server_id(1),
+        incarnation: run(1),
+        state: ServerState::Dead,
+        evidence: long.clone(),
+    };
+    let judged = Change::Judge {
+        verdicts: vec![verdict],
+        grants: Vec::new(),
+        asks: Vec::new(),
+        silent_micros: 0,
+        reason: long,
+    };
+    db.by(&arbiter(), judged).unwrap();
+    db.by(&host("fs2", 2), claim(2, 2, 2, Epoch(1))).unwrap();
+    assert!(db.aggregate("agg2").reason.starts_with("fs1 is dead: \u{fc}"));
 }
 
 #[test]

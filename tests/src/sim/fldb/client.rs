@@ -6,11 +6,12 @@ use std::time::Duration;
 use baton_flserver::raft::Member;
 use baton_proto::v1;
 use baton_types::change::{Change, ChangeSession, Proposal, Who};
+use baton_types::limits::TEXT_BYTES_MAX;
 use baton_types::{Kind, Result, Time, Timestamp};
 use futures::FutureExt;
 use tokio::time::sleep;
 
-use super::changes::Changes;
+use super::changes::{Changes, administrator};
 use super::host::within;
 use super::world::{CLIENTS, Phase, Place, Shown, Work, World};
 
@@ -20,6 +21,9 @@ const PAUSE_MICROS: (Time, Time) = (1_000, 60_000);
 const PATIENCE_MICROS: (Time, Time) = (200_000, 800_000);
 /// A client gives the member, and the way there and back, this much more.
 const GRACE: Duration = Duration::from_millis(150);
+
+/// How many of a thousand changes are followed by one that the log could not give back.
+const UNREADABLE_PERMILLE: u64 = 20;
 
 /// One who makes changes, in a session of its own.
 pub(super) struct Session {
@@ -46,15 +50,7 @@ impl Session {
 
     /// Has a change decided, however often it must be sent.
     pub async fn change(&mut self, who: Who, change: Change) -> Result<v1::ChangeReply> {
-        self.sequence += 1;
-        let proposal = Proposal {
-            session: self.session,
-            sequence: self.sequence,
-            born: self.born,
-            date: Timestamp::default(),
-            who,
-            change,
-        };
+        let proposal = self.next(who, change);
         loop {
             match self.attempt(&proposal).await {
                 Err(error) if matches!(error.kind, Kind::Unreachable | Kind::TimedOut) => {
@@ -73,6 +69,30 @@ impl Session {
                     return decided;
                 }
             }
+        }
+    }
+
+    /// Tries a change that no member could read back from its log: one that took it in would end them all.
+    async fn try_unreadable(&mut self) -> Result<()> {
+        let value = "x".repeat(TEXT_BYTES_MAX + 1);
+        let key = "description".to_owned();
+        let proposal = self.next(administrator()?, Change::SetCell { key, value });
+        if let Ok(reply) = self.attempt(&proposal).await {
+            let what = format!("a change that cannot be read was done at {}", reply.index);
+            self.world.check(Err(what));
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, who: Who, change: Change) -> Proposal {
+        self.sequence += 1;
+        Proposal {
+            session: self.session,
+            sequence: self.sequence,
+            born: self.born,
+            date: Timestamp::default(),
+            who,
+            change,
         }
     }
 
@@ -114,6 +134,9 @@ impl World {
             let (who, change) = self.draw(|seed| changes.next(seed, &known))?;
             // Whether it was done or refused: either is an answer, and the oracle has seen it.
             let _ = session.change(who, change).await;
+            if self.draw(|seed| seed.chance(UNREADABLE_PERMILLE)) {
+                session.try_unreadable().await?;
+            }
         }
         Ok(())
     }
