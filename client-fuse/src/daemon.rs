@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use baton_rpc::config::{CellFile, Daemon, Paths};
 use baton_rpc::daemon::Lock;
@@ -18,12 +19,16 @@ use parking_lot::Mutex;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::interval;
 
 use crate::control::Control;
 use crate::guard::Guardian;
 use crate::logins::{Registered, Speaks, Users};
 use crate::mounts::{Begun, Mounts, Parts, Plan, take_away_the_dead};
 use crate::proof::Proof;
+
+/// How often it is written down where the members of the location databases are, if that is news.
+const REMEMBER_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs until a signal ends it; `make` makes what answers the kernel.
 ///
@@ -54,6 +59,7 @@ pub async fn run(paths: Paths, make: fn(Parts) -> Result<Begun>) -> Result<()> {
     tracing::info!("ready");
     until_ended(&renewed).await?;
     tracing::info!("ending");
+    renewed.remember_members();
     tokio::task::spawn_blocking(move || mounts.end())
         .await
         .map_err(|e| Error::new(Kind::Io, "end").because(e.to_string()))
@@ -67,9 +73,11 @@ async fn until_ended(machine: &Machine) -> Result<()> {
     let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
     let renewing = machine.renew();
     tokio::pin!(renewing);
+    let mut again = interval(REMEMBER_EVERY);
     loop {
         tokio::select! {
             () = &mut renewing => {}
+            _ = again.tick() => machine.remember_members(),
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hang_up.recv() => machine.reload(),
@@ -123,6 +131,15 @@ impl Machine {
             None => Speaks::ForNobody,
         };
         Users::new(cell.clone(), self.registered.clone(), speaks, self.clock.clone())
+    }
+
+    /// The next start finds a member, also if none is left of those that this one was told of.
+    fn remember_members(&self) {
+        for ((cell, _), client) in self.databases.lock().iter() {
+            if let Err(error) = CellFile::learn(&self.paths, cell, &client.members()) {
+                tracing::warn!(%error, %cell, "where the members are is not written down");
+            }
+        }
     }
 
     fn database(&self, cell: &CellName, source: Option<IpAddr>) -> Result<FldbClient> {

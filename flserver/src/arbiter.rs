@@ -64,6 +64,8 @@ use table::{BEATS, Weighed};
 
 /// Servers whose evidence a decision about many names: what is said of all of them stands in their records.
 const REASONS_MAX: usize = 8;
+/// Between two decisions that more servers than those are late, or back.
+const MANY_MICROS: Time = 1_000_000;
 
 /// What the arbiter hears.
 #[derive(Clone, Debug)]
@@ -109,6 +111,8 @@ pub struct Arbiter {
     /// When it last held a server to be dead on its silence alone, and of which failure domain that was.
     buried: Option<(Time, Option<EntryName>)>,
     date: Timestamp,
+    /// When it last said of many servers at once that they are late, or back.
+    restated: Time,
     /// Evidence that people are to be told of, and since when it stands: what changes each moment is not worth a word.
     odd: BTreeMap<ServerId, (String, Time)>,
     unclaimed: BTreeMap<AggregateId, Unclaimed>,
@@ -292,7 +296,7 @@ impl Arbiter {
     }
 
     /// Whoever is late, whoever is back, and what is odd.
-    fn restate(&self, now: Time, watches: Time) -> Option<Change> {
+    fn restate(&mut self, now: Time, watches: Time) -> Option<Change> {
         let changed = |server: &Server| {
             let weighed = self.weigh(now, watches, server);
             let is_news = match (server.state, weighed.state) {
@@ -306,25 +310,29 @@ impl Arbiter {
                 }
             };
             let incarnation = server.incarnation.filter(|_| is_news)?;
-            Some((server.name.to_string(), incarnation, server.id, weighed))
+            Some((server.since, server.name.to_string(), incarnation, server.id, weighed))
         };
-        // The others have their turn at the next decision.
-        let changed: Vec<_> = self
-            .state
-            .servers()
-            .filter_map(changed)
-            .take(JUDGED_SERVERS_MAX)
-            .collect();
+        let mut changed: Vec<_> = self.state.servers().filter_map(changed).collect();
+        if changed.len() > REASONS_MAX {
+            // It may well be this member that is late. Everybody who watches is told of each: that must not be what
+            // makes everything slow. Nobody has a second turn before all had one.
+            if now.saturating_sub(self.restated) < MANY_MICROS {
+                return None;
+            }
+            self.restated = now;
+            changed.sort_by_key(|(since, ..)| *since);
+            changed.truncate(JUDGED_SERVERS_MAX);
+        }
         let silent_micros = changed.iter().map(|(.., weighed)| weighed.silent_micros).max()?;
         let reasons = changed
             .iter()
             .take(REASONS_MAX)
-            .map(|(name, .., weighed)| format!("{name}: {}", weighed.evidence));
+            .map(|(_, name, .., weighed)| format!("{name}: {}", weighed.evidence));
         let mut reason = reasons.collect::<Vec<String>>().join(", ");
         if let more @ 1.. = changed.len().saturating_sub(REASONS_MAX) {
             reason = format!("{more} more servers, and {reason}");
         }
-        let verdicts = changed.into_iter().map(|(_, incarnation, server, weighed)| Verdict {
+        let verdicts = changed.into_iter().map(|(_, _, incarnation, server, weighed)| Verdict {
             server,
             incarnation,
             state: weighed.state,

@@ -193,6 +193,11 @@ impl Member {
         &self.published
     }
 
+    /// Raft's number for this member.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Makes a change, wherever the leader is. Sent twice, it is done once.
     ///
     /// # Errors
@@ -220,6 +225,9 @@ impl Member {
                     let left = end.saturating_duration_since(Instant::now());
                     match self.wire.ask(&leader, question.0, question.1.clone(), left).await {
                         Ok(answer) => return read(&answer),
+                        // One of the two has not heard yet that the other is a member, or is one no more. What becomes of
+                        // the change is in the answer.
+                        Err(error) if error.kind == Kind::Denied => {}
                         Err(error) if !is_doubtful(&error) => return Err(error),
                         Err(_) => {}
                     }

@@ -60,7 +60,7 @@ pub struct Server {
     pub anchor: Anchor,
     /// The authority itself, where this member holds its key.
     pub authority: Option<Authority>,
-    /// Members known from the time of joining, for as long as there is no state.
+    /// Members known from the time of joining, for as long as there is no state in which this one stands.
     pub founders: BTreeSet<String>,
     /// For certificates and logins.
     pub clock: Arc<dyn Clock>,

@@ -33,6 +33,7 @@ use baton_security::{ClientTls, Credential, HostTls, Wire};
 use baton_types::record::Member;
 use baton_types::{CellName, Clock, Result};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::config::CellFile;
 use call::Live;
@@ -79,6 +80,8 @@ struct Inner {
     tls: ClientTls,
     source: Option<IpAddr>,
     known: Mutex<Known>,
+    /// When the members were last asked for.
+    learned: Mutex<Instant>,
     live: Mutex<Option<Arc<Live>>>,
     /// Taken by the one who dials, so that a member's end does not make all callers dial at once.
     dialling: tokio::sync::Mutex<()>,
@@ -105,6 +108,7 @@ impl FldbClient {
                 tls,
                 source: None,
                 known: Mutex::new(known),
+                learned: Mutex::new(Instant::now()),
                 live: Mutex::new(None),
                 dialling: tokio::sync::Mutex::new(()),
                 run: tokio::sync::Mutex::new(None),

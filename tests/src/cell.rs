@@ -21,8 +21,10 @@ mod process;
 mod programs;
 mod seat;
 mod talk;
+mod wires;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -44,9 +46,11 @@ pub use process::{Life, Process, describe};
 pub use programs::Programs;
 pub use seat::{Output, Seat, Show};
 pub use talk::{As, Talk};
+pub use wires::Family;
 
 use loopback::Loopback;
 use process::Files;
+use wires::Wires;
 
 /// A condition that does not hold by then never will: a hundred times what the slowest takes on two busy cores.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -58,12 +62,37 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 struct Description {
     cell: String,
     administrator: String,
-    network: Loopback,
+    network: Network,
     machines: Vec<Machine>,
     /// Set for every daemon besides its own.
     variables: Vec<(String, String)>,
     /// Of connections to every machine, where not as shipped.
     limits: Option<Limits>,
+}
+
+/// Where the machines have their addresses.
+#[derive(Debug, Serialize, Deserialize)]
+enum Network {
+    /// All in one.
+    Loopback(Loopback),
+    /// Each in one of its own.
+    Wires(Wires),
+}
+
+impl Network {
+    /// Makes one more machine part of it, and says its addresses.
+    fn connect(&self, machine: &str, role: Role, host: u8) -> Result<Vec<IpAddr>> {
+        match self {
+            Network::Loopback(loopback) => Ok(vec![loopback.address(host)]),
+            Network::Wires(wires) => {
+                match role {
+                    Role::Desk => wires.sit(host)?,
+                    Role::Flserver | Role::Fileserver | Role::Client => wires.plug(machine, host)?,
+                }
+                Ok(wires.addresses(host))
+            }
+        }
+    }
 }
 
 /// What becomes of a cell that is dropped.
@@ -192,10 +221,16 @@ impl Cell {
             bail!("{name} runs already");
         }
         let mut variables = self.description.variables.clone();
-        variables.push(("BATON_LISTEN".to_owned(), machine.address.to_string()));
+        let addresses: Vec<String> = machine.addresses().map(|address| address.to_string()).collect();
+        variables.push(("BATON_LISTEN".to_owned(), addresses.join(",")));
         let (root, log, pid) = (self.places.root(name), self.places.log(name), self.places.pid(name));
         let files = Files { log: &log, pid: &pid };
-        let process = Process::start(&self.programs.path(program), &root, &variables, files, self.life)?;
+        let network = match self.description.network {
+            Network::Loopback(_) => None,
+            Network::Wires(_) => Some(name),
+        };
+        let program = self.programs.path(program);
+        let process = Process::start((&program, network), &root, &variables, files, self.life)?;
         self.processes.insert(name.to_owned(), process);
         Ok(())
     }

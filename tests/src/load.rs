@@ -28,7 +28,6 @@ const PACE: Duration = Duration::from_millis(2);
 /// Writers and a watcher at work.
 #[derive(Debug)]
 pub struct Load {
-    client: FldbClient,
     is_over: Arc<AtomicBool>,
     writers: Vec<JoinHandle<()>>,
     watcher: JoinHandle<()>,
@@ -100,7 +99,6 @@ impl Load {
         }
         let watch = client()?.watch(&[Table::Fileset], 0);
         Ok(Load {
-            client: client()?,
             is_over,
             writers: tasks,
             watcher: tokio::spawn(listen(watch, seen.clone())),
@@ -145,8 +143,10 @@ impl Load {
             writer.await?;
         }
         let fresh = |tables: &[Table]| Query::tables(tables, Freshness::Linearizable);
-        let filesets = self.client.list(&fresh(&[Table::Fileset])).await?;
-        let events = self.client.list(&fresh(&[Table::Event])).await?.records;
+        // One that knows the members as they are now.
+        let client = cell.client(As::User("admin"))?;
+        let filesets = client.list(&fresh(&[Table::Fileset])).await?;
+        let events = client.list(&fresh(&[Table::Event])).await?.records;
         let what = format!("the watcher hears of everything up to {}", filesets.index);
         cell.wait(&what, async || (self.seen.lock().index >= filesets.index).then_some(()))
             .await?;

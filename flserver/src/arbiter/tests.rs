@@ -553,7 +553,14 @@ fn many_servers_that_are_late_at_once_are_judged_in_turns() {
     for beating in cell.servers.values_mut() {
         beating.is_silent = true;
     }
+    let late = |cell: &Cell| cell.state.servers().filter(|s| s.state == ServerState::Pending).count();
     cell.pass(900);
-    let late = cell.state.servers().filter(|s| s.state == ServerState::Pending).count();
-    assert_eq!(late, 150);
+    assert_eq!(late(&cell), 64);
+    for beating in cell.servers.values_mut() {
+        beating.is_silent = false;
+    }
+    cell.pass(500);
+    assert_eq!(late(&cell), 64, "many are spoken of once a second");
+    cell.pass(500);
+    assert_eq!(late(&cell), 0);
 }

@@ -1,7 +1,7 @@
 //! What the other members ask. Members only: by their machine's certificate, and by the registry of members.
 //!
-//! A member that has no state yet knows its fellows from the moment it joined, and believes nobody else:
-//! any machine of the cell could otherwise play the leader to it.
+//! A member that has no state yet, or only one that is older than itself, knows its fellows from the moment it joined,
+//! and believes nobody else: any machine of the cell could otherwise play the leader to it.
 
 use baton_proto::into_status;
 use baton_proto::v1::{self, Envelope, SnapshotPiece};
@@ -95,10 +95,9 @@ impl Server {
         let host = connection.callers.channel().host.as_ref();
         let name = host.and_then(|names| names.host()).unwrap_or_default();
         let state = self.published().state();
-        let is_member = match state.cell() {
-            Some(_) => state.members().any(|m| m.name.as_str() == name),
-            None => self.founders.contains(name),
-        };
+        // A state in which this member does not stand is older than its joining: who leads now may not stand there either.
+        let is_young = !state.members().any(|m| m.number == self.member.number());
+        let is_member = state.members().any(|m| m.name.as_str() == name) || (is_young && self.founders.contains(name));
         // Raft's own membership may be ahead of the state that was applied here.
         if is_member || self.member.peers().values().any(|peer| peer.name == name) {
             return Ok(());

@@ -21,7 +21,7 @@ pub struct MemberFile {
     pub name: EntryName,
     /// Where the other members find it.
     pub addresses: Vec<Address>,
-    /// The members there were when it joined: until it has any state, it believes nobody else to be one.
+    /// The members there were when it joined: until its state knows itself, it believes them too.
     #[serde(default)]
     pub founders: Vec<EntryName>,
 }

@@ -21,6 +21,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// The least that an attempt gets of what is left: a commit over a wide network with a lost packet.
 const ATTEMPT_MIN: Duration = Duration::from_secs(1);
 
+/// How often the members are asked for again while calls are made.
+const LEARN_EVERY: Duration = Duration::from_secs(2);
+
 /// A connection on which the client's identity is known.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -63,7 +66,10 @@ impl FldbClient {
                 Share::All => deadline,
             };
             let error = match timeout_at(until, op(live.clone())).await {
-                Ok(Ok(done)) => return Ok(done),
+                Ok(Ok(done)) => {
+                    self.inner.learn_again(&live);
+                    return Ok(done);
+                }
                 Ok(Err(status)) => judge(&status)?,
                 Err(_) => Error::new(Kind::TimedOut, "").because("it did not answer in time"),
             };
@@ -160,13 +166,28 @@ impl Inner {
     pub(super) async fn enter(&self, connection: Connection, deadline: Instant) -> Result<Arc<Live>> {
         let caller = self.log_in(&connection, deadline).await?;
         let live = Live { connection, caller };
-        // Only an improvement: without it the client asks at the addresses it has.
-        match timeout_at(deadline, members(&live)).await {
+        self.learn(&live, deadline).await;
+        Ok(Arc::new(live))
+    }
+
+    /// Only an improvement: without it the client asks at the addresses it has.
+    async fn learn(&self, live: &Live, deadline: Instant) {
+        *self.learned.lock() = Instant::now();
+        match timeout_at(deadline, members(live)).await {
             Ok(Ok(members)) => self.known.lock().learn(members),
             Ok(Err(error)) => tracing::debug!(%error, "members not learned"),
             Err(_) => tracing::debug!("members not learned in time"),
         }
-        Ok(Arc::new(live))
+    }
+
+    /// Beside the calls on one connection: it may outlive all members but the one that it leads to.
+    fn learn_again(self: &Arc<Inner>, live: &Arc<Live>) {
+        if self.learned.lock().elapsed() < LEARN_EVERY {
+            return;
+        }
+        *self.learned.lock() = Instant::now(); // one at a time is enough
+        let (inner, live) = (self.clone(), live.clone());
+        tokio::spawn(async move { inner.learn(&live, Instant::now() + ATTEMPT_MIN).await });
     }
 
     /// The client's handle on a new connection; 0 for nobody, and for a machine, whose certificate was shown.

@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 use super::environment::link_programs;
 use super::isolation::test_name;
 use super::loopback::{self, Loopback};
-use super::{As, Cell, Description, End, Life, Machine, Places, Ports, Programs, Role, Show, Trust};
+use super::wires::{Family, Wires};
+use super::{As, Cell, Description, End, Life, Machine, Network, Places, Ports, Programs, Role, Show, Trust};
 
 /// The machine that people sit at.
 pub(super) const DESK: &str = "desk";
@@ -41,6 +42,7 @@ pub struct Builder {
     life: Life,
     show: Show,
     reach: Reach,
+    wires: Option<(u8, Family)>,
 }
 
 /// How file servers reach the disks.
@@ -67,6 +69,7 @@ impl Default for Builder {
             life: Life::Tied,
             show: Show::Nothing,
             reach: Reach::Directly,
+            wires: None,
         }
     }
 }
@@ -164,6 +167,14 @@ impl Builder {
         self
     }
 
+    /// A network of its own for each machine, with `links` cables: all are on this machine's loopback, unless said
+    /// otherwise. Whoever asks for it is [`isolated`](super::isolated).
+    #[must_use]
+    pub fn wires(mut self, links: u8, family: Family) -> Builder {
+        self.wires = Some((links, family));
+        self
+    }
+
     /// Makes it, and waits until all of it serves.
     ///
     /// # Errors
@@ -204,7 +215,10 @@ impl Builder {
             description: Description {
                 cell: self.cell.clone(),
                 administrator: ADMINISTRATOR.to_owned(),
-                network: Loopback::draw()?,
+                network: match self.wires {
+                    None => Network::Loopback(Loopback::draw()?),
+                    Some((links, family)) => Network::Wires(Wires::lay(links, family)?),
+                },
                 machines: Vec::new(),
                 variables: self.variables.clone(),
                 limits: self.limits,
@@ -259,19 +273,10 @@ impl Cell {
     async fn first_member(&mut self) -> Result<()> {
         let machine = self.add_machine("fl1", Role::Flserver)?;
         let (cell, administrator) = (self.name().to_owned(), self.description.administrator.clone());
-        let address = machine.address.to_string();
-        let words = [
-            "cell",
-            "create",
-            &cell,
-            "--host",
-            "fl1",
-            "--address",
-            &address,
-            "--admin",
-            &administrator,
-            "--no-start",
-        ];
+        let addresses = address_words(&machine);
+        let mut words = vec!["cell", "create", &cell, "--host", "fl1", "--admin", &administrator];
+        words.extend(addresses.iter().map(String::as_str));
+        words.push("--no-start");
         self.seat("fl1", &administrator).baton(&words)?.done()?;
         self.start("fl1")?;
         self.wait_for_leader().await.map(drop)
@@ -304,10 +309,11 @@ impl Cell {
     pub async fn join_member(&mut self, name: &str) -> Result<()> {
         let machine = self.machine(name)?.clone();
         let token = self.invite(&[name, "--member"])?;
-        let address = machine.address.to_string();
+        let addresses = address_words(&machine);
+        let mut words = vec!["join", &token, "--no-start"];
+        words.extend(addresses.iter().map(String::as_str));
         let seat = self.seat(name, &self.description.administrator);
-        seat.baton(&["join", &token, "--address", &address, "--no-start"])?
-            .done()?;
+        seat.baton(&words)?.done()?;
         self.start(name)?;
         let what = format!("{name} knows the cell");
         self.wait(&what, async || {
@@ -429,10 +435,12 @@ impl Cell {
             Role::Desk => loopback::DESK,
         };
         let host = loopback::host(first, self.named(role).len())?;
+        let mut addresses = self.description.network.connect(name, role, host)?.into_iter();
         let machine = Machine {
             name: name.to_owned(),
             role,
-            address: self.description.network.address(host),
+            address: addresses.next().context("a machine has an address")?,
+            others: addresses.collect(),
         };
         self.set_up(name, role)?;
         self.description.machines.push(machine.clone());
@@ -472,4 +480,12 @@ impl Cell {
         std::fs::create_dir_all(folder)?;
         std::fs::write(&path, config.to_text()?).with_context(|| path.display().to_string())
     }
+}
+
+/// The addresses of a member, as words of a command.
+fn address_words(machine: &Machine) -> Vec<String> {
+    let words = machine.addresses();
+    words
+        .flat_map(|address| ["--address".to_owned(), address.to_string()])
+        .collect()
 }

@@ -3,7 +3,7 @@
 //! Each machine has an address there and the port that its daemon always has. The first address is held for as
 //! long as the cell is in this process: who draws the same numbers finds it taken and draws again.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
 use anyhow::{Context, Result, bail};
 use baton_rpc::config::PORT_FLDB;
@@ -56,8 +56,8 @@ impl Loopback {
     }
 
     /// The address of a machine.
-    pub fn address(&self, host: u8) -> Ipv4Addr {
-        Ipv4Addr::new(127, self.x, self.y, host)
+    pub fn address(&self, host: u8) -> IpAddr {
+        Ipv4Addr::new(127, self.x, self.y, host).into()
     }
 
     /// The held address, if no member's is taken either.
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn cells_side_by_side_have_networks_of_their_own() {
         let cells: Vec<Loopback> = (0..20).map(|_| Loopback::draw().unwrap()).collect();
-        let mut networks: Vec<Ipv4Addr> = cells.iter().map(|cell| cell.address(0)).collect();
+        let mut networks: Vec<IpAddr> = cells.iter().map(|cell| cell.address(0)).collect();
         networks.sort();
         networks.dedup();
         assert_eq!(networks.len(), 20);

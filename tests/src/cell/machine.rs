@@ -1,6 +1,6 @@
 //! One machine of a cell: a directory that stands for its file system, an address, at most one daemon.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -38,8 +38,18 @@ pub struct Machine {
     pub name: String,
     /// What for.
     pub role: Role,
-    /// Its own on loopback.
-    pub address: Ipv4Addr,
+    /// Its own; by its first link, if it has several.
+    pub address: IpAddr,
+    /// By its further links.
+    #[serde(default)]
+    pub others: Vec<IpAddr>,
+}
+
+impl Machine {
+    /// All its addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        std::iter::once(self.address).chain(self.others.iter().copied())
+    }
 }
 
 /// The places in a cell's directory.

@@ -3,6 +3,7 @@
 //! A process is known by its number and by the `BATON_ROOT` in its environment, which only a daemon of this cell has:
 //! a number that went to a stranger since is not mistaken for it.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -41,23 +42,30 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program` under `root`, with its output appended to `log` and its number in `file`.
+    /// Starts `program` under `root`, in the network called so, with its output appended to `log` and its number in
+    /// `file`.
     pub(super) fn start(
-        program: &Path,
+        (program, network): (&Path, Option<&str>),
         root: &Path,
         variables: &[(String, String)],
         files: Files<'_>,
         life: Life,
     ) -> Result<Process> {
         let log = File::options().create(true).append(true).open(files.log)?;
-        let mut command = match life {
-            Life::Free => Command::new(program),
-            Life::Tied => {
-                let mut command = Command::new("setpriv");
-                command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-                command
-            }
-        };
+        let mut words: Vec<OsString> = Vec::new();
+        if life == Life::Tied {
+            words.extend(["setpriv", "--pdeathsig", "KILL", "--"].map(OsString::from));
+        }
+        if let Some(network) = network {
+            words.extend([
+                "nsenter".into(),
+                format!("--net=/run/netns/{network}").into(),
+                "--".into(),
+            ]);
+        }
+        words.push(program.into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         clean(&mut command);
         command
             .env("BATON_ROOT", root)

@@ -129,7 +129,8 @@ impl Cell {
     }
 
     fn source(&self) -> Option<IpAddr> {
-        self.machine(builder::DESK).ok().map(|desk| desk.address.into())
+        let desk = self.machine(builder::DESK).ok()?;
+        desk.others.is_empty().then_some(desk.address)
     }
 
     /// A person's credential.

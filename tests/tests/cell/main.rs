@@ -31,4 +31,6 @@ mod scrub;
 mod seize;
 mod snapshots;
 mod takeover;
+mod upkeep;
 mod wire;
+mod wired;

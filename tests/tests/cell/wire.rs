@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use baton_rpc::config::PORT_FLDB;
 use baton_security::{ClientTls, Dialled};
 use baton_tests::cell::{As, Cell};
@@ -17,17 +17,20 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A connection to `member` from an address that only this one uses: what the server writes about it into its log
 /// is then found by that address, and not held back because of another one.
 pub async fn tcp(cell: &Cell, member: &str, from: u8) -> Result<(TcpStream, IpAddr)> {
-    let [a, b, c, _] = cell.machine(member)?.address.octets();
+    let IpAddr::V4(address) = cell.machine(member)?.address else {
+        bail!("only in a network of IPv4 is an address made up");
+    };
+    let [a, b, c, _] = address.octets();
     let own = IpAddr::V4(Ipv4Addr::new(a, b, c, from));
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::new(own, 0))?;
-    let to = SocketAddr::new(cell.machine(member)?.address.into(), PORT_FLDB);
+    let to = SocketAddr::new(cell.machine(member)?.address, PORT_FLDB);
     Ok((socket.connect(to).await?, own))
 }
 
 /// The same after TLS.
 pub async fn tls(cell: &Cell, member: &str, tls: &ClientTls) -> Result<Dialled> {
-    let to = SocketAddr::new(cell.machine(member)?.address.into(), PORT_FLDB);
+    let to = SocketAddr::new(cell.machine(member)?.address, PORT_FLDB);
     Ok(tls.connect_any(TcpStream::connect(to).await?).await?)
 }
 
