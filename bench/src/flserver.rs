@@ -26,8 +26,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use baton_rpc::FldbClient;
+use baton_rpc::fldb::{Freshness, Query};
 use baton_tests::cell::{As, Builder, Cell, Programs, Role};
+use baton_types::record::{Record, ServerState, Table};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -47,6 +50,9 @@ const MANY: usize = 64;
 const CONNECTIONS: usize = 16;
 /// How long it is measured what beats alone cost.
 const BEATING: Duration = Duration::from_secs(5);
+/// How long no server may have been late before failovers are measured, and for how long that is waited for.
+const CALM: Duration = Duration::from_secs(3);
+const CALM_WITHIN: Duration = Duration::from_secs(300);
 /// Until leaders and followers have nothing left to do.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -275,6 +281,7 @@ async fn fail_over(
     let (mut listeners, whole) = Listeners::start(cell, watchers).await?;
     report.once(format!("watchers: {watchers}, until all have heard everything"), whole);
     let client = cell.client(As::User(ADMINISTRATOR))?;
+    calm(&client).await?;
     for (server, filesets) in [(0, FILESETS_OF_FEW), (2, layout.filesets_of_many())] {
         let [commits, told] = moves(&client, players, &mut listeners, server).await?;
         let what = format!("failover, {AGGREGATES} aggregates, {filesets} filesets");
@@ -291,5 +298,22 @@ async fn fail_over(
         deaths.pending,
     );
     report.time(format!("silent, until dead, the last of {watchers} told"), deaths.dead);
+    Ok(())
+}
+
+/// Until every server has been alive for a while: so many connections on few processors are late themselves.
+async fn calm(client: &FldbClient) -> Result<()> {
+    let query = Query::tables(&[Table::Server], Freshness::Local);
+    let mut since = Instant::now();
+    let until = since + CALM_WITHIN;
+    while since.elapsed() < CALM {
+        ensure!(Instant::now() < until, "some server is late all the time");
+        sleep(Duration::from_millis(200)).await;
+        let records = client.list(&query).await?.records;
+        let is_late = |record: &Record| matches!(record, Record::Server(server) if server.state != ServerState::Alive);
+        if records.iter().any(is_late) {
+            since = Instant::now();
+        }
+    }
     Ok(())
 }

@@ -138,8 +138,12 @@ impl Core for Arbiter {
             Event::Beat(beat) => self.evidence.heard(now, &self.state, beat),
             Event::Reported(by, report) => self.evidence.reported(now, &self.state, by, report),
             Event::State(state) => {
-                if self.learn(now, state) {
-                    return self.decide(now);
+                // What somebody gave up need not wait; all else is a question of time, and has its tick.
+                if self.learn(now, state)
+                    && let Some(watches) = self.watches.filter(|_| !self.is_settling)
+                {
+                    let change = self.rehome(now, watches);
+                    return self.propose(change);
                 }
             }
             Event::Leads if self.watches.is_none() => self.watches = Some(now),
@@ -209,20 +213,28 @@ impl Arbiter {
         };
         self.note_untaken(now);
         self.forget_held();
-        self.note_odd(now, watches);
+        let state = self.state.clone();
+        let all: Vec<(&Server, Weighed)> = state
+            .servers()
+            .map(|server| (server, self.weigh(now, watches, server)))
+            .collect();
+        self.note_odd(now, &all);
         let mut actions = Vec::new();
         let change = self
-            .bury(now, watches)
+            .bury(now, watches, &all)
             .or_else(|| self.rehome(now, watches))
             .or_else(|| self.relieve(now, watches, &mut actions))
-            .or_else(|| self.restate(now, watches))
+            .or_else(|| self.restate(now, &all))
             .or_else(|| self.heed_clients(now, watches))
             .or_else(|| self.send_home(now, watches));
-        if let Some(change) = change {
-            self.is_settling = true;
-            actions.push(Action::Propose(within_bounds(change)));
-        }
+        actions.append(&mut self.propose(change));
         actions
+    }
+
+    fn propose(&mut self, change: Option<Change>) -> Vec<Action> {
+        let Some(change) = change else { return Vec::new() };
+        self.is_settling = true;
+        vec![Action::Propose(within_bounds(change))]
     }
 
     fn weigh(&self, now: Time, watches: Time, server: &Server) -> Weighed {
@@ -230,10 +242,9 @@ impl Arbiter {
     }
 
     /// The death of a server, and new owners for what it had.
-    fn bury(&mut self, now: Time, watches: Time) -> Option<Change> {
-        let living = self.state.servers().filter(|server| server.state != ServerState::Dead);
-        let weighed = living.map(|server| (server, self.weigh(now, watches, server)));
-        let dead = weighed.filter(|(_, weighed)| weighed.state == ServerState::Dead);
+    fn bury(&mut self, now: Time, watches: Time, all: &[(&Server, Weighed)]) -> Option<Change> {
+        let living = all.iter().filter(|(server, _)| server.state != ServerState::Dead);
+        let dead = living.filter(|(_, weighed)| weighed.state == ServerState::Dead);
         let (server, weighed) = dead.max_by_key(|(_, weighed)| (weighed.is_attested, weighed.silent_micros))?;
         let dead_micros = self.patience().dead_millis * 1_000;
         let is_soon = |since: Time| now.saturating_sub(since) < dead_micros;
@@ -254,7 +265,7 @@ impl Arbiter {
                 server: server.id,
                 incarnation,
                 state: ServerState::Dead,
-                evidence: weighed.evidence,
+                evidence: weighed.evidence.to_string(),
             }],
             grants,
             asks: Vec::new(),
@@ -268,17 +279,16 @@ impl Arbiter {
     }
 
     /// Notes what is odd about servers that nobody buries.
-    fn note_odd(&mut self, now: Time, watches: Time) {
+    fn note_odd(&mut self, now: Time, all: &[(&Server, Weighed)]) {
         let before = std::mem::take(&mut self.odd);
-        let odd = |server: &Server| {
-            let weighed = self.weigh(now, watches, server);
+        let odd = |(server, weighed): &(&Server, Weighed)| {
             let since = before
                 .get(&server.id)
                 .filter(|(evidence, _)| *evidence == weighed.evidence)
                 .map_or(now, |(_, since)| *since);
-            weighed.is_odd.then_some((server.id, (weighed.evidence, since)))
+            (server.id, (weighed.evidence.to_string(), since))
         };
-        self.odd = self.state.servers().filter_map(odd).collect();
+        self.odd = all.iter().filter(|(_, weighed)| weighed.is_odd).map(odd).collect();
     }
 
     /// Whether the record of a server should say something else although it stays what it is: something odd that has
@@ -296,9 +306,8 @@ impl Arbiter {
     }
 
     /// Whoever is late, whoever is back, and what is odd.
-    fn restate(&mut self, now: Time, watches: Time) -> Option<Change> {
-        let changed = |server: &Server| {
-            let weighed = self.weigh(now, watches, server);
+    fn restate(&mut self, now: Time, all: &[(&Server, Weighed)]) -> Option<Change> {
+        let changed = |(server, weighed): &(&Server, Weighed)| {
             let is_news = match (server.state, weighed.state) {
                 (ServerState::Alive, ServerState::Pending) | (ServerState::Pending, ServerState::Alive) => true,
                 // A dead one that comes and goes is not alive.
@@ -306,13 +315,14 @@ impl Arbiter {
                 (ServerState::Dead, ServerState::Pending | ServerState::Dead) => false,
                 (ServerState::Alive | ServerState::Pending, ServerState::Dead) => false, // its turn comes
                 (ServerState::Alive, ServerState::Alive) | (ServerState::Pending, ServerState::Pending) => {
-                    self.is_odd_news(now, server, &weighed)
+                    self.is_odd_news(now, server, weighed)
                 }
             };
             let incarnation = server.incarnation.filter(|_| is_news)?;
-            Some((server.since, server.name.to_string(), incarnation, server.id, weighed))
+            let (since, name) = (server.since, server.name.to_string());
+            Some((since, name, incarnation, server.id, weighed.clone()))
         };
-        let mut changed: Vec<_> = self.state.servers().filter_map(changed).collect();
+        let mut changed: Vec<_> = all.iter().filter_map(changed).collect();
         if changed.len() > REASONS_MAX {
             // It may well be this member that is late. Everybody who watches is told of each: that must not be what
             // makes everything slow. Nobody has a second turn before all had one.
@@ -336,7 +346,7 @@ impl Arbiter {
             server,
             incarnation,
             state: weighed.state,
-            evidence: weighed.evidence,
+            evidence: weighed.evidence.into_owned(),
         });
         Some(Change::Judge {
             verdicts: verdicts.collect(),

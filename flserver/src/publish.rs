@@ -79,8 +79,9 @@ impl Published {
         self.hub.lock().core.watchers()
     }
 
-    /// Begins a watch of `tables`, from after the index `after`.
-    pub fn watch(self: &Arc<Self>, tables: Tables, after: u64) -> Watching {
+    /// Begins a watch of `tables`, from after the index `after`; where it has to begin anew, with nothing of
+    /// `changes_only`.
+    pub fn watch(self: &Arc<Self>, tables: Tables, changes_only: Tables, after: u64) -> Watching {
         let mut hub = self.hub.lock();
         let id = hub.next;
         hub.next += 1;
@@ -89,6 +90,7 @@ impl Published {
         hub.step(Event::Subscribe {
             watcher: id,
             tables,
+            changes_only,
             after,
             credit: WATCH_CREDIT,
         });

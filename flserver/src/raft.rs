@@ -11,6 +11,7 @@
 //! | `raft/machine.rs`, `raft/snapshots.rs` | its state machine, over our `Fldb` |
 //! | `raft/network.rs`, `raft/wire.rs` | its network, over a trait that a simulation can implement |
 //! | `raft/restore.rs` | a member that begins with a state |
+//! | `raft/refusal.rs` | why something was not done, in our words |
 //! | `raft/status.rs` | how a member sees the group |
 //! | `raft/members.rs` | membership follows the member records |
 //! | `raft/probe.rs` | what tests hear of it |
@@ -20,6 +21,7 @@ mod machine;
 mod members;
 mod network;
 mod probe;
+mod refusal;
 mod restore;
 mod snapshots;
 mod status;
@@ -39,7 +41,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{ReadPolicy, SnapshotPolicy};
 use parking_lot::Mutex;
 use prost::Message;
@@ -52,6 +54,7 @@ pub use log::{Log, Pending, Writer};
 use probe::Probe;
 #[cfg(feature = "testing")]
 pub use probe::{Heard, Probe};
+use refusal::{Refusal, is_doubtful, leader_of, leaving, no_quorum, stopped, told, undecodable, unwritable};
 pub use restore::begin_with;
 pub use snapshots::Work;
 pub use status::Status;
@@ -434,14 +437,6 @@ impl Member {
     }
 }
 
-/// Why a change or a read was not done here.
-enum Refusal {
-    /// Another leads, or nobody knows who.
-    Lead(Option<(u64, Peer)>),
-    /// It was decided, or cannot be here.
-    Error(Error),
-}
-
 fn config(parts: &Parts, leader_restore: bool) -> openraft::Config {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let every = parts.snapshot_every.unwrap_or(SNAPSHOT_EVERY);
@@ -458,48 +453,4 @@ fn config(parts: &Parts, leader_restore: bool) -> openraft::Config {
         enable_pre_vote: Some(true),
         ..openraft::Config::default()
     }
-}
-
-fn leader_of(to: ForwardToLeader<types::Config>) -> Option<(u64, Peer)> {
-    Some((to.leader_id?, to.leader_node?))
-}
-
-/// A change whose fate the caller does not know, or that nobody has decided yet.
-fn is_doubtful(error: &Error) -> bool {
-    matches!(error.kind, Kind::Unreachable | Kind::TimedOut)
-}
-
-fn told(body: &[u8]) -> Result<v1::ChangeReply> {
-    let told = v1::Told::decode(body).map_err(|e| undecodable(&e))?;
-    match told.told {
-        Some(v1::told::Told::Reply(reply)) => Ok(reply),
-        Some(v1::told::Told::Failure(failure)) => Err(failure.into()),
-        None => Err(Error::new(Kind::Damaged, "answer of the leader").because("it is empty")),
-    }
-}
-
-fn no_quorum() -> Error {
-    Error::new(Kind::Unreachable, "location database")
-        .because("no quorum: no leader that a majority of the members follows")
-        .remedy("fts status says which members are missing")
-}
-
-fn undecodable(error: &prost::DecodeError) -> Error {
-    Error::new(Kind::Damaged, "message between members").because(error.to_string())
-}
-
-/// A change that is refused, for the log would not give it back.
-fn unwritable(error: &Error) -> Error {
-    Error::new(Kind::Invalid, "change")
-        .because(format!("it cannot be kept: {error}"))
-        .remedy("nothing was changed; this is a defect of Baton: please report it")
-}
-
-/// This member ends: what was asked of it may yet be done by the others.
-fn leaving(error: &dyn std::fmt::Display) -> Error {
-    Error::new(Kind::Unreachable, "this member").because(error.to_string())
-}
-
-fn stopped(error: &dyn std::fmt::Display) -> Error {
-    Error::new(Kind::Io, "location database").because(error.to_string())
 }

@@ -39,6 +39,11 @@ impl Tables {
     pub fn contains(self, table: Table) -> bool {
         self.0 & 1 << table as u16 != 0
     }
+
+    /// Those that are not in `others`.
+    fn without(self, others: Tables) -> Tables {
+        Tables(self.0 & !others.0)
+    }
 }
 
 impl FromIterator<Table> for Tables {
@@ -63,6 +68,8 @@ pub enum Event {
         watcher: WatcherId,
         /// What of.
         tables: Tables,
+        /// Of these it is never sent what there is: a million filesets, of which it wants to know three.
+        changes_only: Tables,
         /// From where: 0 for everything.
         after: u64,
         /// Messages that may be sent before more credit comes.
@@ -90,6 +97,8 @@ pub enum Action {
 #[derive(Debug)]
 struct Watcher {
     tables: Tables,
+    /// What it is sent of where it has to begin anew.
+    whole: Tables,
     /// It needs nothing at or before this index; none before it was sent the whole. Not kept up for one at the head.
     place: Option<u64>,
     credit: u32,
@@ -202,7 +211,7 @@ impl Watch {
             let Some(place) = watcher.place.filter(|place| *place >= self.trimmed) else {
                 watcher.place = Some(newest);
                 watcher.credit -= 1;
-                actions.push(Action::Whole(id, watcher.tables, Box::new(self.state.clone())));
+                actions.push(Action::Whole(id, watcher.whole, Box::new(self.state.clone())));
                 continue;
             };
             let at = usize::try_from(place - self.trimmed).unwrap_or(usize::MAX);
@@ -274,6 +283,7 @@ impl Core for Watch {
             Event::Subscribe {
                 watcher,
                 tables,
+                changes_only,
                 after,
                 credit,
             } => {
@@ -281,6 +291,7 @@ impl Core for Watch {
                 let place = (after > 0).then_some(after);
                 let begun = Watcher {
                     tables,
+                    whole: tables.without(changes_only),
                     place,
                     credit,
                     is_at_head: false,

@@ -1,8 +1,9 @@
 //! `Locator`: which server owns a fileset's aggregate, under which epoch, and where that server is.
 //!
-//! A watch on the location database keeps three tables here, so that a look costs no call and an owner's change is
-//! known as soon as it is decided. A fileset that is not in the tables may be newer than they are: then the database is
-//! asked. What is here is a hint with an epoch on it (I9): servers refuse what it is wrong about, and then
+//! A watch on the location database keeps aggregates and servers here, so that a look costs no call and an owner's change
+//! is known as soon as it is decided. Of a million filesets a mount shows a few: those that were asked for are here, and
+//! the watch tells what becomes of them. When it has to begin anew, some of that may have been missed: they stay in use,
+//! and each is asked for again. What is here is a hint with an epoch on it (I9): servers refuse what it is wrong about, and then
 //! [`Locator::refresh`] asks at once. Where it goes on being wrong, the other servers that see the aggregate are asked
 //! in turn: one of them may have seized it while the database could not grant it.
 
@@ -23,6 +24,11 @@ use crate::{FldbClient, News, fldb};
 
 /// So often the owner is sought where the location database says, before others are asked.
 const TRIES: usize = 4;
+/// A member that answers may be behind the one that is watched: so often, and after so long, it is asked again.
+const BEHIND_TRIES: usize = 20;
+const BEHIND: Duration = Duration::from_millis(50);
+/// Until a fileset is asked for again that nobody could say anything about.
+const AGAIN: Duration = Duration::from_secs(1);
 /// After so long without a search the count begins anew.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
@@ -54,12 +60,15 @@ pub struct Locator {
     /// How often each was sought in vain, as far as is known: under which epoch, when last, how often.
     sought: Mutex<BTreeMap<AggregateId, (Epoch, Instant, usize)>>,
     watching: Mutex<Option<JoinHandle<()>>>,
+    renewing: Mutex<Option<JoinHandle<()>>>,
     doubt: Doubt,
     doubting: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
 struct Tables {
+    /// Everything up to this index was heard.
+    index: u64,
     filesets: BTreeMap<FilesetId, Fileset>,
     names: BTreeMap<FilesetName, FilesetId>,
     aggregates: BTreeMap<AggregateId, Aggregate>,
@@ -80,6 +89,7 @@ impl Locator {
             listener: Mutex::new(None),
             sought: Mutex::default(),
             watching: Mutex::new(None),
+            renewing: Mutex::new(None),
             doubt: Doubt::default(),
             doubting: Mutex::new(None),
         });
@@ -96,7 +106,7 @@ impl Locator {
         *locator.doubting.lock() = Some(looking);
         let (weak, client) = (Arc::downgrade(&locator), fldb.clone());
         let task = runtime.spawn(async move {
-            let mut watch = client.watch(&[Table::Fileset, Table::Aggregate, Table::Server], 0);
+            let mut watch = client.watch_beside(&[Table::Aggregate, Table::Server], &[Table::Fileset], 0);
             loop {
                 match watch.next().await {
                     Ok((_, news)) => match weak.upgrade() {
@@ -222,7 +232,7 @@ impl Locator {
         let locator = self.clone();
         self.runtime.spawn(async move {
             let sought = fldb::Sought::Aggregate(aggregate);
-            match locator.fldb.lookup(&sought).await {
+            match locator.ask(&sought).await {
                 Ok(location) => locator.learn(location),
                 Err(error) => tracing::debug!(%error, %aggregate, "not located"),
             }
@@ -245,13 +255,51 @@ impl Locator {
     pub fn look_up_then(self: &Arc<Self>, fileset: FilesetRef, then: impl FnOnce(Result<Fileset>) + Send + 'static) {
         let locator = self.clone();
         self.runtime.spawn(async move {
-            let found = locator.fldb.lookup(&fldb::Sought::Fileset(fileset.clone())).await;
+            let found = locator.ask(&fldb::Sought::Fileset(fileset.clone())).await;
             then(found.and_then(|location| {
                 let record = location.fileset.clone();
                 locator.learn(location);
                 record.ok_or_else(|| Error::new(Kind::NotFound, format!("fileset {fileset:?}")))
             }));
         });
+    }
+
+    /// What a member says that knows no less than the watch has told.
+    async fn ask(&self, sought: &fldb::Sought) -> Result<fldb::Location> {
+        for _ in 0..BEHIND_TRIES {
+            let location = self.fldb.lookup(sought).await?;
+            if location.index >= self.tables.read().index {
+                return Ok(location);
+            }
+            sleep(BEHIND).await;
+        }
+        self.fldb.lookup(sought).await
+    }
+
+    /// Asks for filesets that are known again: what became of them may have been missed.
+    fn renew(self: &Arc<Self>, filesets: Vec<FilesetId>) {
+        let weak = Arc::downgrade(self);
+        let renewing = self.runtime.spawn(async move {
+            for fileset in filesets {
+                let sought = fldb::Sought::Fileset(FilesetRef::Id(fileset));
+                loop {
+                    let Some(locator) = weak.upgrade() else { return };
+                    match locator.ask(&sought).await {
+                        Ok(location) => break locator.learn(location),
+                        Err(error) if error.kind == Kind::NotFound => {
+                            locator.tables.write().remove(&Key::Fileset(fileset));
+                            break locator.tell();
+                        }
+                        Err(error) => tracing::debug!(%error, %fileset, "not located"),
+                    }
+                    drop(locator);
+                    sleep(AGAIN).await;
+                }
+            }
+        });
+        if let Some(before) = self.renewing.lock().replace(renewing) {
+            before.abort(); // all that it still had to ask for is asked for now
+        }
     }
 
     /// Calls `listener` whenever something was heard, from any thread; it may not wait.
@@ -273,8 +321,11 @@ impl Locator {
     }
 
     /// Takes news in, and says that there is some.
-    pub(crate) fn hear(&self, news: News) {
-        self.tables.write().hear(news);
+    pub(crate) fn hear(self: &Arc<Self>, news: News) {
+        let doubtful = self.tables.write().hear(news);
+        if !doubtful.is_empty() {
+            self.renew(doubtful);
+        }
         self.tell();
     }
 
@@ -308,7 +359,7 @@ impl Locator {
 
 impl Drop for Locator {
     fn drop(&mut self) {
-        let tasks = [self.watching.get_mut().take(), self.doubting.get_mut().take()];
+        let tasks = [&mut self.watching, &mut self.doubting, &mut self.renewing].map(|task| task.get_mut().take());
         tasks.into_iter().flatten().for_each(|task| task.abort());
     }
 }
@@ -333,7 +384,8 @@ impl Tables {
         Some(site.aggregate)
     }
 
-    fn hear(&mut self, news: News) {
+    /// Says of which filesets some news may have been missed.
+    fn hear(&mut self, news: News) -> Vec<FilesetId> {
         match news {
             News::Forget => self.incoming = Some(Box::default()),
             News::Put(records) => {
@@ -342,17 +394,31 @@ impl Tables {
                 records.into_iter().for_each(|record| into.put(record));
                 self.incoming = incoming;
             }
-            News::Complete(_) => {
-                if let Some(incoming) = self.incoming.take() {
-                    *self = *incoming;
-                }
+            News::Complete(index) => {
+                let Some(incoming) = self.incoming.take() else {
+                    return Vec::new();
+                };
+                let before = std::mem::replace(self, *incoming);
+                self.index = index;
+                let is_doubtful = |known: &Fileset| !self.filesets.contains_key(&known.id);
+                let doubtful: Vec<Fileset> = before.filesets.into_values().filter(is_doubtful).collect();
+                let ids = doubtful.iter().map(|known| known.id).collect();
+                doubtful.into_iter().for_each(|known| self.put(Record::Fileset(known)));
+                return ids;
             }
             News::Changed(changed) => {
+                self.index = changed.index;
                 changed.gone.iter().for_each(|key| self.remove(key));
-                changed.put.into_iter().for_each(|record| self.put(record));
+                let is_wanted = |record: &Record| match record {
+                    Record::Fileset(new) => self.filesets.contains_key(&new.id) || self.names.contains_key(&new.name),
+                    _ => true,
+                };
+                let wanted: Vec<Record> = changed.put.into_iter().filter(is_wanted).collect();
+                wanted.into_iter().for_each(|record| self.put(record));
             }
-            News::Reached(_) => {}
+            News::Reached(index) => self.index = index,
         }
+        Vec::new()
     }
 
     fn put(&mut self, record: Record) {
@@ -397,3 +463,6 @@ impl Tables {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,16 @@
 //! `fts failover`, `fts drain`, `fts undrain`: aggregates change servers, and are watched until they have.
 //!
-//! The move itself is one change of the location database, and goes on if the one who typed it leaves.
+//! The move itself is one change of the location database, and goes on if the one who typed it leaves. A server is drained
+//! by one move after the other.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use baton_rpc::{FldbClient, News};
-use baton_types::change::{Change, Move, Moving, Takeover};
+use baton_types::change::{AggregateRef, Change, Move, Moving, Takeover};
 use baton_types::plan::{PlannedMove, Step};
 use baton_types::record::{Aggregate, AggregateState, Record, Table, Tenure};
-use baton_types::{Address, AggregateId, Epoch, Kind, Result, ServerId};
+use baton_types::{Address, AggregateId, Epoch, Error, Kind, Result, ServerId};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
@@ -62,11 +63,36 @@ pub async fn drain(session: &Session, server: Address) -> Result<Output> {
         to: None,
         takeover: Takeover::Planned,
     };
-    match client.plan(&wish).await {
-        Ok(plan) => moved(&client, wish, &plan, &servers).await,
-        Err(error) if error.kind == Kind::NotFound => Ok(drained(server.name.as_str(), true)),
-        Err(error) => Err(error),
+    let plan = match client.plan(&wish).await {
+        Err(error) if error.kind == Kind::NotFound => return Ok(drained(server.name.as_str(), true)),
+        plan => plan?,
+    };
+    one_by_one(session, &client, &plan, &servers).await
+}
+
+/// Each is at rest before the next one moves: no more than one has a pause at a time, and whoever takes them sees what
+/// each of them costs it. Left half way, what has not moved stays where it is; the same command goes on.
+async fn one_by_one(session: &Session, client: &FldbClient, plan: &[PlannedMove], servers: &Servers) -> Result<Output> {
+    let mut all = Progress::new(&[]);
+    for (number, planned) in plan.iter().enumerate() {
+        let wish = Move {
+            what: Moving::Aggregates(vec![AggregateRef::Name(planned.name.clone())]),
+            to: None,
+            takeover: Takeover::Planned,
+        };
+        let mut one = Progress::new(std::slice::from_ref(planned));
+        match one.make(client, wish).await {
+            Err(error) if error.kind == Kind::Unreachable => return Err(error),
+            Err(error) => one.refuse(&error),
+            Ok(()) => {}
+        }
+        if !session.standard.json && plan.len() > 1 {
+            let lines: String = one.rows.values().map(|row| row.line(servers)).collect();
+            session.note(&format!("{}/{} {}", number + 1, plan.len(), lines.trim()));
+        }
+        all.rows.append(&mut one.rows);
     }
+    Ok(all.output(servers))
 }
 
 /// Lets a server have aggregates again.
@@ -95,25 +121,8 @@ fn drained(name: &str, is_drained: bool) -> Output {
 
 /// Makes the move, and waits for what comes of it.
 async fn moved(client: &FldbClient, wish: Move, plan: &[PlannedMove], servers: &Servers) -> Result<Output> {
-    let done = client.change(Change::Move(wish)).await?;
     let mut progress = Progress::new(plan);
-    let mut watch = client.watch(&[Table::Aggregate, Table::Tenure], done.index.saturating_sub(1));
-    let mut until = Instant::now() + MOVED_WITHIN;
-    while !progress.is_over() {
-        let has_moved = progress.has_moved();
-        let records = match timeout_at(until, watch.next()).await {
-            Ok(Ok((_, News::Changed(changed)))) => changed.put,
-            Ok(Ok((_, News::Put(records)))) => records,
-            Ok(Ok((_, News::Forget | News::Complete(_) | News::Reached(_)))) => continue,
-            Ok(Err(error)) if error.kind == Kind::Unreachable => continue,
-            Ok(Err(error)) => return Err(error),
-            Err(_) => break,
-        };
-        records.into_iter().for_each(|record| progress.hears(record));
-        if progress.has_moved() && !has_moved {
-            until = Instant::now() + SERVED_WITHIN;
-        }
-    }
+    progress.make(client, wish).await?;
     Ok(progress.output(servers))
 }
 
@@ -126,6 +135,8 @@ struct Row {
     planned: PlannedMove,
     now: Option<Aggregate>,
     tenure: Option<Tenure>,
+    /// Why it was not even begun.
+    refused: Option<String>,
 }
 
 impl Row {
@@ -152,11 +163,41 @@ impl Progress {
                 planned: planned.clone(),
                 now: None,
                 tenure: None,
+                refused: None,
             };
             (planned.aggregate, row)
         };
         Progress {
             rows: plan.iter().map(row).collect(),
+        }
+    }
+
+    /// Makes the move, and hears what comes of it, until all have moved or stay.
+    async fn make(&mut self, client: &FldbClient, wish: Move) -> Result<()> {
+        let done = client.change(Change::Move(wish)).await?;
+        let mut watch = client.watch(&[Table::Aggregate, Table::Tenure], done.index.saturating_sub(1));
+        let mut until = Instant::now() + MOVED_WITHIN;
+        while !self.is_over() {
+            let has_moved = self.has_moved();
+            let records = match timeout_at(until, watch.next()).await {
+                Ok(Ok((_, News::Changed(changed)))) => changed.put,
+                Ok(Ok((_, News::Put(records)))) => records,
+                Ok(Ok((_, News::Forget | News::Complete(_) | News::Reached(_)))) => continue,
+                Ok(Err(error)) if error.kind == Kind::Unreachable => continue,
+                Ok(Err(error)) => return Err(error),
+                Err(_) => break,
+            };
+            records.into_iter().for_each(|record| self.hears(record));
+            if self.has_moved() && !has_moved {
+                until = Instant::now() + SERVED_WITHIN;
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, error: &Error) {
+        for row in self.rows.values_mut() {
+            row.refused = Some(error.to_string());
         }
     }
 
@@ -223,6 +264,7 @@ impl Row {
                 format!(" {name}  {}  {owner}  {phases}\n", arrow(from, now.epoch))
             }
             (None, Some(kept)) => format!(" {name}  {from}  {}\n", printable(&kept.reason)),
+            (None, None) if let Some(why) = &self.refused => format!(" {name}  {from}  {}\n", printable(why)),
             (None, None) => format!(" {name}  {from}  still draining; fts status shows how it goes on\n"),
         }
     }
@@ -235,7 +277,7 @@ impl Row {
             "epoch": now.map(|a| a.epoch.0),
             "owner": now.and_then(|a| a.owner).map(|id| servers.name(id)),
             "moved": self.granted().is_some(),
-            "reason": now.map(|a| a.reason.clone()),
+            "reason": self.refused.clone().or_else(|| now.map(|a| a.reason.clone())),
             "serving_micros": self.tenure.as_ref().and_then(|t| t.time_line).map(|t| t.serving_micros),
         })
     }

@@ -1,9 +1,8 @@
 //! Watchers: each a connection of its own to one of the members, logged in, following owners and servers as clients do.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use baton_proto::v1::{self, watch_reply::Reply};
 use baton_tests::cell::{As, Cell, Role, Talk};
 use baton_types::record::{Changed, Record, Table};
@@ -18,21 +17,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// All watchers, until this is dropped.
 pub struct Listeners {
-    count: usize,
     heard: mpsc::UnboundedReceiver<Heard>,
-    /// When each index was heard, by as many as have heard it.
-    indexes: BTreeMap<u64, Vec<Instant>>,
+    /// Up to which index each of them has heard everything, and since when: in the order in which it heard.
+    reached: Vec<Vec<(u64, Instant)>>,
     /// What the first of them heard and nobody asked for yet.
     news: Vec<(u64, Vec<Record>)>,
-    _tasks: JoinSet<Result<()>>,
+    /// Ended with this.
+    tasks: JoinSet<()>,
 }
 
 /// What one of them says.
 enum Heard {
-    Whole,
-    Changed(u64, Instant),
+    /// One of them stands at this index.
+    Reached(usize, u64, Instant),
     /// By the first alone.
     News(u64, Vec<Record>),
+    /// It hears no more, and why.
+    Lost(usize, String),
 }
 
 impl Listeners {
@@ -42,29 +43,29 @@ impl Listeners {
     /// When a member refuses one.
     pub async fn start(cell: &Cell, count: usize) -> Result<(Listeners, Duration)> {
         let members = cell.named(Role::Flserver);
-        let mut talks = Vec::new();
+        let (send, heard) = mpsc::unbounded_channel();
+        let mut listeners = Listeners {
+            heard,
+            reached: Vec::new(),
+            news: Vec::new(),
+            tasks: JoinSet::new(),
+        };
+        let begun = Instant::now();
         for number in 0..count {
             let member = &members[number % members.len()];
-            talks.push(cell.talk(member, As::User(ADMINISTRATOR)).await?);
-        }
-        let (send, heard) = mpsc::unbounded_channel();
-        let begun = Instant::now();
-        let mut tasks = JoinSet::new();
-        for (number, talk) in talks.into_iter().enumerate() {
-            tasks.spawn(listen(talk, number == 0, send.clone()));
-        }
-        let mut listeners = Listeners {
-            count,
-            heard,
-            indexes: BTreeMap::new(),
-            news: Vec::new(),
-            _tasks: tasks,
-        };
-        let mut whole = 0;
-        while whole < count {
-            match listeners.next().await? {
-                Heard::Whole => whole += 1,
-                other => listeners.note(other),
+            let talk = cell.talk(member, As::User(ADMINISTRATOR)).await?;
+            let heard = send.clone();
+            listeners.reached.push(Vec::new());
+            listeners.tasks.spawn(async move {
+                let why = match listen(talk, number, heard.clone()).await {
+                    Ok(()) => "the member ended its watch".to_owned(),
+                    Err(error) => format!("{error:#}"),
+                };
+                let _ = heard.send(Heard::Lost(number, why)); // nobody is left to hear of it
+            });
+            // A site's clients do not come all at once, and each has everything sent that there is of servers.
+            while listeners.reached[number].is_empty() {
+                listeners.next().await?;
             }
         }
         Ok((listeners, begun.elapsed()))
@@ -73,23 +74,28 @@ impl Listeners {
     /// Forgets what was heard so far.
     pub fn forget(&mut self) {
         while self.heard.try_recv().is_ok() {}
-        self.indexes.clear();
+        self.reached.iter_mut().for_each(Vec::clear);
         self.news.clear();
     }
 
-    /// When the last of them heard of the change at `index`.
+    /// When the last of them had heard of everything up to `index`, which it has not before they forgot.
     ///
     /// # Errors
     /// When one never does.
     pub async fn last(&mut self, index: u64) -> Result<Instant> {
         loop {
-            if let Some(times) = self.indexes.get(&index)
-                && times.len() >= self.count
-            {
-                return times.iter().max().copied().context("nobody watches");
+            let first = |reached: &Vec<(u64, Instant)>| {
+                let enough = reached.iter().find(|(known, _)| *known >= index);
+                enough.map(|(_, at)| *at)
+            };
+            let all: Option<Vec<Instant>> = self.reached.iter().map(first).collect();
+            if let Some(all) = all {
+                return all.into_iter().max().context("nobody watches");
             }
-            let heard = self.next().await?;
-            self.note(heard);
+            self.next().await?;
+            while let Ok(heard) = self.heard.try_recv() {
+                self.note(heard)?;
+            }
         }
     }
 
@@ -102,46 +108,48 @@ impl Listeners {
             if let Some((index, _)) = self.news.iter().find(|(_, records)| records.iter().any(&wanted)) {
                 return Ok(*index);
             }
-            let heard = self.next().await?;
-            self.note(heard);
+            self.next().await?;
         }
     }
 
-    fn note(&mut self, heard: Heard) {
+    fn note(&mut self, heard: Heard) -> Result<()> {
         match heard {
-            Heard::Whole => {}
-            Heard::Changed(index, at) => self.indexes.entry(index).or_default().push(at),
+            Heard::Reached(number, index, at) => self.reached[number].push((index, at)),
             Heard::News(index, records) => self.news.push((index, records)),
+            Heard::Lost(number, why) => bail!("watcher {number} hears no more: {why}"),
         }
+        Ok(())
     }
 
-    async fn next(&mut self) -> Result<Heard> {
+    async fn next(&mut self) -> Result<()> {
         let heard = timeout(PATIENCE, self.heard.recv()).await;
-        heard.context("a watcher was not told")?.context("no watcher is left")
+        self.note(heard.context("a watcher was not told")?.context("no watcher is left")?)
     }
 }
 
-async fn listen(talk: Talk, is_first: bool, heard: mpsc::UnboundedSender<Heard>) -> Result<()> {
+async fn listen(talk: Talk, number: usize, heard: mpsc::UnboundedSender<Heard>) -> Result<()> {
     let tables = [Table::Aggregate, Table::Server].map(|table| v1::Table::from(table) as i32);
     let request = v1::WatchRequest {
         caller: talk.caller,
         tables: tables.to_vec(),
         after: 0,
+        changes_only: Vec::new(),
     };
     let mut stream = talk.connection.fldb().watch(request).await?.into_inner();
     while let Some(message) = stream.message().await? {
         let at = Instant::now();
-        match message.reply {
-            Some(Reply::Changed(changed)) => {
-                heard.send(Heard::Changed(changed.index, at))?;
-                if is_first {
-                    let changed = Changed::try_from(changed)?;
-                    heard.send(Heard::News(changed.index, changed.put))?;
-                }
+        let index = match message.reply {
+            Some(Reply::Changed(changed)) if number == 0 => {
+                let changed = Changed::try_from(changed)?;
+                heard.send(Heard::News(changed.index, changed.put))?;
+                changed.index
             }
-            Some(Reply::WholeEnd(_)) => heard.send(Heard::Whole)?,
-            Some(Reply::Whole(_) | Reply::Reached(_)) | None => {}
-        }
+            Some(Reply::Changed(changed)) => changed.index,
+            // One that is far behind is given the whole again, and stands there then.
+            Some(Reply::WholeEnd(index) | Reply::Reached(index)) => index,
+            Some(Reply::Whole(_)) | None => continue,
+        };
+        heard.send(Heard::Reached(number, index, at))?;
     }
     Ok(())
 }

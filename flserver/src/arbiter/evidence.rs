@@ -206,6 +206,18 @@ impl Evidence {
             .max()
     }
 
+    /// True if somebody took `aggregate` by himself, while nobody could grant it, and lives by what he writes on its disk,
+    /// or may: an epoch of a later era stands there than any that was granted. It is his as soon as he is heard.
+    pub(super) fn is_seized(&self, now: Time, (suspect, dead): (Time, Time), aggregate: &Aggregate) -> bool {
+        let heard = aggregate.attached.iter().filter_map(|id| self.heard.get(id));
+        let in_time = heard.filter(|h| now.saturating_sub(h.at) < suspect);
+        let mut seen = in_time.filter_map(|h| h.ports.get(&aggregate.id));
+        seen.any(|seen| {
+            let is_later = seen.port.newest.era() > aggregate.epoch.era() && aggregate.epoch != Epoch::NONE;
+            seen.port.state == PortState::Good && is_later && now.saturating_sub(seen.advanced) < dead
+        })
+    }
+
     /// For how long a server's beats have come without a gap.
     pub fn steady(&self, now: Time, server: ServerId) -> Option<Time> {
         let heard = self.heard.get(&server)?;

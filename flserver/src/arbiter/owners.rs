@@ -243,11 +243,13 @@ impl Arbiter {
         (is_its && port.state != PortState::Good).then_some(owner)
     }
 
-    /// `aggregate`, unless it is held, for the first who may take it: attached, alive by record and by what is heard, its
+    /// `aggregate`, unless it is held or was seized, for the first who may take it: attached, alive by record and by what is heard, its
     /// port good. Who shares the fate of its owner comes after all others, and the owner itself last, only if it is to
     /// try again what it gave up.
     pub(super) fn grant(&self, now: Time, watches: Time, aggregate: &Aggregate) -> Option<Grant> {
-        if aggregate.held.is_some() {
+        let patience = self.patience();
+        let (suspect, dead) = (patience.suspect_millis * 1_000, patience.dead_millis * 1_000);
+        if aggregate.held.is_some() || self.evidence.is_seized(now, (suspect, dead), aggregate) {
             return None;
         }
         let owner = aggregate.owner.and_then(|id| self.state.known_server(id).ok());

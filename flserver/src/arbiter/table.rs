@@ -1,5 +1,7 @@
 //! The table: what is to be held of a server, from its beats, its buddies, its disks and its clients.
 
+use std::borrow::Cow;
+
 use baton_types::Time;
 use baton_types::beat::Found;
 use baton_types::record::{Server, ServerState};
@@ -12,7 +14,7 @@ use crate::state::Fldb;
 pub(super) struct Weighed {
     pub state: ServerState,
     /// In one line for people.
-    pub evidence: String,
+    pub evidence: Cow<'static, str>,
     pub silent_micros: Time,
     pub is_attested: bool,
     /// It was heard without a gap for as long as it takes to be buried.
@@ -50,7 +52,7 @@ impl Evidence {
             late if late < isolated => Beat::Gone,
             _ => Beat::Lost,
         };
-        let silence = match is_stuck && late > silent {
+        let silence = || match is_stuck && late > silent {
             true => format!("no progress for {}", seconds(late)),
             false => format!("beat {} late", seconds(late)),
         };
@@ -59,37 +61,38 @@ impl Evidence {
         let mut is_odd = false;
         let mut odd = |evidence: String| {
             is_odd = true;
-            evidence
+            Cow::from(evidence)
         };
-        let (held, evidence) = if is_attested {
-            (ServerState::Dead, "its guard saw it end".to_owned())
+        let (held, evidence): (_, Cow<'static, str>) = if is_attested {
+            (ServerState::Dead, "its guard saw it end".into())
         } else if !server.beats {
-            (server.state, server.evidence.clone()) // its silence says nothing
+            (server.state, server.evidence.clone().into()) // its silence says nothing
         } else if beat == Beat::InTime {
             match life.by.and_then(|by| state.known_server(by).ok()) {
                 Some(by) => {
                     let evidence = format!("{} hears it beat, and no member of the database does", by.name);
                     (ServerState::Alive, odd(evidence))
                 }
-                None => (ServerState::Alive, BEATS.to_owned()),
+                None => (ServerState::Alive, BEATS.into()),
             }
         } else {
             // Looked for only now: most servers are never late.
+            let silence = silence();
             let found = self.found(now, suspect, server.id).filter(|_| !is_stuck);
             let disk = self.disk_beat(now, state, server.id, (suspect, dead));
             match (beat, found, disk, self.serves(now, dead, server.id)) {
-                (Beat::InTime | Beat::Late, ..) => (ServerState::Pending, silence),
+                (Beat::InTime | Beat::Late, ..) => (ServerState::Pending, silence.into()),
 
                 (Beat::Gone | Beat::Lost, Some(Found::Refused), DiskBeat::Stale(_) | DiskBeat::Unknown, _) => (
                     ServerState::Dead,
-                    format!("{silence}, its host says that nobody listens"),
+                    format!("{silence}, its host says that nobody listens").into(),
                 ),
-                (Beat::Gone, Some(Found::Slow), ..) => (ServerState::Pending, silence),
+                (Beat::Gone, Some(Found::Slow), ..) => (ServerState::Pending, silence.into()),
                 (Beat::Gone | Beat::Lost, _, DiskBeat::Stale(age), _) => (
                     ServerState::Dead,
-                    format!("{silence}, disk beat stale {}", seconds(age)),
+                    format!("{silence}, disk beat stale {}", seconds(age)).into(),
                 ),
-                (Beat::Gone, ..) => (ServerState::Pending, silence),
+                (Beat::Gone, ..) => (ServerState::Pending, silence.into()),
 
                 (Beat::Lost, Some(Found::Slow), ..) => (
                     ServerState::Pending,
@@ -99,9 +102,11 @@ impl Evidence {
                     ServerState::Pending,
                     odd("no server hears it, and its clients do: it serves on".to_owned()),
                 ),
-                (Beat::Lost, _, DiskBeat::Fresh, _) => (ServerState::Dead, format!("{silence}, disk beat fresh")),
+                (Beat::Lost, _, DiskBeat::Fresh, _) => {
+                    (ServerState::Dead, format!("{silence}, disk beat fresh").into())
+                }
                 (Beat::Lost, _, DiskBeat::Unknown, _) => {
-                    (ServerState::Dead, format!("{silence}, nobody sees its disks"))
+                    (ServerState::Dead, format!("{silence}, nobody sees its disks").into())
                 }
             }
         };

@@ -32,6 +32,8 @@ struct Cell {
     clients: BTreeMap<u128, (usize, bool)>,
     /// Epochs after which the next owner does not write its slot.
     untaken: BTreeMap<AggregateId, Epoch>,
+    /// Who took it while nobody could grant it, and under which epoch.
+    seized: BTreeMap<AggregateId, (u128, Epoch)>,
     out: Vec<String>,
 }
 
@@ -95,6 +97,7 @@ impl Cell {
             is_losing: false,
             clients: BTreeMap::new(),
             untaken: BTreeMap::new(),
+            seized: BTreeMap::new(),
             out: Vec::new(),
         };
         let genesis = Change::Genesis {
@@ -216,8 +219,13 @@ impl Cell {
 
     fn write_disks(&mut self) {
         for aggregate in self.state.aggregates() {
+            let (seizer, epoch) = self.seized.get(&aggregate.id).copied().unwrap_or_default();
+            let is_seized = epoch > aggregate.epoch;
             let owner = aggregate.owner.map(|id| id.0.as_u128());
-            if aggregate.state.is_served() && owner.and_then(|o| self.servers.get(&o)).is_some_and(|o| !o.is_stopped) {
+            let owner = if is_seized { Some(seizer) } else { owner };
+            if (is_seized || aggregate.state.is_served())
+                && owner.and_then(|o| self.servers.get(&o)).is_some_and(|o| !o.is_stopped)
+            {
                 *self.disk_beats.entry(aggregate.number.into()).or_default() += 1;
             }
         }
@@ -263,9 +271,10 @@ impl Cell {
         if beating.is_silent {
             return;
         }
-        let untaken = &self.untaken;
+        let (untaken, seized) = (&self.untaken, &self.seized);
         let newest = |id| {
             let epoch = state.known_aggregate(id).map_or(Epoch::NONE, |a| a.epoch);
+            let epoch = seized.get(&id).map_or(epoch, |(_, seized)| epoch.max(*seized));
             match untaken.get(&id) {
                 Some(old) if Epoch(old.0 + 1) == epoch => *old,
                 Some(_) | None => epoch,
@@ -477,6 +486,27 @@ impl Cell {
                     drained: true,
                 };
                 self.change(alice(), change);
+            }
+            _ => self.deed_of_seizer(line, server, words),
+        }
+    }
+
+    fn deed_of_seizer(&mut self, line: &str, server: u128, words: &[&str]) {
+        match words[1..] {
+            ["seizes", agg] => {
+                let held = self.held(number(agg));
+                let epoch = Epoch::new(held.epoch.era() + 1, 5);
+                self.seized.insert(held.aggregate, (server, epoch));
+            }
+            ["is", "adopted", "with", agg] => {
+                let aggregate = aggregate_id(number(agg));
+                let change = Change::Adopt {
+                    aggregate,
+                    server: server_id(server),
+                    incarnation: run(server, self.servers[&server].run),
+                    epoch: self.seized[&aggregate].1,
+                };
+                self.change(host(server), change);
             }
             _ => panic!("'{line}' cannot happen"),
         }

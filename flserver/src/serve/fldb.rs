@@ -186,7 +186,9 @@ impl Server {
         }
         let tables = tables(ask.tables().collect())?;
         self.may_read(&who, &tables)?;
-        let watching = self.published().watch(tables.into_iter().collect(), ask.after);
+        let changes_only = self::tables(ask.changes_only().collect())?;
+        let (tables, changes_only) = (tables.into_iter().collect(), changes_only.into_iter().collect());
+        let watching = self.published().watch(tables, changes_only, ask.after);
         let (send, answers) = mpsc::channel(PIECES);
         tokio::spawn(send_watch(watching, connection.clone(), send));
         Ok(ReceiverStream::new(answers))

@@ -106,6 +106,7 @@ impl Hub {
         self.tell(Event::Subscribe {
             watcher,
             tables,
+            changes_only: Tables::default(),
             after,
             credit,
         })
@@ -162,11 +163,28 @@ fn newcomer_gets_the_whole_and_then_every_change() {
 }
 
 #[test]
+fn of_changes_only_there_is_nothing_in_the_whole() {
+    let mut hub = Hub::new();
+    let event = Event::Subscribe {
+        watcher: 1,
+        tables: [Table::Cell, Table::Event].into_iter().collect(),
+        changes_only: [Table::Event].into_iter().collect(),
+        after: 0,
+        credit: 9,
+    };
+    assert_eq!(hub.tell(event), ["1: whole 1 Cell"]);
+    assert_eq!(hub.set("a"), ["1: changed 2 Cell Event"]);
+    assert_eq!(hub.install(3), ["1: whole 5 Cell"], "nor when it begins anew");
+    assert_eq!(hub.set("b"), ["1: changed 6 Cell Event"]);
+}
+
+#[test]
 fn newcomer_gets_the_whole_also_where_the_ring_goes_back_to_the_beginning() {
     let mut watch = Watch::new(Fldb::default(), 100);
     let event = Event::Subscribe {
         watcher: 1,
         tables: Tables::ALL,
+        changes_only: Tables::default(),
         after: 0,
         credit: 0,
     };

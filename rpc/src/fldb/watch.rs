@@ -33,15 +33,25 @@ impl FldbClient {
     /// Watches `tables` for what changes after `after`; 0 begins with everything there is.
     /// Call it within a runtime.
     pub fn watch(&self, tables: &[Table], after: u64) -> Watch {
+        self.watch_beside(tables, &[], after)
+    }
+
+    /// The same, and of `changes_only` nothing that there is, only what changes after this watch begins, or begins anew:
+    /// [`News::Forget`] says that some of it may have been missed. A member of an older version sends all of it.
+    pub fn watch_beside(&self, tables: &[Table], changes_only: &[Table], after: u64) -> Watch {
         let (send, news) = mpsc::channel(WATCH_CREDIT as usize);
+        let number = |table: &Table| v1::Table::from(*table) as i32;
         let aside = Aside {
             is_asked_for: tables.contains(&Table::Member),
             whole: Vec::new(),
         };
         let others = (!aside.is_asked_for).then_some(&Table::Member);
-        let tables = tables.iter().chain(others);
-        let tables = tables.map(|table| v1::Table::from(*table) as i32).collect();
-        let task = tokio::spawn(follow(self.clone(), (tables, aside), Follower::after(after), send));
+        let wish = v1::WatchRequest {
+            tables: tables.iter().chain(changes_only).chain(others).map(number).collect(),
+            changes_only: changes_only.iter().map(number).collect(),
+            ..v1::WatchRequest::default()
+        };
+        let task = tokio::spawn(follow(self.clone(), (wish, aside), Follower::after(after), send));
         Watch { news, task }
     }
 }
@@ -68,13 +78,13 @@ impl Drop for Watch {
 /// Passes everything on until a member decides against it, or nobody listens any more.
 async fn follow(
     client: FldbClient,
-    (tables, mut aside): (Vec<i32>, Aside),
+    (wish, mut aside): (v1::WatchRequest, Aside),
     mut follower: Follower,
     send: mpsc::Sender<Result<(u64, News)>>,
 ) {
     let mut trail = Trail::default();
     loop {
-        match open(&client, &mut trail, &tables, follower.index()).await {
+        match open(&client, &mut trail, &wish, follower.index()).await {
             Ok((live, mut stream)) => {
                 let aside = |news| aside.take(&mut client.inner.known.lock(), news);
                 let Err(error) = pass_on(&mut stream, (&mut follower, aside), &send).await else {
@@ -106,15 +116,15 @@ async fn follow(
 async fn open(
     client: &FldbClient,
     trail: &mut Trail,
-    tables: &[i32],
+    wish: &v1::WatchRequest,
     after: u64,
 ) -> Result<(Arc<Live>, Streaming<v1::WatchReply>)> {
     client
         .call_on(trail, Share::Part, |live| {
             let request = v1::WatchRequest {
                 caller: live.caller,
-                tables: tables.to_vec(),
                 after,
+                ..wish.clone()
             };
             async move {
                 let stream = live.connection.fldb().watch(request).await?.into_inner();

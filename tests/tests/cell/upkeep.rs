@@ -1,15 +1,18 @@
 //! Planned work on a database in use: its members are restarted, and all of them replaced.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Result, ensure};
+use baton_rpc::News;
 use baton_rpc::config::Paths;
 use baton_rpc::fldb::Sought;
 use baton_tests::cell::{As, Cell, Role, describe};
 use baton_tests::load::Load;
 use baton_types::FilesetName;
 use baton_types::change::FilesetRef;
+use baton_types::record::{AggregateState, Record, Table};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
@@ -140,6 +143,10 @@ async fn all_members_replaced_one_by_one_under_load() -> Result<()> {
     })
     .await?;
     cell.restart("client1")?;
+    cell.wait("batond runs again", async || {
+        cell.log_end("client1", 1).concat().contains("ready").then_some(())
+    })
+    .await?;
     let mount = cell.remount(1).await?;
     std::fs::create_dir(mount.join("after"))?;
     let status = cell.baton(&["cell", "members"])?.done()?;
@@ -148,5 +155,64 @@ async fn all_members_replaced_one_by_one_under_load() -> Result<()> {
         "{status}"
     );
     cell.fts(&["lock", "w1.1"])?.done()?;
+    cell.down()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_is_drained_one_aggregate_after_the_other() -> Result<()> {
+    let cell = Cell::builder().servers(2).aggregates(3).mounts(1).start().await?;
+    let client = cell.client(As::User("admin"))?;
+    let mut watch = client.watch(&[Table::Aggregate], 0);
+    cell.fts(&["hold", "-aggregate", "lfs02", "-why", "being looked at"])?
+        .done()?;
+    let drain = ["drain", "-server", "fs1"];
+    let said = cell.fts(&drain)?;
+    ensure!(said.code == 3, "some of them: {said}");
+    ensure!(said.stdout.contains("done: 2/3"), "{said}");
+    ensure!(
+        said.stdout.contains("lfs02") && said.stdout.contains("being looked at"),
+        "{said}"
+    );
+    let owners = async || {
+        let (one, other) = (cell.file_server("fs1").await?.id, cell.file_server("fs2").await?.id);
+        let mut owners = Vec::new();
+        for name in ["lfs01", "lfs02", "lfs03"] {
+            let owner = cell.aggregate(name).await?.owner;
+            owners.push(if owner == Some(one) {
+                1
+            } else {
+                2 * usize::from(owner == Some(other))
+            });
+        }
+        anyhow::Ok(owners)
+    };
+    ensure!(owners().await? == [2, 1, 2], "what is held stays, and keeps nobody");
+    cell.fts(&["unhold", "-aggregate", "lfs02"])?.done()?;
+    let said = cell.fts(&drain)?.done()?;
+    ensure!(said.contains("done: 1/1"), "{said}");
+    ensure!(owners().await? == [2, 2, 2], "the same command goes on");
+    let said = cell.fts(&drain)?.done()?;
+    ensure!(said.contains("it owns nothing"), "{said}");
+
+    // Never did two of them have their pause at once.
+    let last = cell.aggregate("lfs02").await?.epoch;
+    let (mut draining, mut most, mut is_over) = (BTreeSet::new(), 0, false);
+    while !is_over {
+        let records = match watch.next().await?.1 {
+            News::Put(records) => records,
+            News::Changed(changed) => changed.put,
+            News::Forget | News::Complete(_) | News::Reached(_) => continue,
+        };
+        for record in records {
+            let Record::Aggregate(aggregate) = record else { continue };
+            match aggregate.state {
+                AggregateState::Draining => draining.insert(aggregate.id),
+                _ => draining.remove(&aggregate.id),
+            };
+            most = most.max(draining.len());
+            is_over |= aggregate.name.as_str() == "lfs02" && aggregate.epoch == last;
+        }
+    }
+    ensure!(most == 1, "{most} were on their way at once");
     cell.down()
 }

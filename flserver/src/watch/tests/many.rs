@@ -157,6 +157,7 @@ impl Crowd {
         let event = Event::Subscribe {
             watcher: id,
             tables: follower.tables,
+            changes_only: Tables::default(),
             after: follower.place,
             credit: CREDIT,
         };

@@ -72,7 +72,9 @@ impl WatchClient {
 
     /// One stream, until it breaks; true if there is nothing more to hear.
     async fn follow(&mut self, to: u64, life: u64, member: Member) -> bool {
-        let mut stream = member.published().watch(self.tables, self.follower.index());
+        let mut stream = member
+            .published()
+            .watch(self.tables, Tables::default(), self.follower.index());
         while let Ok(Some(action)) = timeout(SILENCE, stream.next()).await {
             for message in messages(action) {
                 let takes = TAKES_MICROS.1 * self.slowness;

@@ -100,6 +100,7 @@ impl World {
         let subscribe = Event::Subscribe {
             watcher: id,
             tables,
+            changes_only: Tables::default(),
             after,
             credit,
         };
