@@ -97,7 +97,7 @@ impl Arbiter {
     fn ask(&mut self, now: Time, aggregate: &Aggregate, to: ServerId, reason: String) -> Change {
         let epoch = aggregate.epoch;
         self.asked.insert(aggregate.id, Asked { epoch, at: now });
-        self.brake(now, aggregate.id, epoch);
+        self.brake(now, aggregate.id, epoch, true);
         Change::Judge {
             verdicts: Vec::new(),
             grants: Vec::new(),

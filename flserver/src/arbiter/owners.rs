@@ -40,6 +40,8 @@ pub(super) struct Brake {
     from: Epoch,
     at: Time,
     count: usize,
+    /// Its owner was asked, and served it until it had handed it over.
+    was_warm: bool,
 }
 
 impl Arbiter {
@@ -143,7 +145,7 @@ impl Arbiter {
             }
             if owner.state != ServerState::Dead {
                 for grant in &grants {
-                    self.brake(now, grant.aggregate, grant.from);
+                    self.brake(now, grant.aggregate, grant.from, false);
                 }
             }
             return Some(Change::Judge {
@@ -172,7 +174,9 @@ impl Arbiter {
         {
             return Some(format!("{} has not heard that it is its own", owner.name));
         }
-        if self.is_braked(now, aggregate) {
+        // What its owner handed over well is no sign that it goes round.
+        let was_warm = |brake: &Brake| brake.was_warm;
+        if self.is_braked(now, aggregate) && !self.brakes.get(&aggregate.id).is_some_and(was_warm) {
             return None;
         }
         let waited = self
@@ -225,7 +229,7 @@ impl Arbiter {
         }
         self.failing = failing;
         let (grant, reason) = chosen?;
-        self.brake(now, grant.aggregate, grant.from);
+        self.brake(now, grant.aggregate, grant.from, false);
         Some(Change::Judge {
             verdicts: Vec::new(),
             grants: vec![grant],
@@ -307,13 +311,21 @@ impl Arbiter {
     }
 
     /// Notes that `aggregate` leaves an owner that lives.
-    pub(super) fn brake(&mut self, now: Time, aggregate: AggregateId, from: Epoch) {
+    pub(super) fn brake(&mut self, now: Time, aggregate: AggregateId, from: Epoch, was_warm: bool) {
         let before = self.brakes.get(&aggregate);
         let count = match before {
             Some(brake) if brake.from == from => brake.count,
             Some(brake) if now.saturating_sub(brake.at) < FORGIVEN => brake.count + 1,
             Some(_) | None => 1,
         };
-        self.brakes.insert(aggregate, Brake { from, at: now, count });
+        self.brakes.insert(
+            aggregate,
+            Brake {
+                from,
+                at: now,
+                count,
+                was_warm,
+            },
+        );
     }
 }

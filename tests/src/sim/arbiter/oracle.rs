@@ -196,7 +196,8 @@ impl World {
                 |number: usize| self.is_well(number, aggregate.id) || self.is_heard_by_another(number, aggregate.id);
             if fit > 0 && !owner.is_some_and(|number| is_fine(number) && serves(number)) {
                 return Err(format!(
-                    "{name} is {:?} and its owner {owner:?} does not serve it, though {fit} could and all was calm",
+                    "{name} is {:?} and its owner {owner:?} does not serve it, though {fit} could and all was calm: \
+                     {aggregate:?}",
                     aggregate.state
                 ));
             }
