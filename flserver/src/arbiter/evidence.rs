@@ -206,6 +206,18 @@ impl Evidence {
             .max()
     }
 
+    /// True if others see its disk, and that its owner has written nothing there for `dead`: who serves it does all the
+    /// time.
+    pub(super) fn is_unwritten(&self, now: Time, (suspect, dead): (Time, Time), aggregate: &Aggregate) -> bool {
+        let others = aggregate.attached.iter().filter(|id| Some(**id) != aggregate.owner);
+        let heard = others.filter_map(|id| self.heard.get(id));
+        let in_time = heard.filter(|h| now.saturating_sub(h.at) < suspect);
+        let seen = in_time.filter_map(|h| h.ports.get(&aggregate.id));
+        let good = seen.filter(|seen| seen.port.state == PortState::Good);
+        let least = good.map(|seen| now.saturating_sub(seen.advanced)).min();
+        least.is_some_and(|age| age >= dead)
+    }
+
     /// True if somebody took `aggregate` by himself, while nobody could grant it, and lives by what he writes on its disk,
     /// or may: an epoch of a later era stands there than any that was granted. It is his as soon as he is heard.
     pub(super) fn is_seized(&self, now: Time, (suspect, dead): (Time, Time), aggregate: &Aggregate) -> bool {

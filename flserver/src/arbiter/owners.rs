@@ -71,9 +71,10 @@ impl Arbiter {
     }
 
     /// Watches those whose owner lives by what others say, was granted them, and has not been seen to take them: it may
-    /// never have heard of it.
+    /// never have heard of it. Or it took them and serves them no more, and nobody hears it say so.
     pub(super) fn note_untaken(&mut self, now: Time) {
-        let suspect = self.patience().suspect_millis * 1_000;
+        let patience = self.patience();
+        let (suspect, dead) = (patience.suspect_millis * 1_000, patience.dead_millis * 1_000);
         let before = std::mem::take(&mut self.untaken);
         let is_silent = |server: &&Server| {
             self.evidence
@@ -87,7 +88,8 @@ impl Arbiter {
             .flat_map(|server| self.state.owned_by(server.id));
         let untaken = own.filter(|aggregate| {
             let seen = self.evidence.newest(now, suspect, aggregate);
-            aggregate.state.is_served() && seen.is_some_and(|newest| newest < aggregate.epoch)
+            let is_left = || self.evidence.is_unwritten(now, (suspect, dead), aggregate);
+            aggregate.state.is_served() && (seen.is_some_and(|newest| newest < aggregate.epoch) || is_left())
         });
         let since = |aggregate: &Aggregate| {
             let known = before.get(&aggregate.id).filter(|(epoch, _)| *epoch == aggregate.epoch);
@@ -172,7 +174,7 @@ impl Arbiter {
             .get(&aggregate.id)
             .is_some_and(|(_, since)| now.saturating_sub(*since) >= self.unheard())
         {
-            return Some(format!("{} has not heard that it is its own", owner.name));
+            return Some(format!("{} is not heard, and does not write to it", owner.name));
         }
         // What its owner handed over well is no sign that it goes round.
         let was_warm = |brake: &Brake| brake.was_warm;

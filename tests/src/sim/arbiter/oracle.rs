@@ -154,7 +154,7 @@ impl Oracle {
         id: AggregateId,
     ) -> Result<(), String> {
         // What its owner never heard of nobody serves: that is moved on whenever it happens.
-        let is_of_note = matches!(change, Change::Judge { reason, .. } if !reason.contains("has not heard"));
+        let is_of_note = matches!(change, Change::Judge { reason, .. } if !reason.contains("is not heard"));
         if self.is_absurd || !is_of_note {
             return Ok(());
         }
