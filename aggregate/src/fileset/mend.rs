@@ -5,8 +5,8 @@ use baton_types::{Error, Fid, FileName, Kind, Vnode};
 
 use super::attributes::{kind, read, save};
 use super::names::{Names, Place, Slot};
-use super::shared::give_up;
-use crate::format::{Attributes, Extent, FileKind, Key, KeyKind, NameEntry};
+use super::shared::{change, give_up, shared_at};
+use crate::format::{Attributes, Extent, FileKind, Key, KeyKind, Lsn, NameEntry, Shared};
 use crate::transaction::{Run, Transaction};
 use crate::tree::Stop;
 
@@ -53,7 +53,12 @@ pub(crate) fn change_entry(
     }
     // Whoever has the directory in a cache is to read it again.
     let directory = Vnode::new(key.object)?;
-    if let Some(mut attributes) = read(transaction, directory)? {
+    let found = match read(transaction, directory) {
+        // What the directory says of itself may be lost with something else.
+        Err(Stop::Failed(error)) if error.kind == Kind::Damaged => None,
+        found => found?,
+    };
+    if let Some(mut attributes) = found {
         attributes.data_version = transaction.next_version(attributes.data_version);
         (attributes.modified, attributes.changed) = (transaction.time(), transaction.time());
         save(transaction, directory, &attributes);
@@ -80,6 +85,24 @@ pub(crate) fn drop_item(transaction: &mut Transaction<'_>, key: Key) -> Result<(
     }
     transaction.delete(key);
     Ok(())
+}
+
+/// Says in how many places the shared blocks of `run` are, of which it is said of all alike or of none. In none they are
+/// free.
+///
+/// # Errors
+/// Damage; a miss.
+pub(crate) fn set_places(transaction: &mut Transaction<'_>, run: Run, birth: Lsn, places: u32) -> Result<(), Stop> {
+    match shared_at(transaction, run.block.0)? {
+        Some(_) => change(transaction, run, |_| Some(places)),
+        None if places == 0 => Ok(()),
+        None => {
+            let count = run.count;
+            let shared = Shared { count, places, birth };
+            transaction.put(Key::shared(run.block), shared.encode());
+            Ok(())
+        }
+    }
 }
 
 /// Gives a file that no name leads to the first of `called` that is not taken in a directory. Gives that one.
