@@ -53,15 +53,27 @@ pub(crate) fn change_entry(
     }
     // Whoever has the directory in a cache is to read it again.
     let directory = Vnode::new(key.object)?;
-    let found = match read(transaction, directory) {
-        // What the directory says of itself may be lost with something else.
-        Err(Stop::Failed(error)) if error.kind == Kind::Damaged => None,
-        found => found?,
-    };
-    if let Some(mut attributes) = found {
+    if let Some(mut attributes) = read(transaction, directory)? {
         attributes.data_version = transaction.next_version(attributes.data_version);
         (attributes.modified, attributes.changed) = (transaction.time(), transaction.time());
         save(transaction, directory, &attributes);
+    }
+    Ok(())
+}
+
+/// Takes a name away, and asks nothing of its directory: what that says of itself may not be there to be read.
+///
+/// # Errors
+/// Damage; a miss.
+pub(crate) fn drop_name(transaction: &mut Transaction<'_>, key: Key, name: &[u8]) -> Result<(), Stop> {
+    let Some(value) = transaction.get(key)? else {
+        return Ok(());
+    };
+    let mut entries = NameEntry::decode_all(&value)?;
+    entries.retain(|entry| entry.name != name);
+    match entries.is_empty() {
+        true => transaction.delete(key),
+        false => transaction.put(key, NameEntry::encode_all(&entries)),
     }
     Ok(())
 }

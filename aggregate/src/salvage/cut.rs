@@ -173,7 +173,7 @@ impl Rest {
                     .names
                     .iter()
                     .filter(|(_, entry)| entry.vnode.number() == from.object);
-                before.extend(names.map(|(key, entry)| Change::Entry(*key, entry.name.clone(), None)));
+                before.extend(names.map(|(key, entry)| Change::Unname(*key, entry.name.clone())));
             }
             Some(FileKind::Symlink) if part.inline != size => {
                 before.extend(Vnode::new(from.object).ok().map(Key::attributes).map(Change::Item));

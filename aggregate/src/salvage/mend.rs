@@ -43,6 +43,8 @@ pub(crate) enum Change {
     Set(Vnode, Field),
     /// A name of the item is of this kind of file; without one it goes.
     Entry(Key, Vec<u8>, Option<FileKind>),
+    /// A name of the item goes, of a directory of which nothing else is known.
+    Unname(Key, Vec<u8>),
     /// An item of a file that is not there goes, with the blocks it refers to.
     Item(Key),
     /// A file that no name leads to gets one in `lost+found`.
@@ -123,7 +125,7 @@ impl fmt::Display for Change {
             Change::Set(..) | Change::Places(..) | Change::Usage(..) | Change::Promised(_) | Change::NextVnode(_) => {
                 f.write_str("set to what is there")
             }
-            Change::Entry(.., None) => f.write_str("the name taken away"),
+            Change::Entry(.., None) | Change::Unname(..) => f.write_str("the name taken away"),
             Change::Entry(.., Some(_)) => f.write_str("the name says what the file is"),
             Change::Item(_) => f.write_str("taken away"),
             Change::Stray(vnode) => write!(f, "in lost+found as '#{}'", vnode.number()),

@@ -5,6 +5,9 @@
 //! and the seal still names the old one: until the first checkpoint counts, the aggregate is as it was. All else are
 //! records. So wherever this is cut short, the aggregate is as before or further along, and the next repair goes on.
 //!
+//! Nodes of filesets that do not verify are cut out first, if it is told to: they hide all else. The trees of the next root
+//! are without them; nothing says so before.
+//!
 //! It goes in rounds, each from what a check of the disk finds: first what leads where, then what is counted of it. What
 //! a check cannot say what is right of is left, and named; what contradicts what a repair would have to rest on makes
 //! it refuse before anything is written.
@@ -297,6 +300,7 @@ fn rank(mend: &Mend) -> Rank {
         Mend::Fileset(
             _,
             Change::Entry(..)
+            | Change::Unname(..)
             | Change::Item(_)
             | Change::Places(..)
             | Change::Stray(_)

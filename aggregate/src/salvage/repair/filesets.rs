@@ -5,7 +5,7 @@ use baton_types::{ClientId, Error, Fid, FileName, FilesetId, Kind, Result, Vnode
 use super::super::mend::Change;
 use super::Repair;
 use crate::aggregate::{Fileset, Need};
-use crate::fileset::mend::{adopt, change_entry, drop_item, set, set_places};
+use crate::fileset::mend::{adopt, change_entry, drop_item, drop_name, set, set_places};
 use crate::fileset::{Birth, Place, Progress, lookup, make_root, mkdir, remove_step, root};
 use crate::format::{FileKind, MODE_TYPE};
 use crate::transaction::{Operation, Reply, Transaction};
@@ -28,6 +28,7 @@ impl Repair {
             Change::Entry(key, name, kind) => {
                 self.record(&fileset, |transaction| change_entry(transaction, *key, name, *kind))?;
             }
+            Change::Unname(key, name) => self.record(&fileset, |transaction| drop_name(transaction, *key, name))?,
             Change::Item(key) => self.record(&fileset, |transaction| drop_item(transaction, *key))?,
             Change::NoOrphan(vnode) => self.record(&fileset, |transaction| {
                 transaction.delete(crate::format::Key::orphan(*vnode));
