@@ -292,7 +292,8 @@ fn rank(mend: &Mend) -> Rank {
     match mend {
         Mend::Cut(..) => Rank::Cut,
         Mend::Fileset(_, Change::Root) => Rank::Root,
-        Mend::Fileset(_, Change::NextVnode(_)) => Rank::First,
+        // What gives up a shared block asks in how many places it is.
+        Mend::Fileset(_, Change::NextVnode(_) | Change::Places(..)) => Rank::First,
         Mend::Fileset(_, Change::Set(vnode, Field::Links(_))) if *vnode == baton_types::Vnode::ROOT => Rank::First,
         Mend::Fileset(_, Change::Set(..) | Change::Usage(..) | Change::Promised(_) | Change::Dead(_))
         | Mend::Snapshot(..)
@@ -302,7 +303,6 @@ fn rank(mend: &Mend) -> Rank {
             Change::Entry(..)
             | Change::Unname(..)
             | Change::Item(_)
-            | Change::Places(..)
             | Change::Stray(_)
             | Change::NoOrphan(_)
             | Change::Orphan(_),

@@ -48,7 +48,7 @@ pub struct Cut {
     pub pointer: Pointer,
 }
 
-/// The same, without the nodes that `cuts` name, in the order of their keys, and all below them. They are not read, and
+/// The same, without the nodes that `cuts` name, in the order of their keys, and all below them. They need not verify, and are
 /// told to the sink as replaced; what is below them is not. What the layers have there is in the new tree. One that the
 /// tree has not got is passed over.
 ///
