@@ -659,10 +659,9 @@ fn what_is_cut_out_is_gone_with_all_below_it_and_nothing_else() {
         tree.recorder.memory.take_reads();
         let root = merge_without(tree.root, &layers, &cuts, id, &nodes, &mut tree.recorder).unwrap();
         let reads = tree.recorder.memory.take_reads();
-        assert!(
-            case.iter().all(|pointer| !reads.contains_key(&pointer.block)),
-            "{case:?}"
-        );
+        // With changes below they may be read ahead, in vain.
+        let is_read = case.iter().any(|pointer| reads.contains_key(&pointer.block));
+        assert!(!is_read || !layers.is_empty(), "{case:?}");
         assert!(
             case.iter().all(|pointer| tree.recorder.freed.contains(pointer)),
             "{case:?}"
