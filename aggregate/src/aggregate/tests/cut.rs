@@ -425,9 +425,11 @@ fn nothing_wrong(case: &str, before: &Said, now: &Said) {
                 assert_eq!(was, Some(&Ok(answer.clone())), "{case}: {moment} {what}");
             }
             Ok(_) => {}
-            // Cut short between the two, a fileset has no root directory.
-            Err(Kind::NotFound) if what == "/ names" => {}
-            Err(kind) => assert_eq!(*kind, Kind::Damaged, "{case}: {moment} {what}"),
+            // Cut short before all is put right, names lead to nothing, and there may be no root directory.
+            Err(kind) => assert!(
+                matches!(kind, Kind::Damaged | Kind::Stale | Kind::NotFound),
+                "{case}: {moment} {what}: {kind:?}"
+            ),
         }
     }
 }
