@@ -45,7 +45,7 @@ impl Repair {
             })?,
             Change::Root => self.make_root(&fileset)?,
             Change::Places(run, birth, places) => {
-                self.record(&fileset, |transaction| set_places(transaction, *run, *birth, *places))?
+                self.record(&fileset, |transaction| set_places(transaction, *run, *birth, *places))?;
             }
             Change::Dead(runs) => self.aggregate.leave_to_snapshots(id, runs)?,
             Change::Stray(vnode) => return self.take_in(&fileset, *vnode).map(Some),
