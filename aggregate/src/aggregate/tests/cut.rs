@@ -94,6 +94,60 @@ fn fid_of(world: &World, called: &str) -> Fid {
         .fid
 }
 
+/// A file of many extents, a small one, a long link and ACL, blocks in several places.
+fn odd_files(world: &mut World) {
+    let root = world.root();
+    let [torn, small] = ["torn", "small"].map(|called| world.file(root, called, &[]).fid);
+    let write = |world: &World, fid, offset, bytes: &[u8]| {
+        let done = file::write(&world.fileset(), &Operation::default(), fid, offset, bytes);
+        done.unwrap().answer.unwrap();
+    };
+    // With holes, so that each block is an extent.
+    for block in 0..200 {
+        write(
+            world,
+            torn,
+            block * 2 * BLOCK_BYTES as u64,
+            &[block as u8 + 1; BLOCK_BYTES],
+        );
+    }
+    write(world, small, 0, &[8; 1_500]);
+    world.change(|transaction, names| {
+        let called = name("far");
+        let (place, birth) = (
+            at(root, &called),
+            Birth {
+                mode: 0o644,
+                acl: b"another",
+            },
+        );
+        fileset::symlink(transaction, names, place, birth, &[b't'; 4_000]).map(|_| ())
+    });
+    world.change(|transaction, names| {
+        let called = name("guarded");
+        let (place, birth) = (
+            at(root, &called),
+            Birth {
+                mode: 0o640,
+                acl: &[b'l'; 5_000],
+            },
+        );
+        fileset::create(transaction, names, place, birth).map(|_| ())
+    });
+    // Blocks in three places, those of one file in all, of another in part.
+    for (source, target) in [("f1", "c1"), ("f1", "c2"), ("torn", "c3")] {
+        let target = world.file(root, target, &[]).fid;
+        let copy = Copy {
+            source: (fid_of(world, source), 0),
+            past: None,
+            target: (target, 0),
+            len: BLOCK_BYTES as u64,
+        };
+        let done = copy_as(&world.fileset(), &Operation::default(), copy, &mut |_, _| Ok(()));
+        done.unwrap().answer.unwrap();
+    }
+}
+
 impl Subject {
     fn new() -> Subject {
         let mut world = World::served();
@@ -108,55 +162,7 @@ impl Subject {
                 fileset::set_xattr(transaction, names, file, (b"user.much", &value), set).map(|_| ())
             });
         }
-        let [torn, small] = ["torn", "small"].map(|called| world.file(root, called, &[]).fid);
-        let write = |world: &World, fid, offset, bytes: &[u8]| {
-            let done = file::write(&world.fileset(), &Operation::default(), fid, offset, bytes);
-            done.unwrap().answer.unwrap();
-        };
-        // With holes, so that each block is an extent.
-        for block in 0..200 {
-            write(
-                &world,
-                torn,
-                block * 2 * BLOCK_BYTES as u64,
-                &[block as u8 + 1; BLOCK_BYTES],
-            );
-        }
-        write(&world, small, 0, &[8; 1_500]);
-        world.change(|transaction, names| {
-            let called = name("far");
-            let (place, birth) = (
-                at(root, &called),
-                Birth {
-                    mode: 0o644,
-                    acl: b"another",
-                },
-            );
-            fileset::symlink(transaction, names, place, birth, &[b't'; 4_000]).map(|_| ())
-        });
-        world.change(|transaction, names| {
-            let called = name("guarded");
-            let (place, birth) = (
-                at(root, &called),
-                Birth {
-                    mode: 0o640,
-                    acl: &[b'l'; 5_000],
-                },
-            );
-            fileset::create(transaction, names, place, birth).map(|_| ())
-        });
-        // Blocks in three places, those of one file in all, of another in part.
-        for (source, target) in [("f1", "c1"), ("f1", "c2"), ("torn", "c3")] {
-            let target = world.file(root, target, &[]).fid;
-            let copy = Copy {
-                source: (fid_of(&world, source), 0),
-                past: None,
-                target: (target, 0),
-                len: BLOCK_BYTES as u64,
-            };
-            let done = copy_as(&world.fileset(), &Operation::default(), copy, &mut |_, _| Ok(()));
-            done.unwrap().answer.unwrap();
-        }
+        odd_files(&mut world);
         world.fill("z");
         world.aggregate().checkpoint().unwrap();
         world.aggregate().checkpoint().unwrap();
@@ -599,7 +605,7 @@ fn what_snapshots_share_is_cut_of_the_fileset_and_stays_damaged_in_them() {
             match is_live(moment) {
                 true => assert!(answer.is_ok(), "{on}: {moment} {what}"),
                 false if answer.is_ok() => {
-                    assert_eq!(before.get(&(moment.clone(), what.clone())), Some(answer), "{on}")
+                    assert_eq!(before.get(&(moment.clone(), what.clone())), Some(answer), "{on}");
                 }
                 false => shared += 1,
             }
