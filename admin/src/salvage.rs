@@ -9,7 +9,7 @@ use std::sync::Arc;
 use baton_aggregate::create::read_label;
 use baton_aggregate::device::{Access, Device, FileDevice};
 use baton_aggregate::nodes::Nodes;
-use baton_aggregate::salvage::{Data, Extracted, Gravity, Report, check, extract};
+use baton_aggregate::salvage::{Data, Extracted, Finding, Gravity, Report, check, extract};
 use baton_types::{Error, Kind, Result};
 use serde_json::json;
 
@@ -118,6 +118,7 @@ fn checked(command: &Salvage, report: &Report) -> Output {
     for finding in &report.findings {
         let word = if is_fault(finding.gravity) { "fault" } else { "notice" };
         text += &format!("{word} ({}): {finding}\n", finding.fault.name());
+        text += &way_out(finding);
         if command.verbose {
             text += &format!("  {}\n", finding.fault.meaning());
         }
@@ -153,6 +154,7 @@ fn checked(command: &Salvage, report: &Report) -> Output {
                 "on": finding.on,
                 "reason": finding.reason,
                 "meaning": finding.fault.meaning(),
+                "remedy": finding.remedy(),
             })
         })
         .collect();
@@ -171,6 +173,13 @@ fn checked(command: &Salvage, report: &Report) -> Output {
         exit: if report.is_sound() { 0 } else { FOUND },
         ..Output::new("baton.salvage.check/1", text, json)
     }
+}
+
+/// What can be done about what no repair does of its own accord: a line, or nothing.
+fn way_out(finding: &Finding) -> String {
+    finding
+        .remedy()
+        .map_or_else(String::new, |remedy| format!("  {remedy}\n"))
 }
 
 fn given_back(directory: &Path, extracted: &Extracted) -> Output {

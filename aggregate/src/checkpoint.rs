@@ -26,7 +26,7 @@ use crate::format::{History, Key, Lsn, Pending, Pointer, Root, RootKind, Segment
 use crate::log::{Start, Writer};
 use crate::space::{Inherited, closed_state};
 use crate::transaction::Run;
-use crate::tree::{Layer, TreeId, build, merge};
+use crate::tree::{Cut, Layer, TreeId, build, merge_without};
 use filesets::Merged;
 use freeze::Frozen;
 use sink::NodeSink;
@@ -184,8 +184,19 @@ impl Engine {
         stamp: Stamp,
         sink: &mut NodeSink<'_>,
     ) -> Result<Option<Pointer>> {
+        self.merge_without(before, (layers, &[]), tree, stamp, sink)
+    }
+
+    fn merge_without(
+        &self,
+        before: Option<Pointer>,
+        (layers, cuts): (&[Arc<Layer>], &[Cut]),
+        tree: u64,
+        stamp: Stamp,
+        sink: &mut NodeSink<'_>,
+    ) -> Result<Option<Pointer>> {
         let layers: Vec<&Layer> = layers.iter().map(|layer| &**layer).collect();
-        merge(before, &layers, self.tree_id(tree, stamp), &self.nodes, sink)
+        merge_without(before, &layers, cuts, self.tree_id(tree, stamp), &self.nodes, sink)
     }
 
     fn tree_id(&self, tree: u64, stamp: Stamp) -> TreeId {
@@ -269,6 +280,7 @@ impl Engine {
             state.tree.merged(fileset.layers.len(), merged.root, last);
             state.snapshots.roots.extend(merged.snapshots.iter().copied());
             state.snapshots.frozen.drain(..fileset.dead.len());
+            state.cuts.drain(..fileset.cuts.len());
         }
         self.system.lock().merged(frozen.system.len(), trees.system, last);
         let mut space = self.space.lock();

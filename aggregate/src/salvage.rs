@@ -5,6 +5,7 @@
 
 mod blocks;
 mod check;
+mod cut;
 mod extract;
 mod finding;
 mod items;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use baton_types::{Epoch, Error, Kind, Result};
 
-pub use check::{Data, Report, check, plan};
+pub use check::{Data, Report, Unreadable, check, plan};
 pub use extract::{Extracted, Skipped, extract};
 pub use finding::{Fault, Finding, Gravity};
 pub use repair::{Repaired, repair};

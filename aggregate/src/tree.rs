@@ -6,6 +6,7 @@
 //! | [`Layer`] | the items that changed since the last checkpoint, in memory |
 //! | [`View`] | what a reader sees: the active layer over frozen ones over a tree |
 //! | [`merge`] | frozen layers and a tree become a new tree; the old one stays whole |
+//! | [`merge_without`] | the same, and nodes that cannot be read are left out |
 //! | [`diff`] | what two trees do not share |
 //! | [`build`] | a tree of items that are sorted already |
 //! | `take_apart` | the blocks of a tree that others have not got, piece by piece |
@@ -39,7 +40,7 @@ pub(crate) use apart::{Apart, reach, take_apart};
 pub use build::build;
 pub use diff::{Diff, Difference, diff};
 pub use layer::Layer;
-pub use merge::merge;
+pub use merge::{Cut, merge, merge_without};
 pub use node::Node;
 pub(crate) use view::check_level;
 pub use view::{Pinned, Scan, View};

@@ -169,6 +169,7 @@ pub struct Growaggr {
     max_term_width = 100,
     group = ArgGroup::new("what").args(["recoveronly", "verifyonly", "salvageonly", "check", "repair", "extract"]),
     after_help = "Examples:\n  salvage -check /dev/sdb\n  salvage -repair /dev/sdb -noaction\n  \
+                  salvage -repair /dev/sdb -cut\n  \
                   salvage -extract /dev/sdb /tmp/files -fileset user.ito"
 )]
 pub struct Salvage {
@@ -196,6 +197,9 @@ pub struct Salvage {
     /// Put right on this one what can be; nobody may serve it
     #[arg(long, help_heading = ADDED, value_name = "DEVICE")]
     pub repair: Option<PathBuf>,
+    /// For a repair: cut nodes of filesets that cannot be read out of their trees; what is below them is lost for good
+    #[arg(long, help_heading = ADDED, conflicts_with_all = ["check", "extract", "recoveronly", "verifyonly"])]
+    pub cut: bool,
     /// Say what a repair would do, and do nothing
     #[arg(long, help_heading = ADDED, conflicts_with_all = ["check", "extract", "recoveronly", "verifyonly"])]
     pub noaction: bool,

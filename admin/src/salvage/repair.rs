@@ -7,7 +7,7 @@ use baton_aggregate::device::{Device, FileDevice};
 use baton_aggregate::fence::{Grant, Ring, boot_id, ended, read_slots};
 use baton_aggregate::format::Label;
 use baton_aggregate::nodes::Nodes;
-use baton_aggregate::salvage::{Data, Finding, Gravity, Report, plan, repair};
+use baton_aggregate::salvage::{Data, Finding, Gravity, Report, Unreadable, plan, repair};
 use baton_types::{BootClock, Clock, Error, Incarnation, Kind, Result, ServerId};
 use serde_json::{Value, json};
 
@@ -32,7 +32,11 @@ pub(super) fn run(command: &Salvage, (device, path): (Arc<FileDevice>, &Path), l
         true => data,
         false => Data::Skip,
     };
-    let found = plan(device.clone(), Nodes::new(device.clone()), before)?;
+    let unreadable = match command.cut {
+        true => Unreadable::Cut,
+        false => Unreadable::Leave,
+    };
+    let found = plan(device.clone(), Nodes::new(device.clone()), before, unreadable)?;
     if found.beyond.is_some() {
         return Ok(refused(command, &found));
     }
@@ -43,7 +47,7 @@ pub(super) fn run(command: &Salvage, (device, path): (Arc<FileDevice>, &Path), l
     let grant = grant(command, &device, label)?;
     device.hold(grant.epoch)?;
     let epoch = grant.epoch;
-    let repaired = repair(device, grant, BootClock.date(), data).map_err(|error| match error.kind {
+    let repaired = repair(device, grant, BootClock.date(), data, unreadable).map_err(|error| match error.kind {
         Kind::Busy => error.remedy("end the server that had it; if all that ever had it are switched off: -force"),
         _ => error,
     })?;
@@ -133,6 +137,7 @@ fn told<'a>(command: &Salvage, findings: impl Iterator<Item = (&'a Finding, Stri
     let (mut text, mut values) = (String::new(), Vec::new());
     for (finding, became) in findings {
         text += &format!("{}: {finding}: {became}\n", finding.fault.name());
+        text += &super::way_out(finding);
         if command.verbose {
             text += &format!("  {}\n", finding.fault.meaning());
         }
@@ -142,6 +147,7 @@ fn told<'a>(command: &Salvage, findings: impl Iterator<Item = (&'a Finding, Stri
             "path": finding.path,
             "reason": finding.reason,
             "became": became,
+            "remedy": finding.remedy(),
         }));
     }
     (text, values)

@@ -18,7 +18,7 @@ use crate::session::{Running, Turn};
 use crate::snapshot::{Dead, Snapshots};
 use crate::space::Purpose;
 use crate::transaction::{Change, Operation, Owners, Reply, Room, Run, Transaction, Usage};
-use crate::tree::{Pinned, Stop, View};
+use crate::tree::{Cut, Pinned, Stop, View};
 
 /// A fileset in service, or one of its [snapshots](Fileset::at).
 #[derive(Clone)]
@@ -60,6 +60,8 @@ pub(crate) struct State {
     pub next_vnode: u64,
     /// The next checkpoint knows of it.
     pub is_changed: bool,
+    /// Nodes that the next checkpoint leaves out of its tree, in the order of their keys.
+    pub cuts: Vec<Cut>,
     /// It was deleted, and no checkpoint is to speak of it.
     pub is_gone: bool,
     /// It was seen to be deleted and empty, nodes and all: no later record is about what it held.

@@ -264,6 +264,7 @@ fn state(header: FilesetHeader, root: Option<Pointer>, usage: FilesetUsage, line
         },
         next_vnode: usage.next_vnode.max(FIRST_VNODE),
         is_changed: false,
+        cuts: Vec::new(),
         is_gone: false,
         emptied: None,
     }

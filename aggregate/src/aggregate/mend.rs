@@ -2,13 +2,14 @@
 
 use baton_types::{Epoch, Error, FilesetId, Kind, Result};
 
-use super::{Aggregate, Claimed, Recovered};
+use super::{Aggregate, Claimed, Need, Recovered};
 use crate::create::{harmed_copies, mend_copies};
 use crate::format::{Key, Lsn, RecordKind, RootName, Snapshot};
 use crate::recover::recover;
 use crate::salvage::Lost;
 use crate::space::Facts;
-use crate::transaction::{Operation, Run};
+use crate::transaction::{Operation, Reply, Run};
+use crate::tree::Cut;
 
 /// Runs that one record frees at most.
 const RUNS_AT_ONCE: usize = 1_000;
@@ -104,6 +105,43 @@ impl Aggregate {
             transaction.put(key, snapshot.encode());
             Ok(())
         })?;
+        Ok(())
+    }
+
+    /// Leaves nodes that cannot be read out of the trees of filesets, with all below them: each is named under the key at
+    /// which its parent has it. No record says so: the trees of the next root do. They count when this returns, and the
+    /// root before has them too, so that nothing which follows from it is ever replayed over the trees from before.
+    ///
+    /// # Errors
+    /// `NotFound`; `NoSpace`; damage elsewhere; `Io`.
+    pub(crate) fn cut(&self, cuts: impl IntoIterator<Item = (FilesetId, Vec<Cut>)>) -> Result<()> {
+        for (id, mut cuts) in cuts {
+            let cell = self.engine.fileset(id)?;
+            let mut state = cell.state.lock();
+            cuts.sort_by_key(|cut| cut.key);
+            state.cuts = cuts;
+            self.engine.note_change(&cell, &mut state);
+        }
+        self.checkpoint()?;
+        self.checkpoint()
+    }
+
+    /// Gives blocks that died with nodes of a fileset that could not be read to the snapshots that have them still. Of
+    /// each it is said when it was born, or a snapshot that has it and whose predecessor has not.
+    ///
+    /// # Errors
+    /// `NotFound`; `NoSpace`; `Io`.
+    pub(crate) fn leave_to_snapshots(&self, id: FilesetId, runs: &[(Run, Lsn)]) -> Result<()> {
+        let fileset = self.fileset(id)?;
+        for runs in runs.chunks(RUNS_AT_ONCE) {
+            let done = fileset.change(&Operation::default(), Need::UPKEEP, |transaction| {
+                for (run, birth) in runs {
+                    transaction.free(run.block, run.count, *birth);
+                }
+                Ok(Reply::done())
+            });
+            done?.answer?;
+        }
         Ok(())
     }
 

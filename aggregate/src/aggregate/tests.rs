@@ -2,6 +2,7 @@
 
 mod between;
 mod branches;
+mod cut;
 mod damage;
 mod difference;
 mod fullness;

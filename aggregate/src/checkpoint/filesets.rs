@@ -72,7 +72,8 @@ impl Engine {
             done = moment.layers;
         }
         sink.merge_before(line, Lsn(u64::MAX));
-        let root = self.merge(root, &fileset.layers[done..], id, stamp, sink)?;
+        let rest = (&fileset.layers[done..], &fileset.cuts[..]);
+        let root = self.merge_without(root, rest, id, stamp, sink)?;
         Ok(Merged { root, snapshots })
     }
 

@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::format::{FilesetUsage, Lsn};
 use crate::live::Moment;
 use crate::snapshot::{Dead, Line};
-use crate::tree::Layer;
+use crate::tree::{Cut, Layer};
 
 /// What a checkpoint writes.
 pub(super) struct Frozen {
@@ -33,6 +33,8 @@ pub(super) struct FrozenFileset {
     pub line: Line,
     /// Blocks that died, and of which no checkpoint says so.
     pub dead: Vec<Arc<Dead>>,
+    /// Nodes of its tree that a repair leaves out.
+    pub cuts: Vec<Cut>,
     /// What it used then.
     pub usage: FilesetUsage,
 }
@@ -59,7 +61,7 @@ impl Engine {
                 promised: state.usage.promised,
             };
             let (moments, dead) = (state.tree.moments.clone(), state.snapshots.freeze());
-            let line = state.snapshots.line.clone();
+            let (line, cuts) = (state.snapshots.line.clone(), state.cuts.clone());
             drop(state);
             FrozenFileset {
                 fileset,
@@ -67,6 +69,7 @@ impl Engine {
                 moments,
                 line,
                 dead,
+                cuts,
                 usage,
             }
         });

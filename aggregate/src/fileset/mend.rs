@@ -5,8 +5,8 @@ use baton_types::{Error, Fid, FileName, Kind, Vnode};
 
 use super::attributes::{kind, read, save};
 use super::names::{Names, Place, Slot};
-use super::shared::give_up;
-use crate::format::{Attributes, Extent, FileKind, Key, KeyKind, NameEntry};
+use super::shared::{change, give_up, shared_at};
+use crate::format::{Attributes, Extent, FileKind, Key, KeyKind, Lsn, NameEntry, Shared};
 use crate::transaction::{Run, Transaction};
 use crate::tree::Stop;
 
@@ -61,6 +61,23 @@ pub(crate) fn change_entry(
     Ok(())
 }
 
+/// Takes a name away, and asks nothing of its directory: what that says of itself may not be there to be read.
+///
+/// # Errors
+/// Damage; a miss.
+pub(crate) fn drop_name(transaction: &mut Transaction<'_>, key: Key, name: &[u8]) -> Result<(), Stop> {
+    let Some(value) = transaction.get(key)? else {
+        return Ok(());
+    };
+    let mut entries = NameEntry::decode_all(&value)?;
+    entries.retain(|entry| entry.name != name);
+    match entries.is_empty() {
+        true => transaction.delete(key),
+        false => transaction.put(key, NameEntry::encode_all(&entries)),
+    }
+    Ok(())
+}
+
 /// Takes an item away that belongs to no file, and gives up what it refers to.
 ///
 /// # Errors
@@ -80,6 +97,24 @@ pub(crate) fn drop_item(transaction: &mut Transaction<'_>, key: Key) -> Result<(
     }
     transaction.delete(key);
     Ok(())
+}
+
+/// Says in how many places the shared blocks of `run` are, of which it is said of all alike or of none. In none they are
+/// free.
+///
+/// # Errors
+/// Damage; a miss.
+pub(crate) fn set_places(transaction: &mut Transaction<'_>, run: Run, birth: Lsn, places: u32) -> Result<(), Stop> {
+    match shared_at(transaction, run.block.0)? {
+        Some(_) => change(transaction, run, |_| Some(places)),
+        None if places == 0 => Ok(()),
+        None => {
+            let count = run.count;
+            let shared = Shared { count, places, birth };
+            transaction.put(Key::shared(run.block), shared.encode());
+            Ok(())
+        }
+    }
 }
 
 /// Gives a file that no name leads to the first of `called` that is not taken in a directory. Gives that one.

@@ -77,7 +77,7 @@ pub(crate) fn take_back(transaction: &mut Transaction<'_>, run: Run) -> Result<V
 }
 
 /// The shared blocks among which `block` is.
-fn shared_at(items: &impl Items, block: u64) -> Result<Option<(Range<u64>, Shared)>, Stop> {
+pub(super) fn shared_at(items: &impl Items, block: u64) -> Result<Option<(Range<u64>, Shared)>, Stop> {
     let Some((key, value)) = items.last_at_or_before(Key::shared(Block(block)))? else {
         return Ok(None);
     };
@@ -87,7 +87,7 @@ fn shared_at(items: &impl Items, block: u64) -> Result<Option<(Range<u64>, Share
 }
 
 /// Changes in how many places the blocks of `run` are; what is in none is free.
-fn change(transaction: &mut Transaction<'_>, run: Run, by: impl Fn(u32) -> Option<u32>) -> Result<(), Stop> {
+pub(super) fn change(transaction: &mut Transaction<'_>, run: Run, by: impl Fn(u32) -> Option<u32>) -> Result<(), Stop> {
     let wrong =
         |reason: &str| Error::new(Kind::Damaged, format!("shared blocks from {} on", run.block)).because(reason);
     let (mut at, end) = (run.block.0, run.block.0 + u64::from(run.count));

@@ -39,6 +39,20 @@ pub(super) struct Use {
     pub pending: Bitmap,
 }
 
+impl Use {
+    /// Of a segment with so many blocks, nothing.
+    fn none(blocks: u32) -> Use {
+        let free = || Bitmap::free(blocks);
+        Use {
+            reached: free(),
+            made: free(),
+            shared: free(),
+            dead: free(),
+            pending: free(),
+        }
+    }
+}
+
 /// Blocks of several segments.
 pub(super) type Set = BTreeMap<Segment, Bitmap>;
 
@@ -53,6 +67,8 @@ struct Line {
     born: Set,
     /// What the branch still has of the snapshot that it goes on from: where that dies is in no list of the branch.
     base: Set,
+    /// False once a tree could not be read: who has what of the older blocks is not known.
+    is_known: bool,
 }
 
 /// All blocks that anything refers to. Segments that nothing refers to take no memory.
@@ -85,16 +101,31 @@ impl Blocks {
     /// What is reached from here on is of the trees of one branch of a fileset. What was born up to the first of `base`
     /// the snapshot that is the second has.
     pub fn begin_line(&mut self, base: Option<(Lsn, Lsn)>) {
+        let mut is_known = true;
         let before = base.map(|(floor, snapshot)| {
-            let set = self.bases.get(&snapshot).cloned().flatten();
-            (floor, set.unwrap_or_default())
+            let set = self.bases.get(&snapshot).cloned();
+            is_known = set != Some(None);
+            (floor, set.flatten().unwrap_or_default())
         });
         self.line = Some(Line {
+            is_known,
             base: before.as_ref().map(|(_, set)| set.clone()).unwrap_or_default(),
             before,
             own: Set::new(),
             born: Set::new(),
         });
+    }
+
+    /// The tree that is being read cannot be read as a whole.
+    pub fn lose_line(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.is_known = false;
+        }
+    }
+
+    /// True if all trees of the branch could be read so far, and what it goes on from.
+    pub fn knows_line(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.is_known)
     }
 
     /// The tree of the snapshot `at` was read: gives the blocks that the one before had and it has not, except for the
@@ -109,7 +140,7 @@ impl Blocks {
         let gone = minus(&before, &minus(&own, &born));
         let died = minus(&gone, &line.base);
         line.base = minus(&line.base, &gone);
-        if let Some(base) = self.bases.get_mut(&at) {
+        if let Some(base) = self.bases.get_mut(&at).filter(|_| line.is_known) {
             *base = Some(own.clone());
         }
         line.before = Some((at, own));
@@ -152,11 +183,26 @@ impl Blocks {
             if let Some(born) = &mut born {
                 born.take(index);
             }
-            if is_older && !before.is_some_and(|before| before.is_used(index)) {
+            if is_older && line.is_known && !before.is_some_and(|before| before.is_used(index)) {
                 return Err("they are older than the snapshot before, which has not got them");
             }
         }
-        Ok(!is_older)
+        if is_older && !line.is_known {
+            // That one may not have been read so far.
+            self.keep(run);
+        }
+        Ok(!is_older || !line.is_known)
+    }
+
+    /// Something refers to `run`, whatever else does.
+    fn keep(&mut self, run: Run) {
+        let first = self.geometry.index_in_segment(run.block);
+        let blocks = self.geometry.segment_blocks();
+        let segment = self.segments.entry(self.geometry.segment_of(run.block));
+        let segment = segment.or_insert_with(|| Use::none(blocks));
+        for index in first..first + u32::from(run.count) {
+            segment.reached.take(index);
+        }
     }
 
     /// Something refers to `run`, which lies in one segment; says what is wrong with that.
@@ -164,17 +210,10 @@ impl Blocks {
         if !self.geometry.has_blocks(run.block, run.count.into()) {
             return Err("they lie in no segment, or in two");
         }
+        let first = self.geometry.index_in_segment(run.block);
         let blocks = self.geometry.segment_blocks();
         let segment = self.segments.entry(self.geometry.segment_of(run.block));
-        let free = || Bitmap::free(blocks);
-        let segment = segment.or_insert_with(|| Use {
-            reached: free(),
-            made: free(),
-            shared: free(),
-            dead: free(),
-            pending: free(),
-        });
-        let first = self.geometry.index_in_segment(run.block);
+        let segment = segment.or_insert_with(|| Use::none(blocks));
         let mut wrong = Ok(());
         for (index, block) in (first..first + u32::from(run.count)).zip(run.blocks()) {
             let is_owned = segment.reached.is_used(index) || segment.dead.is_used(index);
@@ -207,7 +246,7 @@ impl Blocks {
 }
 
 /// What one set has and another has not.
-fn minus(set: &Set, other: &Set) -> Set {
+pub(super) fn minus(set: &Set, other: &Set) -> Set {
     let mut left = Set::new();
     for (segment, bitmap) in set {
         let other = other.get(segment);

@@ -14,7 +14,7 @@ use baton_types::{FilesetId, Result};
 use super::blocks::{Blocks, By, Use};
 use super::finding::{Fault, Finding, Findings, Gravity};
 use super::mend::Mend;
-use super::walk::{Tree, Walk};
+use super::walk::{Broken, Tree, Walk};
 use super::{Lost, Patient, Whole, no_root};
 use crate::checkpoint::{PENDING, SPACE, SYSTEM};
 use crate::device::Device;
@@ -34,6 +34,15 @@ pub enum Data {
     Read,
     /// Only what says where they are.
     Skip,
+}
+
+/// What becomes of nodes of filesets that do not verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// They stay, and so does all below them and all else of their filesets.
+    Leave,
+    /// They are cut out, with all below them.
+    Cut,
 }
 
 /// What a check found, and how much it has seen.
@@ -71,6 +80,7 @@ struct Check<'a> {
     patient: &'a Patient,
     data: Data,
     orphans: Orphans,
+    unreadable: Unreadable,
     findings: Findings,
     blocks: Blocks,
     nodes: u64,
@@ -83,6 +93,16 @@ struct Check<'a> {
     space_nodes: Vec<Run>,
     /// Filesets in which some client may hold something.
     held: BTreeSet<FilesetId>,
+}
+
+/// What was seen of a tree.
+struct Seen {
+    /// Where its nodes lie.
+    nodes: Vec<Run>,
+    /// All of them could be read.
+    is_whole: bool,
+    /// Those that can be cut out.
+    broken: Vec<Broken>,
 }
 
 /// What is known of the blocks of an aggregate, for who makes the record of its space anew.
@@ -106,15 +126,15 @@ pub(super) struct Ledger {
 /// # Errors
 /// If there is nothing to check: no label, or a newer Baton's; no root that verifies; what the device says.
 pub fn check(device: Arc<dyn Device>, nodes: Nodes, data: Data) -> Result<Report> {
-    examine(device, nodes, (data, Orphans::Pass)).map(|(report, _)| report)
+    examine(device, nodes, (data, Orphans::Pass, Unreadable::Leave)).map(|(report, _)| report)
 }
 
-/// The same, and what a repair does besides.
+/// The same, and what a repair does besides, one that is told what becomes of what is `unreadable`.
 ///
 /// # Errors
 /// As [`check`].
-pub fn plan(device: Arc<dyn Device>, nodes: Nodes, data: Data) -> Result<Report> {
-    examine(device, nodes, (data, Orphans::Name)).map(|(report, _)| report)
+pub fn plan(device: Arc<dyn Device>, nodes: Nodes, data: Data, unreadable: Unreadable) -> Result<Report> {
+    examine(device, nodes, (data, Orphans::Name, unreadable)).map(|(report, _)| report)
 }
 
 /// Whether orphans are named that nobody can hold: the next owner takes them away.
@@ -131,12 +151,13 @@ pub(super) enum Orphans {
 pub(super) fn examine(
     device: Arc<dyn Device>,
     nodes: Nodes,
-    (data, orphans): (Data, Orphans),
+    (data, orphans, unreadable): (Data, Orphans, Unreadable),
 ) -> Result<(Report, Ledger)> {
     let patient = Patient::open(device, nodes)?;
     let mut check = Check {
         data,
         orphans,
+        unreadable,
         findings: Findings::default(),
         blocks: Blocks::new(*patient.geometry()),
         nodes: 0,
@@ -235,20 +256,25 @@ impl Check<'_> {
                 numbers: &[number],
                 lsn: root.lsn,
                 mend,
+                is_live: false,
             };
             let is_whole = self.is_whole;
-            let (found, _) = self.tree(&tree, pointer);
+            let seen = self.tree(&tree, pointer);
             if number == SPACE {
                 // The nodes below one that cannot be read are referred to by nothing else.
-                (self.space_nodes, self.is_whole) = (found, is_whole);
+                (self.space_nodes, self.is_whole) = (seen.nodes, is_whole);
             }
         }
     }
 
-    /// The places of its nodes, and whether all could be read.
-    fn tree(&mut self, tree: &Tree<'_>, pointer: Option<Pointer>) -> (Vec<Run>, bool) {
+    /// Sees its nodes.
+    fn tree(&mut self, tree: &Tree<'_>, pointer: Option<Pointer>) -> Seen {
         let Some(pointer) = pointer else {
-            return (Vec::new(), true);
+            return Seen {
+                nodes: Vec::new(),
+                is_whole: true,
+                broken: Vec::new(),
+            };
         };
         let mut walk = Walk {
             nodes: &self.patient.nodes,
@@ -258,12 +284,17 @@ impl Check<'_> {
             found: Vec::new(),
             count: 0,
             is_whole: true,
+            broken: Vec::new(),
         };
         walk.tree(tree, &pointer);
-        let (found, is_whole) = (walk.found, walk.is_whole);
+        let seen = Seen {
+            nodes: walk.found,
+            is_whole: walk.is_whole,
+            broken: walk.broken,
+        };
         self.nodes += walk.count;
-        self.is_whole &= is_whole;
-        (found, is_whole)
+        self.is_whole &= seen.is_whole;
+        seen
     }
 
     fn pending(&mut self, whole: &Whole) {
@@ -328,6 +359,7 @@ impl Check<'_> {
             found: Vec::new(),
             count: 0,
             is_whole: true,
+            broken: Vec::new(),
         };
         for (number, pointer) in trees {
             let name = on.as_str();
@@ -337,6 +369,7 @@ impl Check<'_> {
                 numbers: &numbers,
                 lsn: root.lsn,
                 mend: Mend::Epoch,
+                is_live: false,
             };
             pointer.iter().for_each(|pointer| walk.tree(&tree, pointer));
         }

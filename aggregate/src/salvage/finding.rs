@@ -102,6 +102,11 @@ impl Finding {
         self.mend.is_done()
     }
 
+    /// The way out, if a repair that is not asked to makes nothing of it.
+    pub fn remedy(&self) -> Option<&'static str> {
+        (self.mend == Mend::Uncut).then_some(CUT_REMEDY)
+    }
+
     /// What a repair makes of it, in a few words.
     pub fn becomes(&self) -> String {
         self.mend.to_string()
@@ -116,6 +121,10 @@ impl fmt::Display for Finding {
         }
     }
 }
+
+/// How to get the rest of a fileset back.
+const CUT_REMEDY: &str = "what lies below it is lost for good: give out with 'salvage -extract' what can still be read, \
+                          then cut it out with 'salvage -repair DEVICE -cut'";
 
 /// Findings kept at most: of a device full of noise the first thousand say enough.
 const KEPT_MAX: usize = 1_000;

@@ -7,6 +7,7 @@ use std::fmt;
 
 use baton_types::{FilesetId, Vnode};
 
+use super::cut::CutOut;
 use crate::format::{Attributes, FileKind, Key, Lsn};
 use crate::transaction::Run;
 
@@ -17,6 +18,10 @@ pub(crate) enum Mend {
     Refuse,
     /// Nothing: it is named, and stays as it is.
     Leave,
+    /// Nothing, unless the repair is told to cut it out.
+    Uncut,
+    /// A node that does not verify is left out of the tree of a fileset, with all below it.
+    Cut(FilesetId, Box<CutOut>),
     /// The label is written anew from its other copy.
     Label,
     /// The slot and the roots of a new epoch go before it.
@@ -38,6 +43,8 @@ pub(crate) enum Change {
     Set(Vnode, Field),
     /// A name of the item is of this kind of file; without one it goes.
     Entry(Key, Vec<u8>, Option<FileKind>),
+    /// A name of the item goes, of a directory of which nothing else is known.
+    Unname(Key, Vec<u8>),
     /// An item of a file that is not there goes, with the blocks it refers to.
     Item(Key),
     /// A file that no name leads to gets one in `lost+found`.
@@ -52,6 +59,12 @@ pub(crate) enum Change {
     Promised(u64),
     /// Vnodes before this one are not given out any more.
     NextVnode(u64),
+    /// A root directory is made.
+    Root,
+    /// Shared blocks, born then, are in so many places; in none, they are given back.
+    Places(Run, Lsn, u32),
+    /// Blocks that only snapshots have are theirs; each with its birth, or the first snapshot that has it.
+    Dead(Vec<(Run, Lsn)>),
 }
 
 /// What is set of a file's attributes.
@@ -61,6 +74,8 @@ pub(crate) enum Field {
     Size(u64),
     Blocks(u64),
     Parent(Vnode),
+    /// No ACL: what that said is not known, so the owner alone may do what the mode lets him.
+    OwnerOnly,
 }
 
 impl Field {
@@ -71,6 +86,11 @@ impl Field {
             Field::Size(size) => attributes.size = size,
             Field::Blocks(blocks) => attributes.blocks = blocks,
             Field::Parent(parent) => attributes.parent = Some(parent),
+            Field::OwnerOnly => {
+                attributes.acl = 0;
+                // Neither set-id bits: whom they serve is not known any more.
+                attributes.mode &= !0o6077;
+            }
         }
     }
 }
@@ -78,7 +98,7 @@ impl Field {
 impl Mend {
     /// True if a repair does something about it.
     pub fn is_done(&self) -> bool {
-        !matches!(self, Mend::Refuse | Mend::Leave)
+        !matches!(self, Mend::Refuse | Mend::Leave | Mend::Uncut)
     }
 }
 
@@ -86,7 +106,8 @@ impl fmt::Display for Mend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Mend::Refuse => f.write_str("beyond what can be repaired"),
-            Mend::Leave => f.write_str("left as it is"),
+            Mend::Leave | Mend::Uncut => f.write_str("left as it is"),
+            Mend::Cut(_, cut) => cut.fmt(f),
             Mend::Label => f.write_str("written anew from the other copy"),
             Mend::Epoch => f.write_str("a new epoch's slot and roots go before it"),
             Mend::Space => f.write_str("the record of space made anew"),
@@ -100,15 +121,18 @@ impl fmt::Display for Mend {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Change::Set(..) | Change::Usage(..) | Change::Promised(_) | Change::NextVnode(_) => {
+            Change::Set(_, Field::OwnerOnly) => f.write_str("the owner's alone from now on"),
+            Change::Set(..) | Change::Places(..) | Change::Usage(..) | Change::Promised(_) | Change::NextVnode(_) => {
                 f.write_str("set to what is there")
             }
-            Change::Entry(.., None) => f.write_str("the name taken away"),
+            Change::Entry(.., None) | Change::Unname(..) => f.write_str("the name taken away"),
             Change::Entry(.., Some(_)) => f.write_str("the name says what the file is"),
             Change::Item(_) => f.write_str("taken away"),
             Change::Stray(vnode) => write!(f, "in lost+found as '#{}'", vnode.number()),
             Change::NoOrphan(_) => f.write_str("no orphan any more"),
             Change::Orphan(_) => f.write_str("given back"),
+            Change::Root => f.write_str("a new one, of root's"),
+            Change::Dead(_) => f.write_str("left to the snapshots that have them"),
         }
     }
 }

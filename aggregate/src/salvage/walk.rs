@@ -1,6 +1,6 @@
 //! A tree's nodes, each compared with what its parent says of it.
 
-use baton_types::Error;
+use baton_types::{Error, Kind, Result};
 
 use super::blocks::{Blocks, By};
 use super::finding::{Fault, Findings};
@@ -8,7 +8,7 @@ use super::mend::Mend;
 use crate::format::{Geometry, Key, Lsn, Pointer};
 use crate::nodes::Nodes;
 use crate::transaction::Run;
-use crate::tree::Node;
+use crate::tree::{Cut, Node};
 
 /// One tree.
 pub(super) struct Tree<'a> {
@@ -20,6 +20,21 @@ pub(super) struct Tree<'a> {
     pub lsn: Lsn,
     /// What becomes of a node that cannot be read.
     pub mend: Mend,
+    /// Nodes that do not verify are not told but [kept](Walk::broken): they can be cut out.
+    pub is_live: bool,
+}
+
+/// A node that does not verify, of a tree that can do without.
+pub(super) struct Broken {
+    /// As people call it.
+    pub on: String,
+    /// Why.
+    pub reason: String,
+    /// The key at which its parent has it, and what leads to it.
+    pub cut: Cut,
+    /// From which key on nothing can be read, and the first one that is not below it; none if nothing comes after.
+    pub from: Key,
+    pub until: Option<Key>,
 }
 
 /// What a walk needs, and what it finds.
@@ -35,7 +50,12 @@ pub(super) struct Walk<'a> {
     pub count: u64,
     /// False once a node could not be read: what is below it is not known.
     pub is_whole: bool,
+    /// Nodes that can be cut out, in the order of their keys.
+    pub broken: Vec<Broken>,
 }
+
+/// How often a node is read before it counts as damaged: a read may be wrong.
+const READS: usize = 4;
 
 /// What a parent says of its child.
 struct Expected {
@@ -44,6 +64,8 @@ struct Expected {
     /// The first key below it, and the first of its next sibling.
     from: Option<Key>,
     until: Option<Key>,
+    /// The first key that is looked for below it.
+    begin: Key,
 }
 
 impl Walk<'_> {
@@ -54,6 +76,7 @@ impl Walk<'_> {
             birth_max: tree.lsn,
             from: None,
             until: None,
+            begin: Key::FIRST,
         };
         self.node(tree, root, &expected);
     }
@@ -82,8 +105,22 @@ impl Walk<'_> {
         {
             self.findings.fault(Fault::Block, &on, wrong);
         }
-        let node = match self.nodes.read(pointer) {
+        let node = match self.read(pointer) {
             Ok(node) => node,
+            Err(error) if tree.is_live && error.kind == Kind::Damaged => {
+                self.is_whole = false;
+                self.broken.push(Broken {
+                    on,
+                    reason: error.reason,
+                    cut: Cut {
+                        key: expected.from.unwrap_or(Key::FIRST),
+                        pointer: *pointer,
+                    },
+                    from: expected.begin,
+                    until: expected.until,
+                });
+                return;
+            }
             Err(error) => {
                 let Error { reason, .. } = error;
                 self.broken(tree, &on, reason);
@@ -104,9 +141,22 @@ impl Walk<'_> {
                 birth_max: pointer.birth,
                 from: Some(node.key(index)),
                 until: (index + 1 < node.len()).then(|| node.key(index + 1)).or(expected.until),
+                begin: if index == 0 { expected.begin } else { node.key(index) },
             };
             self.node(tree, &node.pointer(index), &expected);
         }
+    }
+
+    /// The node at `pointer`; `Damaged` only if it never verifies.
+    fn read(&self, pointer: &Pointer) -> Result<Node> {
+        let mut read = self.nodes.read(pointer);
+        for _ in 1..READS {
+            match &read {
+                Err(error) if error.kind == Kind::Damaged => read = self.nodes.read_anew(pointer),
+                _ => break,
+            }
+        }
+        read
     }
 
     fn broken(&mut self, tree: &Tree<'_>, on: &str, reason: impl Into<String>) {

@@ -6,6 +6,7 @@
 //!
 //! A node that is damaged is given up, if the sink says so: its place in the tree says that it is
 //! [lost](Pointer::LOST), and changes to what was below are lost with it. Else one bad block would end all checkpoints.
+//! Only a repair that was told to [cuts](Cut) it out: then the new tree has nothing of what was below, and is whole.
 
 use std::collections::VecDeque;
 
@@ -35,6 +36,35 @@ pub fn merge(
     nodes: &Nodes,
     sink: &mut dyn Sink,
 ) -> Result<Option<Pointer>> {
+    merge_without(root, layers, &[], id, nodes, sink)
+}
+
+/// A node that is left out of a tree, with all below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Under which key its parent has it; [`Key::FIRST`] for the root.
+    pub key: Key,
+    /// What leads to it.
+    pub pointer: Pointer,
+}
+
+/// The same, without the nodes that `cuts` name, in the order of their keys, and all below them. They need not verify, and are
+/// told to the sink as replaced; what is below them is not. What the layers have there is in the new tree. One that the
+/// tree has not got is passed over.
+///
+/// # Errors
+/// As [`merge`].
+///
+/// # Panics
+/// As [`merge`].
+pub fn merge_without(
+    root: Option<Pointer>,
+    layers: &[&Layer],
+    cuts: &[Cut],
+    id: TreeId,
+    nodes: &Nodes,
+    sink: &mut dyn Sink,
+) -> Result<Option<Pointer>> {
     assert!(
         layers.iter().all(|layer| layer.newest() <= id.birth),
         "a layer is younger than its tree is to be"
@@ -44,6 +74,7 @@ pub fn merge(
     let mut merge = Merge {
         layers,
         changes,
+        cuts,
         nodes,
         writer: Writer::new(id, sink),
         path: Vec::new(),
@@ -51,8 +82,13 @@ pub fn merge(
     match root {
         None => merge.put_until(None)?,
         Some(pointer) => {
-            if merge.changes.peek().is_none() {
+            if merge.next().is_none() {
                 return Ok(root);
+            }
+            if merge.is_cut(&pointer) {
+                merge.writer.free(&pointer);
+                merge.put_until(None)?;
+                return merge.writer.finish();
             }
             let node = match merge.believed(nodes.read(&pointer), &pointer) {
                 Err(error) if error.kind == Kind::Damaged => {
@@ -76,6 +112,8 @@ struct Merge<'a> {
     /// Newest first.
     layers: Vec<&'a Layer>,
     changes: Changes<'a>,
+    /// Nodes that are still to be cut out.
+    cuts: &'a [Cut],
     nodes: &'a Nodes,
     writer: Writer<'a>,
     /// The interior nodes above the one that is visited.
@@ -136,10 +174,16 @@ impl Merge<'_> {
             is_replaced: false,
             ahead,
         });
-        while let Some((key, _)) = self.changes.peek().filter(|&(key, _)| is_before(key, end)) {
+        while let Some(key) = self.next().filter(|&key| is_before(key, end)) {
             let frame = self.frame();
             let index = frame.node.child(key);
             self.keep_until(index)?;
+            let frame = self.frame();
+            let (pointer, after) = (frame.node.pointer(index), frame.end_of(index));
+            if self.is_cut(&pointer) {
+                self.cut(index, &pointer, after)?;
+                continue;
+            }
             let (pointer, child) = self.child(index);
             let frame = self.frame();
             let (begin, end) = (frame.node.key(index), frame.end_of(index));
@@ -167,6 +211,7 @@ impl Merge<'_> {
     }
 
     fn visit_leaf(&mut self, pointer: &Pointer, node: &Node, end: Option<Key>) -> Result<Outcome> {
+        self.pass_cuts(end);
         if !self.is_changed(node, end) {
             while self.changes.peek().is_some_and(|(key, _)| is_before(key, end)) {
                 self.changes.next();
@@ -185,6 +230,41 @@ impl Merge<'_> {
         self.put_until(end)?;
         self.writer.close(0)?;
         Ok(Outcome::Replaced)
+    }
+
+    /// Where something is to be done next.
+    fn next(&self) -> Option<Key> {
+        let change = self.changes.peek().map(|(key, _)| key);
+        let cut = self.cuts.first().map(|cut| cut.key);
+        change.into_iter().chain(cut).min()
+    }
+
+    /// True if the node at `pointer` is the next one to be cut out, whether it was given up or not.
+    fn is_cut(&self, pointer: &Pointer) -> bool {
+        self.cuts
+            .first()
+            .is_some_and(|cut| cut.pointer.lost() == pointer.lost())
+    }
+
+    /// Leaves the child at `index` of the innermost node out, whose keys end before `end`.
+    fn cut(&mut self, index: usize, pointer: &Pointer, end: Option<Key>) -> Result<()> {
+        self.replace_path()?;
+        self.writer.free(pointer);
+        self.pass_cuts(end);
+        if self.changes.peek().is_some_and(|(key, _)| is_before(key, end)) {
+            self.put_until(end)?;
+            for level in 0..usize::from(self.frame().node.level()) {
+                self.writer.close(level)?;
+            }
+        }
+        self.frame().done = index + 1;
+        Ok(())
+    }
+
+    /// What was to be cut out before `end` and was not met is not there.
+    fn pass_cuts(&mut self, end: Option<Key>) {
+        let passed = self.cuts.iter().take_while(|cut| is_before(cut.key, end)).count();
+        self.cuts = &self.cuts[passed..];
     }
 
     /// Hands the changes before `end` to the writer.
@@ -243,6 +323,7 @@ impl Merge<'_> {
     /// Leaves out the changes before `end`, if that is allowed.
     fn let_go(&mut self, pointer: &Pointer, end: Option<Key>, error: Error) -> Result<()> {
         let mut count = 0;
+        self.pass_cuts(end);
         while self.changes.peek().is_some_and(|(key, _)| is_before(key, end)) {
             self.changes.next();
             count += 1;

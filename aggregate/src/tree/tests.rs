@@ -11,7 +11,7 @@ use crate::format::{Block, Checksum, Key, KeyKind, Lsn, Pointer, VALUE_BYTES_MAX
 use crate::nodes::Nodes;
 use crate::tree::double::{Cold, Recorder};
 use crate::tree::run::Run;
-use crate::tree::{Difference, Layer, Node, Sink, TreeId, build, diff, merge};
+use crate::tree::{Cut, Difference, Layer, Node, Sink, TreeId, build, diff, merge, merge_without};
 
 type Model = BTreeMap<Key, Bytes>;
 
@@ -615,4 +615,57 @@ fn a_merge_into_a_damaged_tree_fails() {
     let (id, nodes) = (id(tree.lsn, 4096), tree.recorder.cold());
     let error = merge(tree.root, &[&layer], id, &nodes, &mut tree.recorder).unwrap_err();
     assert_eq!(error.kind, Kind::Damaged);
+}
+
+#[test]
+fn what_is_cut_out_is_gone_with_all_below_it_and_nothing_else() {
+    let mut tree = deep_tree();
+    let walked = Walked::new(tree.root, &tree.recorder.cold());
+    let mut cases: Vec<Vec<Pointer>> = Vec::new();
+    for nodes in walked.levels.values() {
+        let some = nodes
+            .iter()
+            .step_by((nodes.len() / 7).max(1))
+            .map(|(pointer, _)| *pointer);
+        cases.extend(some.clone().map(|pointer| vec![pointer]));
+        cases.push(some.collect());
+        cases.push(nodes.iter().map(|(pointer, _)| *pointer).collect());
+    }
+    // Changes below what is cut out, and elsewhere.
+    let layer = tree.layer(
+        &[(3, Some(5)), (400, None), (401, Some(7)), (1500, Some(3))],
+        Shape::Extents,
+    );
+    for (case, layers) in cases.iter().flat_map(|case| [(case, vec![]), (case, vec![&layer])]) {
+        let below = case
+            .iter()
+            .map(|pointer| Walked::new(Some(*pointer), &tree.recorder.cold()).items);
+        let below: Vec<Model> = below.collect();
+        let cut = |(pointer, below): (&Pointer, &Model)| Cut {
+            key: *below.first_key_value().unwrap().0,
+            pointer: *pointer,
+        };
+        let cuts: Vec<Cut> = case.iter().zip(&below).map(cut).collect();
+        let mut expected = walked.items.clone();
+        expected.retain(|key, _| !below.iter().any(|below| below.contains_key(key)));
+        for (key, value) in layers.iter().flat_map(|layer| layer.range(Key::FIRST, Key::LAST)) {
+            match value {
+                Some(value) => drop(expected.insert(*key, value.clone())),
+                None => drop(expected.remove(key)),
+            }
+        }
+        let (id, nodes) = (id(tree.lsn, 4096), tree.recorder.cold());
+        tree.recorder.freed.clear();
+        tree.recorder.memory.take_reads();
+        let root = merge_without(tree.root, &layers, &cuts, id, &nodes, &mut tree.recorder).unwrap();
+        let reads = tree.recorder.memory.take_reads();
+        // With changes below they may be read ahead, in vain.
+        let is_read = case.iter().any(|pointer| reads.contains_key(&pointer.block));
+        assert!(!is_read || !layers.is_empty(), "{case:?}");
+        assert!(
+            case.iter().all(|pointer| tree.recorder.freed.contains(pointer)),
+            "{case:?}"
+        );
+        assert_eq!(Walked::new(root, &tree.recorder.cold()).items, expected, "{case:?}");
+    }
 }

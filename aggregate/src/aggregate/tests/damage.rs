@@ -20,7 +20,7 @@ use crate::salvage::tests::world::{FILESET, World, at, name};
 use crate::salvage::{Data, check};
 use crate::transaction::Operation;
 
-const CLONE: FilesetId = FilesetId(1_203);
+pub(super) const CLONE: FilesetId = FilesetId(1_203);
 
 /// What can happen to a block at rest, or on its way.
 #[derive(Clone, Copy, Debug)]
@@ -409,7 +409,7 @@ fn hard_as_file(path: &[u8]) -> String {
 }
 
 /// Snapshots, a branch that was left and a clone go, whatever is harmed of them; what is left is as it was.
-fn given_back(case: &str, aggregate: &Aggregate, mut expected: Said) {
+pub(super) fn given_back(case: &str, aggregate: &Aggregate, mut expected: Said) {
     let Ok(fileset) = aggregate.fileset(FILESET) else {
         return;
     };

@@ -13,7 +13,7 @@ use crate::file::{Copy, copy_as, read, truncate, write};
 use crate::format::{BLOCK_BYTES, Block, Extent, Further, Geometry, Key, Lsn, Root, RootPlace, Segment};
 use crate::salvage::tests::snapshots::{delete, take};
 use crate::salvage::tests::world::{World, check_disk, faults};
-use crate::salvage::{Data, Fault, repair};
+use crate::salvage::{Data, Fault, Unreadable, repair};
 use crate::space::Space;
 use crate::transaction::Operation;
 
@@ -84,7 +84,13 @@ impl Subject {
         let disk = &self.world.disk;
         let found = check_disk(disk);
         assert!(!found.is_sound(), "{case}");
-        let repaired = repair(Arc::new(disk.port()), grant(disk), Timestamp(77), Data::Read);
+        let repaired = repair(
+            Arc::new(disk.port()),
+            grant(disk),
+            Timestamp(77),
+            Data::Read,
+            Unreadable::Leave,
+        );
         let repaired = repaired.unwrap_or_else(|error| panic!("{case}: {error}"));
         assert!(repaired.left.is_sound(), "{case}: {:?}", repaired.left.findings);
         let world = self.world.after(disk.fork(1), next(disk));
@@ -214,7 +220,14 @@ fn owners_that_cannot_be_seen_for_damage_stay() {
     let disk = &subject.world.disk;
     let root = subject.world.fileset().cell.state.lock().tree.root.unwrap();
     disk.flip(root.block.offset(), 3);
-    let repaired = repair(Arc::new(disk.port()), grant(disk), Timestamp(77), Data::Skip).unwrap();
+    let repaired = repair(
+        Arc::new(disk.port()),
+        grant(disk),
+        Timestamp(77),
+        Data::Skip,
+        Unreadable::Leave,
+    )
+    .unwrap();
     assert!(faults(&repaired.left).contains(&Fault::Node));
     let world = World::of(disk.fork(1), next(disk));
     let engine = &world.aggregate().engine;

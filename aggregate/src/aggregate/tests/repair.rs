@@ -17,7 +17,7 @@ use crate::format::{
 };
 use crate::salvage::tests::check::HARMS;
 use crate::salvage::tests::world::{World, at, check_disk, faults, name};
-use crate::salvage::{Fault, Repaired, repair};
+use crate::salvage::{Data, Fault, Repaired, Unreadable, repair};
 use crate::space::index_key;
 
 fn grant(disk: &Disk, ring: Ring) -> Grant {
@@ -35,12 +35,12 @@ fn grant(disk: &Disk, ring: Ring) -> Grant {
 }
 
 fn repaired_by(device: Arc<dyn Device>, disk: &Disk) -> Result<Repaired> {
-    repair(
-        device,
-        grant(disk, Ring::Vouched),
-        Timestamp(77),
-        crate::salvage::Data::Read,
-    )
+    repaired_with(device, disk, Unreadable::Leave)
+}
+
+pub(super) fn repaired_with(device: Arc<dyn Device>, disk: &Disk, unreadable: Unreadable) -> Result<Repaired> {
+    let grant = grant(disk, Ring::Vouched);
+    repair(device, grant, Timestamp(77), Data::Read, unreadable)
 }
 
 fn repaired(disk: &Disk) -> Result<Repaired> {
@@ -48,7 +48,7 @@ fn repaired(disk: &Disk) -> Result<Repaired> {
 }
 
 /// The next epoch after whoever was the last.
-fn next(disk: &Disk) -> u64 {
+pub(super) fn next(disk: &Disk) -> u64 {
     let slots = read_slots(&disk.port(), baton_types::AggregateId(Uuid::from_u128(1))).unwrap();
     slots.next(Epoch::NONE).unwrap().0
 }
@@ -58,7 +58,7 @@ fn served(disk: &Disk) -> World {
     World::of(disk.fork(1), next(disk))
 }
 
-fn said(disk: &Disk) -> Said {
+pub(super) fn said(disk: &Disk) -> Said {
     everything(&served(disk).aggregate())
 }
 
@@ -346,7 +346,7 @@ fn is_repaired(case: &str, (before, disk): (&World, &Disk), expected: &Said) -> 
 }
 
 /// The newest root, and where it lies.
-fn newest(disk: &Disk) -> (u64, Root) {
+pub(super) fn newest(disk: &Disk) -> (u64, Root) {
     let places = (0..Geometry::RING).flat_map(|index| RootPlace::BOTH.map(|place| Geometry::root_offset(index, place)));
     let roots = places.filter_map(|at| Some((at, Root::decode(&disk.peek(at, Geometry::ROOT_BYTES_MAX)).ok()?)));
     roots.max_by_key(|(_, root)| root.name()).unwrap()
@@ -393,7 +393,7 @@ fn lost_space_tree_is_not_made_anew_while_an_older_owner_may_write() {
         ring: Ring::Ended(vec![Epoch(3), Epoch(4)]),
         ..grant(&disk, Ring::Vouched)
     };
-    let refused = repair(device, shown, Timestamp(7), crate::salvage::Data::Skip).unwrap_err();
+    let refused = repair(device, shown, Timestamp(7), Data::Skip, Unreadable::Leave).unwrap_err();
     assert_eq!(refused.kind, Kind::Busy, "{refused}");
     assert!(refused.to_string().contains("-force"), "{refused}");
     assert!(repaired(&disk).unwrap().left.is_sound());

@@ -6,6 +6,7 @@
 //! and ACL items.
 
 mod names;
+mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,7 @@ use super::super::blocks::By;
 use super::super::finding::Fault;
 use super::super::items::{self, ALL};
 use super::super::mend::{Change, Field, Mend};
-use super::{Check, Data, Orphans};
+use super::{Check, Data, Orphans, Unreadable};
 use crate::format::{
     Attributes, BLOCK_BYTES, Block, Extent, FileKind, HashKey, Key, KeyKind, Lsn, MountPoint, NameEntry, Orphan,
     PIECES_MAX, Pointer, Shared, XattrEntry, name_hash,
@@ -24,6 +25,7 @@ use crate::format::{
 use crate::live::LiveTree;
 use crate::nodes::Units;
 use crate::transaction::Run;
+use places::Places;
 
 const ROOT: u64 = 1;
 
@@ -48,11 +50,12 @@ pub(super) struct Files<'a, 'b> {
     unknown: BTreeSet<u64>,
     /// Names, and the items they are in.
     entries: Vec<(Key, NameEntry)>,
+    /// It is the fileset itself, and has no root directory.
+    lacks_root: bool,
     orphans: BTreeSet<u64>,
     acls: BTreeSet<u64>,
     bytes: u64,
-    /// From each block on: in how many places more shared blocks are than it is said, as far as that changes there.
-    places: BTreeMap<u64, i64>,
+    places: Places,
     /// The end of the file's extent before.
     extents: (u64, u64),
     /// Pieces of a vnode's extended attributes: their first key, and what there is of them.
@@ -96,10 +99,11 @@ impl<'a, 'b> Files<'a, 'b> {
             files: BTreeMap::new(),
             unknown: BTreeSet::new(),
             entries: Vec::new(),
+            lacks_root: false,
             orphans: BTreeSet::new(),
             acls: BTreeSet::new(),
             bytes: 0,
-            places: BTreeMap::new(),
+            places: Places::default(),
             extents: (0, 0),
             xattrs: None,
         }
@@ -133,6 +137,8 @@ impl<'a, 'b> Files<'a, 'b> {
     /// Reads all items.
     pub fn read(&mut self, tree: &LiveTree) -> Result<()> {
         let patient = self.check.patient;
+        let root = items::get(tree, &patient.nodes, Key::attributes(Vnode::ROOT))?;
+        self.lacks_root = root.is_none() && matches!(self.whose, Whose::Live(_));
         items::each(tree, &patient.nodes, ALL, |key, value| {
             if let Err(error) = self.item(key, value) {
                 let kind = key.kind;
@@ -164,6 +170,13 @@ impl<'a, 'b> Files<'a, 'b> {
             }
             if self.unknown.contains(&key.object) {
                 return Ok(());
+            }
+            if key.object == ROOT && self.lacks_root {
+                // What it had is that of the one that is made.
+                return match key.kind {
+                    KeyKind::Name => self.names(key, &value),
+                    _ => Ok(()),
+                };
             }
             let reason = format!("{:?} {}: it belongs to no file", key.kind, key.sub);
             self.change(Fault::Item, key.object, reason, Change::Item(key));
@@ -271,26 +284,7 @@ impl<'a, 'b> Files<'a, 'b> {
             let reason = format!("shared blocks {first} and {} on: {wrong}", shared.count);
             self.check.findings.fault(Fault::Block, self.name, reason);
         }
-        self.count_places(run, -i64::from(shared.places));
-    }
-
-    /// Shared blocks are in so many places, or, below 0, are said to be.
-    fn count_places(&mut self, run: Run, places: i64) {
-        *self.places.entry(run.block.0).or_default() += places;
-        *self.places.entry(run.block.0 + u64::from(run.count)).or_default() -= places;
-    }
-
-    /// Shared blocks are in as many places as it is said.
-    fn compare_places(&mut self) {
-        let mut off = 0;
-        for (block, change) in std::mem::take(&mut self.places) {
-            let before = off;
-            off += change;
-            if off != 0 && before == 0 {
-                let reason = format!("shared blocks from {block} on are in {off} places more than it is said");
-                self.check.findings.fault(Fault::Block, self.name, reason);
-            }
-        }
+        self.places.say(run, shared);
     }
 
     fn extent(&mut self, key: Key, extent: &Extent) -> Result<()> {
@@ -334,7 +328,7 @@ impl<'a, 'b> Files<'a, 'b> {
             false => self.check.blocks.reach(run, extent.birth, By::Tree),
         };
         if extent.is_shared() {
-            self.count_places(run, 1);
+            self.places.find(run, extent.birth);
         }
         if let Err(wrong) = reached {
             let reason = format!("blocks {} and {} on: {wrong}", extent.block, extent.count);
@@ -386,6 +380,14 @@ impl<'a, 'b> Files<'a, 'b> {
         }
         for vnode in std::mem::take(&mut self.orphans) {
             self.orphan(vnode, files.get(&vnode));
+        }
+        if self.lacks_root && (!files.is_empty() || usage.1 > 0) {
+            self.change(
+                Fault::Directory,
+                ROOT,
+                "the fileset has no root directory",
+                Change::Root,
+            );
         }
         self.reach(&files, &entries);
         let counted = (self.bytes, files.len() as u64);
@@ -459,7 +461,11 @@ impl<'a, 'b> Files<'a, 'b> {
             self.set(Fault::Usage, vnode, reason, Field::Blocks(file.blocks));
         }
         if acl != 0 && !self.acls.contains(&u64::from(acl)) {
-            self.fault(Fault::Item, number, format!("its ACL {acl} does not exist"));
+            let reason = format!("its ACL {acl} does not exist");
+            match self.check.unreadable {
+                Unreadable::Leave => self.fault(Fault::Item, number, reason),
+                Unreadable::Cut => self.set(Fault::Item, vnode, reason, Field::OwnerOnly),
+            }
         }
         if is_directory && size != file.entries {
             let reason = format!("it says {size} names, and has {}", file.entries);

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use baton_types::{FilesetId, Result};
 
-use super::super::blocks::{By, Set};
+use super::super::blocks::{By, Set, minus};
+use super::super::cut;
 use super::super::finding::Fault;
 use super::super::items::{self, ALL};
-use super::super::mend::Mend;
-use super::super::walk::Tree;
+use super::super::mend::{Change, Mend};
+use super::super::walk::{Broken, Tree};
 use super::files::{Files, Whose};
 use super::system::FilesetItems;
-use super::{Check, Whole, split, with_all};
-use crate::format::{Bitmap, FilesetUsage, KeyKind, Lsn, Pointer, owned};
+use super::{Check, Unreadable, Whole, split, with_all};
+use crate::format::{Bitmap, Block, FilesetUsage, KeyKind, Lsn, Pointer, owned};
 use crate::live::LiveTree;
 use crate::snapshot::{self, Branch, Line, Rest, Span, branches};
 use crate::transaction::Run;
@@ -114,7 +115,7 @@ impl Check<'_> {
         let members = members(subject, (line, branch), live);
         self.blocks
             .begin_line(branch.base.map(|base| (branch.floor(), base.snapshot)));
-        let mut is_whole = true;
+        let (mut is_whole, mut births) = (true, Vec::new());
         for (index, member) in members.iter().enumerate() {
             let is_live = member.at == Lsn(u64::MAX);
             let tree = Tree {
@@ -122,11 +123,17 @@ impl Check<'_> {
                 numbers: &subject.numbers,
                 lsn: whole.root.lsn,
                 mend: Mend::Leave,
+                is_live,
             };
-            is_whole &= self.tree(&tree, member.tree.root).1;
-            if !is_whole {
-                // Its blocks are not all known, nor its names: what can be said was said of the nodes.
-                break;
+            let seen = self.tree(&tree, member.tree.root);
+            if !seen.is_whole {
+                // Its blocks are not all known, nor its names: what can be said is said of the nodes.
+                is_whole = false;
+                self.blocks.lose_line();
+                self.blocks.end_tree(member.at);
+                births.push(Set::new());
+                self.broken(subject, member, seen.broken);
+                continue;
             }
             if is_live && fileset.is_hidden() {
                 // It is being taken apart: there are blocks, and nothing that would have to fit together.
@@ -146,7 +153,10 @@ impl Check<'_> {
                 self.files += if is_live { count } else { 0 };
             }
             let (died, born) = self.blocks.end_tree(member.at);
-            self.compare(&members, index, (&died, &born), &dead);
+            births.push(born);
+            if self.blocks.knows_line() {
+                self.compare((id, &members, index), (&died, &births), &dead);
+            }
         }
         self.blocks.end_line();
         if is_whole {
@@ -155,6 +165,24 @@ impl Check<'_> {
             self.rest(&fileset.name(id), rest);
         }
         Ok(())
+    }
+
+    /// Nodes of the fileset itself that do not verify.
+    fn broken(&mut self, subject: &Subject<'_>, member: &Member, broken: Vec<Broken>) {
+        let is_hidden = subject.fileset.is_hidden();
+        let outs = match self.unreadable {
+            Unreadable::Leave => None,
+            // What cannot be read for another reason may hold what else belongs to what is cut.
+            Unreadable::Cut => cut::plan(&member.tree, &self.patient.nodes, &broken, is_hidden).ok(),
+        };
+        let mends = outs
+            .into_iter()
+            .flatten()
+            .map(|out| Mend::Cut(subject.id, Box::new(out)));
+        let mends = mends.chain(std::iter::repeat(Mend::Uncut));
+        for (Broken { on, reason, .. }, mend) in broken.into_iter().zip(mends) {
+            self.findings.mendable(Fault::Node, on, reason, mend);
+        }
     }
 
     /// What is left to be walked behind the last snapshot of a branch that is kept.
@@ -233,7 +261,13 @@ impl Check<'_> {
 
     /// What went between the member before `index` and this one is listed as dead there, and as nothing else; and what
     /// is listed as born here was born here.
-    fn compare(&mut self, members: &[Member], index: usize, (died, born): (&Set, &Set), dead: &[Dead]) {
+    fn compare(
+        &mut self,
+        (id, members, index): (FilesetId, &[Member], usize),
+        (died, births): (&Set, &[Set]),
+        dead: &[Dead],
+    ) {
+        let born = &births[index];
         let geometry = *self.patient.geometry();
         let mut listed = Set::new();
         let mut wrong = Vec::new();
@@ -258,6 +292,18 @@ impl Check<'_> {
                 }
             }
         }
+        let missing = minus(died, &listed);
+        if members[index].at == Lsn(u64::MAX) && !missing.is_empty() && minus(&listed, died).is_empty() {
+            // They were below what was cut out: nobody could say that they died.
+            if let Some(runs) = self.born_with(&missing, (members, &births[..index])) {
+                let count: u64 = runs.iter().map(|(run, _)| u64::from(run.count)).sum();
+                let reason = format!("{count} blocks of snapshots are not there, and no list says so");
+                let mend = Mend::Fileset(id, Change::Dead(runs));
+                self.findings
+                    .mendable(Fault::Snapshot, &members[index].name, reason, mend);
+                listed = died.clone();
+            }
+        }
         if listed != *died {
             let count = |set: &Set| set.values().map(Bitmap::used).sum::<u32>();
             let (listed, died) = (count(&listed), count(died));
@@ -268,6 +314,25 @@ impl Check<'_> {
         for reason in wrong {
             self.findings.fault(Fault::Snapshot, &members[index].name, reason);
         }
+    }
+
+    /// The blocks of a set, each with the member that was the first to have it; nothing if one has none.
+    fn born_with(&self, set: &Set, (members, births): (&[Member], &[Set])) -> Option<Vec<(Run, Lsn)>> {
+        let geometry = self.patient.geometry();
+        let mut runs: Vec<(Run, Lsn)> = Vec::new();
+        for (segment, bitmap) in set {
+            let first = geometry.first_block(*segment).0;
+            for index in (0..bitmap.len()).filter(|index| bitmap.is_used(*index)) {
+                let is_in = |born: &Set| born.get(segment).is_some_and(|bitmap| bitmap.is_used(index));
+                let birth = members[births.iter().rposition(is_in)?].at;
+                let block = Block(first + u64::from(index));
+                match runs.last_mut() {
+                    Some((run, of)) if *of == birth && run.block.0 + u64::from(run.count) == block.0 => run.count += 1,
+                    _ => runs.push((Run { block, count: 1 }, birth)),
+                }
+            }
+        }
+        Some(runs)
     }
 
     fn extents(&mut self, member: &Member) -> Result<()> {

@@ -5,8 +5,8 @@ use baton_types::{ClientId, Error, Fid, FileName, FilesetId, Kind, Result, Vnode
 use super::super::mend::Change;
 use super::Repair;
 use crate::aggregate::{Fileset, Need};
-use crate::fileset::mend::{adopt, change_entry, drop_item, set};
-use crate::fileset::{Birth, Place, Progress, lookup, mkdir, remove_step, root};
+use crate::fileset::mend::{adopt, change_entry, drop_item, drop_name, set, set_places};
+use crate::fileset::{Birth, Place, Progress, lookup, make_root, mkdir, remove_step, root};
 use crate::format::{FileKind, MODE_TYPE};
 use crate::transaction::{Operation, Reply, Transaction};
 use crate::tree::Stop;
@@ -28,6 +28,7 @@ impl Repair {
             Change::Entry(key, name, kind) => {
                 self.record(&fileset, |transaction| change_entry(transaction, *key, name, *kind))?;
             }
+            Change::Unname(key, name) => self.record(&fileset, |transaction| drop_name(transaction, *key, name))?,
             Change::Item(key) => self.record(&fileset, |transaction| drop_item(transaction, *key))?,
             Change::NoOrphan(vnode) => self.record(&fileset, |transaction| {
                 transaction.delete(crate::format::Key::orphan(*vnode));
@@ -42,12 +43,31 @@ impl Repair {
                 transaction.usage().promised = *blocks;
                 Ok(())
             })?,
+            Change::Root => self.make_root(&fileset)?,
+            Change::Places(run, birth, places) => {
+                self.record(&fileset, |transaction| set_places(transaction, *run, *birth, *places))?;
+            }
+            Change::Dead(runs) => self.aggregate.leave_to_snapshots(id, runs)?,
             Change::Stray(vnode) => return self.take_in(&fileset, *vnode).map(Some),
             Change::Orphan(vnode) => {
                 while self.record(&fileset, |transaction| remove_step(transaction, *vnode))? == Progress::More {}
             }
         }
         Ok(None)
+    }
+
+    /// A fileset that has lost its root directory gets another one, so that it can be mounted.
+    fn make_root(&self, fileset: &Fileset) -> Result<()> {
+        let operation = Operation {
+            unique: random(),
+            time: self.time,
+            ..Operation::default()
+        };
+        let birth = Birth { mode: 0o755, acl: b"" };
+        let made = fileset.operate(&operation, Need::UPKEEP, |transaction, names| {
+            make_root(transaction, names, fileset.id(), birth)
+        });
+        made?.answer.map(drop)
     }
 
     fn record<T>(&self, fileset: &Fileset, mut make: impl FnMut(&mut Transaction<'_>) -> Result<T, Stop>) -> Result<T> {

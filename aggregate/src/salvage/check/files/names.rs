@@ -45,7 +45,7 @@ impl Files<'_, '_> {
 
     /// Every directory with a name has a way up to the root.
     pub(super) fn reach(&mut self, files: &BTreeMap<u64, File>, entries: &[(Key, NameEntry)]) {
-        if !files.is_empty() && !files.contains_key(&ROOT) {
+        if !files.is_empty() && !files.contains_key(&ROOT) && !self.lacks_root {
             self.fault(Fault::Directory, ROOT, "the fileset has no root directory");
         }
         let mut reached = BTreeSet::from([ROOT, 0]);
