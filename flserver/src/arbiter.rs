@@ -116,7 +116,7 @@ pub struct Arbiter {
     /// Evidence that people are to be told of, and since when it stands: what changes each moment is not worth a word.
     odd: BTreeMap<ServerId, (String, Time)>,
     unclaimed: BTreeMap<AggregateId, Unclaimed>,
-    /// Granted under this epoch to one who is not heard, and not seen to be taken since.
+    /// Granted under this epoch to one who is not heard, and not seen to be served since.
     untaken: BTreeMap<AggregateId, (Epoch, Time)>,
     /// What may want a new owner, as things are, by those it has.
     wanting: BTreeMap<ServerId, Vec<AggregateId>>,

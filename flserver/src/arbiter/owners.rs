@@ -71,7 +71,7 @@ impl Arbiter {
     }
 
     /// Watches those whose owner lives by what others say, was granted them, and has not been seen to take them: it may
-    /// never have heard of it. Or it took them and serves them no more, and nobody hears it say so.
+    /// never have heard of it. Or it took them and serves them no more, whether it could still say so or not.
     pub(super) fn note_untaken(&mut self, now: Time) {
         let patience = self.patience();
         let (suspect, dead) = (patience.suspect_millis * 1_000, patience.dead_millis * 1_000);
@@ -89,7 +89,10 @@ impl Arbiter {
         let untaken = own.filter(|aggregate| {
             let seen = self.evidence.newest(now, suspect, aggregate);
             let is_left = || self.evidence.is_unwritten(now, (suspect, dead), aggregate);
-            aggregate.state.is_served() && (seen.is_some_and(|newest| newest < aggregate.epoch) || is_left())
+            match aggregate.state {
+                AggregateState::Unserved => true,
+                state => state.is_served() && (seen.is_some_and(|newest| newest < aggregate.epoch) || is_left()),
+            }
         });
         let since = |aggregate: &Aggregate| {
             let known = before.get(&aggregate.id).filter(|(epoch, _)| *epoch == aggregate.epoch);
@@ -169,12 +172,14 @@ impl Arbiter {
         if owner.state == ServerState::Dead {
             return Some(format!("{} is dead: {}", owner.name, owner.evidence));
         }
-        if self
-            .untaken
-            .get(&aggregate.id)
-            .is_some_and(|(_, since)| now.saturating_sub(*since) >= self.unheard())
-        {
-            return Some(format!("{} is not heard, and does not write to it", owner.name));
+        // The note may be older than the grant.
+        let is_untaken =
+            |(epoch, since): &(Epoch, Time)| *epoch == aggregate.epoch && now.saturating_sub(*since) >= self.unheard();
+        if self.untaken.get(&aggregate.id).is_some_and(is_untaken) {
+            return Some(match aggregate.state {
+                AggregateState::Unserved => format!("{} is not heard, and does not serve it", owner.name),
+                _ => format!("{} is not heard, and does not write to it", owner.name),
+            });
         }
         // What its owner handed over well is no sign that it goes round.
         let was_warm = |brake: &Brake| brake.was_warm;

@@ -214,8 +214,9 @@ impl Fldb for Service {
         Change::try_from(ask.change.unwrap()).unwrap();
         let session = ChangeSession(FromWire::from_wire(&ask.session).unwrap());
         let index = self.shared.once(session, ask.sequence, ask.born);
+        let is_mute = self.script.lock().is_mute; // before anybody hears of it, who may have it speak again
         self.asking.send_modify(|count| *count += 1);
-        if self.script.lock().is_mute {
+        if is_mute {
             std::future::pending::<()>().await;
         }
         let index = index.map_err(|e| into_status(&e))?;
