@@ -78,8 +78,8 @@ pub enum Event {
     Reported(PrincipalName, Report),
     /// The database, as far as this member has applied it.
     State(Arc<Fldb>),
-    /// This member leads.
-    Leads,
+    /// This member leads, in this term: a member that was stopped may lead again before it hears that it did not.
+    Leads(u64),
     /// It does not.
     Follows,
     /// What was proposed last is decided, or lost; the state that came before this shows which.
@@ -104,6 +104,8 @@ pub struct Arbiter {
     evidence: Evidence,
     /// While it leads: since when it watches without a gap.
     watches: Option<Time>,
+    /// And in which term.
+    term: u64,
     /// When it last heard of anything: ticks come all the time.
     stepped: Time,
     /// A proposal is on its way.
@@ -146,8 +148,11 @@ impl Core for Arbiter {
                     return self.propose(change);
                 }
             }
-            Event::Leads if self.watches.is_none() => self.watches = Some(now),
-            Event::Leads => {}
+            Event::Leads(term) if self.watches.is_none() || term != self.term => {
+                (self.watches, self.term) = (Some(now), term);
+                self.is_settling = false;
+            }
+            Event::Leads(_) => {}
             Event::Follows => {
                 self.watches = None;
                 self.is_settling = false;

@@ -93,7 +93,7 @@ impl Bench {
             again.tick().await;
             let status = self.member.status();
             let leads = status.leader == Some(status.number) && status.quorum;
-            self.step(if leads { Event::Leads } else { Event::Follows });
+            self.step(if leads { Event::Leads(status.term) } else { Event::Follows });
             self.step(Event::Tick(self.clock.date()));
         }
     }

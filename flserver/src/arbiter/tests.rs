@@ -331,7 +331,8 @@ impl Cell {
     fn line(&mut self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            ["leads"] => self.hear(Event::Leads),
+            ["leads"] => self.hear(Event::Leads(1)),
+            ["leads", "again"] => self.hear(Event::Leads(2)),
             ["follows"] => self.hear(Event::Follows),
             ["lost"] => self.is_losing = true,
             ["found"] => {
@@ -341,7 +342,7 @@ impl Cell {
             ["another", "leader"] => {
                 self.arbiter = Arbiter::default();
                 self.hear(Event::State(Arc::new(self.state.clone())));
-                self.hear(Event::Leads);
+                self.hear(Event::Leads(1));
             }
             ["stopped", "for", millis] => self.now += millis.parse::<u64>().unwrap() * 1_000,
             ["after", millis] => self.pass(millis.parse().unwrap()),

@@ -64,7 +64,7 @@ fn itself(member: usize) -> Who {
 impl World {
     pub(super) fn tick(&mut self, member: usize) -> Result<(), String> {
         let leads = self.leads(member);
-        self.step(member, if leads { Event::Leads } else { Event::Follows })?;
+        self.step(member, if leads { Event::Leads(self.term) } else { Event::Follows })?;
         self.step(member, Event::Tick(self.date()))?;
         // Whoever missed something is told again.
         self.members[member].told += 1;
@@ -161,7 +161,7 @@ impl World {
 
     pub(super) fn step(&mut self, member: usize, event: Event) -> Result<(), String> {
         let mut now = self.agenda.now() + self.members[member].ahead;
-        if self.habit == Habit::NeverWatches && matches!(event, Event::Leads) {
+        if self.habit == Habit::NeverWatches && matches!(event, Event::Leads(_)) {
             now = now.saturating_sub(LED_BEFORE);
         }
         for action in self.members[member].arbiter.step(now, event) {

@@ -1,6 +1,6 @@
 //! What must hold at every step, and what must have come about when all has been calm for long enough.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use baton_flserver::state::Fldb;
 use baton_types::change::Change;
@@ -30,6 +30,8 @@ pub(super) struct Oracle {
     asked: BTreeMap<AggregateId, (Epoch, Time)>,
     /// When the arbiter last moved an aggregate whose owner lived.
     relieved: BTreeMap<AggregateId, Time>,
+    /// What this leader has granted, and from which epoch: what one before it decided may come into force under it.
+    granted: BTreeSet<(AggregateId, Epoch)>,
     /// When it was last calm, and for how long.
     moved: Time,
 }
@@ -53,6 +55,7 @@ impl Oracle {
     pub fn forgotten(&mut self) {
         self.relieved.clear();
         self.asked.clear();
+        self.granted.clear();
     }
 
     /// A leader's decision, before it is in the list.
@@ -96,6 +99,7 @@ impl Oracle {
             }
         }
         for grant in grants {
+            self.granted.insert((grant.aggregate, grant.from));
             let fit = state.known_server(grant.to).is_ok_and(|server| server.is_fit());
             let known = state.known_aggregate(grant.aggregate).map_err(|e| e.to_string())?;
             if !fit && known.epoch == grant.from {
@@ -162,7 +166,7 @@ impl Oracle {
         let owner = aggregate.owner.and_then(|owner| after.known_server(owner).ok());
         // The run that had it may have ended, and another begun before that was decided.
         let is_over = |owner: &Server| owner.state == ServerState::Dead || aggregate.run != owner.incarnation;
-        if owner.is_none_or(is_over) {
+        if owner.is_none_or(is_over) || !self.granted.contains(&(id, aggregate.epoch)) {
             return Ok(());
         }
         match self.relieved.insert(id, now) {
