@@ -162,6 +162,7 @@ impl Member {
         let network = network::Network(parts.wire.clone());
         let raft = Raft::new(parts.number, Arc::new(config), network, log, machine).await;
         let raft = raft.map_err(|e| failed(e.to_string()))?;
+        tokio::spawn(parts.published.tell());
         Ok(Member {
             raft,
             number: parts.number,

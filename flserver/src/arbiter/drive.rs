@@ -91,9 +91,6 @@ impl Bench {
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             again.tick().await;
-            let status = self.member.status();
-            let leads = status.leader == Some(status.number) && status.quorum;
-            self.step(if leads { Event::Leads(status.term) } else { Event::Follows });
             self.step(Event::Tick(self.clock.date()));
         }
     }
@@ -114,6 +111,14 @@ impl Bench {
         self.tell(&mut core, event);
     }
 
+    fn leads(&self) -> Event {
+        let status = self.member.status();
+        match status.leader == Some(status.number) && status.quorum {
+            true => Event::Leads(status.term),
+            false => Event::Follows,
+        }
+    }
+
     fn look(&self, core: &mut Arbiter) {
         let state = self.member.published().state();
         if state.applied() > core.applied() {
@@ -123,6 +128,10 @@ impl Bench {
 
     fn tell(&self, core: &mut Arbiter, event: Event) {
         let now = self.clock.now();
+        if !matches!(event, Event::Beat(_) | Event::Reported(..)) {
+            // Nothing is decided as the leader of a term that is over.
+            core.step(now, self.leads());
+        }
         for action in core.step(now, event) {
             let is_proposal = matches!(action, Action::Propose(_));
             if self.send.try_send(action).is_err() && is_proposal {

@@ -63,8 +63,6 @@ fn itself(member: usize) -> Who {
 
 impl World {
     pub(super) fn tick(&mut self, member: usize) -> Result<(), String> {
-        let leads = self.leads(member);
-        self.step(member, if leads { Event::Leads(self.term) } else { Event::Follows })?;
         self.step(member, Event::Tick(self.date()))?;
         // Whoever missed something is told again.
         self.members[member].told += 1;
@@ -161,6 +159,14 @@ impl World {
 
     pub(super) fn step(&mut self, member: usize, event: Event) -> Result<(), String> {
         let mut now = self.agenda.now() + self.members[member].ahead;
+        // As whoever drives it does: nothing is decided as the leader of a term that is over.
+        if !matches!(
+            event,
+            Event::Beat(_) | Event::Reported(..) | Event::Leads(_) | Event::Follows
+        ) {
+            let leads = self.leads(member);
+            self.step(member, if leads { Event::Leads(self.term) } else { Event::Follows })?;
+        }
         if self.habit == Habit::NeverWatches && matches!(event, Event::Leads(_)) {
             now = now.saturating_sub(LED_BEFORE);
         }
