@@ -19,7 +19,7 @@ use crate::state::Fldb;
 use crate::watch::{Action, Event, Tables, Watch, WatcherId};
 
 /// Watchers who are told something before all others have their turn.
-const TOLD_AT_ONCE: usize = 16;
+const TOLD_AT_ONCE: usize = 64;
 
 /// The published state of one member.
 pub struct Published {
