@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use baton_types::{Error, Fid, Kind, Result, Timestamp};
 use bytes::Bytes;
@@ -552,6 +553,51 @@ fn node_that_the_device_cannot_read_is_not_cut() {
     let repaired = cut(&disk).unwrap();
     assert!(repaired.left.is_sound());
     Model::new(&subject, leaves[4]).compare("seen again", &said(&disk));
+}
+
+/// A device that gives one block wrong until it was asked for it so often.
+struct Wavering(Port, u64, AtomicUsize);
+
+impl Device for Wavering {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) -> Result<()> {
+        self.0.read(offset, into)?;
+        let is_asked = (offset..offset + into.len() as u64).contains(&self.1);
+        let left = |left: usize| left.checked_sub(1);
+        if is_asked && self.2.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok() {
+            into[(self.1 - offset) as usize + 100] ^= 1;
+        }
+        Ok(())
+    }
+
+    fn submit(&self, writes: &[Write<'_>]) -> Result<()> {
+        self.0.submit(writes)
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.0.flush()
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Result<()> {
+        self.0.discard(offset, len)
+    }
+}
+
+#[test]
+fn node_that_is_read_well_at_last_is_not_cut() {
+    let subject = Subject::new();
+    let node = subject.nodes.iter().find(|node| node.level == 0).unwrap();
+    for times in [1, 2, 3, usize::MAX] {
+        let disk = subject.world.disk.fork(times as u64);
+        let wavering = Wavering(disk.port(), node.pointer.block.offset(), times.into());
+        let repaired = repaired_with(Arc::new(wavering), &disk, Unreadable::Cut).unwrap();
+        assert!(repaired.left.is_sound(), "{:?}", repaired.left.findings);
+        let is_cut = repaired.done.iter().any(|(_, became)| became.contains("cut out"));
+        assert_eq!(is_cut, times == usize::MAX, "wrong {times} times: {:?}", repaired.done);
+    }
 }
 
 #[test]
