@@ -9,7 +9,7 @@ use baton_types::{Error, Fid, Kind, Result, Timestamp};
 use bytes::Bytes;
 
 use super::damage::{CLONE, Case, Harm, Said, given_back};
-use super::repair::{next, repaired_with};
+use super::repair::{newest, next, repaired_with};
 use crate::device::double::{Disk, On, Port, Trouble};
 use crate::device::{Device, Write};
 use crate::file::{self, Copy, copy_as};
@@ -597,6 +597,21 @@ fn node_that_is_read_well_at_last_is_not_cut() {
         assert!(repaired.left.is_sound(), "{:?}", repaired.left.findings);
         let is_cut = repaired.done.iter().any(|(_, became)| became.contains("cut out"));
         assert_eq!(is_cut, times == usize::MAX, "wrong {times} times: {:?}", repaired.done);
+    }
+}
+
+#[test]
+fn root_that_rots_after_a_cut_brings_no_damage_back() {
+    let subject = Subject::new();
+    for node in some(&subject) {
+        let disk = subject.harmed(&node, Harm::Flipped);
+        assert!(cut(&disk).unwrap().left.is_sound());
+        let now = said(&disk);
+        let (at, _) = newest(&disk);
+        disk.flip(at + 100, 3);
+        let faults = faults(&check_disk(&disk));
+        assert!(faults.iter().all(|fault| *fault == Fault::Root), "{node:?}: {faults:?}");
+        assert_eq!(said(&disk), now, "{node:?}");
     }
 }
 
