@@ -4,10 +4,13 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use baton_tests::cell::{Builder, Cell, Trust};
 use baton_tests::suites::Stage;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 use super::snapshots::{take, tree};
 
@@ -228,5 +231,57 @@ async fn clone_lives_on_by_itself_when_its_origin_is_deleted() -> Result<()> {
     stage.cell.fts(&["delete", "copy2", "fs1", "lfs01"])?.done()?;
     ensure!(tree(&seen)? == now);
     is_sound(&mut stage.cell, &["fs2"])?;
+    stage.cell.down()
+}
+
+/// When the server is killed while a clone is asked for: from before anything is reserved until it is all over.
+const KILLED_AFTER_MILLIS: [u64; 9] = [0, 20, 35, 45, 55, 65, 80, 100, 150];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clone_whose_server_is_killed_is_whole_once_it_is_asked_for_again() -> Result<()> {
+    let mut stage = Stage::set(Builder::default().servers(2), 1, Trust::UsersAndRoot).await?;
+    let homes = stage.another("user.ito").await?;
+    let home = &homes[0];
+    write(&home.join("f"), b'1')?;
+    take(&stage.cell, "user.ito", "monday")?;
+    let then = tree(home)?;
+    write(&home.join("f"), b'2')?;
+    let (desk, seat) = (stage.cell.administrator(), stage.cell.seat("client1", "root.here"));
+    let clone = |name: String| {
+        let desk = desk.clone();
+        spawn_blocking(move || {
+            let of = ["snapshot", "clone", "-fileset", "user.ito", "-snapshot", "monday"];
+            desk.fts(&[&of[..], &["-name", &name]].concat())
+        })
+    };
+    let (mut owner, mut next) = ("fs1", "fs2");
+    for millis in KILLED_AFTER_MILLIS {
+        let name = format!("copy{millis}");
+        let epoch = stage.cell.aggregate("lfs01").await?.epoch;
+        let first = clone(name.clone());
+        sleep(Duration::from_millis(millis)).await;
+        stage.cell.kill(owner)?;
+        stage.cell.served_by("lfs01", next, epoch).await?;
+        let first = first.await??.done();
+        let was_cut_short = first.is_err();
+        if let Err(first) = first {
+            let again = clone(name.clone()).await??;
+            // Made and booked, and only the answer was lost.
+            if !again.stderr.contains("exists already") {
+                again.done().with_context(|| format!("{name}, after {first}"))?;
+            }
+        }
+        let place = home.with_file_name(&name);
+        let text = place.to_str().context("the directory's name is no text")?;
+        seat.fts(&["crmount", "-dir", text, "-fileset", &name])?.done()?;
+        let shows = async || tree(&place).ok().filter(|found| *found == then);
+        let what = format!("{name} is seen, cut short: {was_cut_short}");
+        stage.cell.wait(&what, shows).await?;
+        write(&place.join("f"), b'3')?;
+        stage.cell.start(owner)?;
+        (owner, next) = (next, owner);
+    }
+    ensure!(fs::read(home.join("f"))? == vec![b'2'; WARM_BYTES]);
+    is_sound(&mut stage.cell, &["fs1", "fs2"])?;
     stage.cell.down()
 }
