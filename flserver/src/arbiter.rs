@@ -84,6 +84,8 @@ pub enum Event {
     Follows,
     /// What was proposed last is decided, or lost; the state that came before this shows which.
     Settled,
+    /// It was refused: whatever the reason, it is the same a moment later.
+    Refused,
     /// Time passes; and what people call the time.
     Tick(Timestamp),
 }
@@ -91,7 +93,7 @@ pub enum Event {
 /// What the arbiter asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// To be put into the log, by this member as leader or not at all. No other comes before `Settled`.
+    /// To be put into the log, by this member as leader or not at all. No other comes before `Settled` or `Refused`.
     Propose(Change),
     /// People should know: something that it cannot mend.
     Alarm(String),
@@ -165,6 +167,7 @@ impl Core for Arbiter {
                 self.is_settling = false;
                 return self.decide(now);
             }
+            Event::Refused => self.is_settling = false,
             Event::Tick(date) => {
                 self.date = date;
                 return self.decide(now);

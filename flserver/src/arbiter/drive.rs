@@ -147,10 +147,13 @@ impl Bench {
             Action::Propose(change) => change,
         };
         tracing::warn!(reason = reason(&change), "the arbiter decides");
-        if let Err(error) = self.propose(change).await {
-            tracing::warn!(%error, "its decision was not made");
-        }
-        self.step(Event::Settled);
+        self.step(match self.propose(change).await {
+            Ok(()) => Event::Settled,
+            Err(error) => {
+                tracing::warn!(%error, "its decision was not made");
+                Event::Refused
+            }
+        });
     }
 
     /// By this member as leader, or not at all: another leader has a judgement of its own.

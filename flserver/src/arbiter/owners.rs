@@ -173,8 +173,9 @@ impl Arbiter {
             return Some(format!("{} is dead: {}", owner.name, owner.evidence));
         }
         // The note may be older than the grant.
-        let is_untaken =
-            |(epoch, since): &(Epoch, Time)| *epoch == aggregate.epoch && now.saturating_sub(*since) >= self.unheard();
+        let is_untaken = |(epoch, since): &(Epoch, Time)| {
+            *epoch == aggregate.epoch && now.saturating_sub((*since).max(watches)) >= self.unheard()
+        };
         if self.untaken.get(&aggregate.id).is_some_and(is_untaken) {
             return Some(match aggregate.state {
                 AggregateState::Unserved => format!("{} is not heard, and does not serve it", owner.name),

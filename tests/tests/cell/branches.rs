@@ -164,7 +164,7 @@ async fn mount_that_is_alone_forgets_what_it_cached_when_its_fileset_goes_back()
         write(&one.join("f"), b'a' + round)?;
         ensure!(fs::read(&name)? == vec![b'a' + round; WARM_BYTES]);
         ensure!(again(&mut warm)? == vec![b'a' + round; WARM_BYTES]);
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(1)).await;
     }
     is_sound(&mut stage.cell, &["fs1"])?;
     stage.cell.down()
@@ -264,6 +264,7 @@ async fn clone_whose_server_is_killed_is_whole_once_it_is_asked_for_again() -> R
         stage.cell.served_by("lfs01", next, epoch).await?;
         let first = first.await??.done();
         let was_cut_short = first.is_err();
+        eprintln!("{name}: cut short: {was_cut_short}");
         if let Err(first) = first {
             let again = clone(name.clone()).await??;
             // Made and booked, and only the answer was lost.

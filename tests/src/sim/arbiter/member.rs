@@ -274,7 +274,10 @@ impl World {
     pub(super) fn settled(&mut self, maker: Maker) -> Result<(), String> {
         let member = &self.members[maker.member];
         match member.node {
-            State::Up if member.life == maker.life => self.step(maker.member, Event::Settled),
+            State::Up if member.life == maker.life && self.leader == Some(maker.member) => {
+                self.step(maker.member, Event::Settled)
+            }
+            State::Up if member.life == maker.life => self.step(maker.member, Event::Refused),
             State::Stopped if member.life == maker.life => {
                 self.agenda.after(DECISION, Item::Settled(maker));
                 Ok(())
