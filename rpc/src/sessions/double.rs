@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use baton_proto::files::{decode_call, encode_answer, encode_failure};
@@ -48,6 +49,7 @@ pub struct Double {
     state: Mutex<State>,
     /// Whether anything goes wrong.
     faults: Option<Mutex<SmallRng>>,
+    given_up: AtomicU64,
 }
 
 struct State {
@@ -119,6 +121,7 @@ impl Double {
                 logins: Vec::new(),
             }),
             faults: seed.map(|seed| Mutex::new(SmallRng::seed_from_u64(seed))),
+            given_up: AtomicU64::new(0),
         })
     }
 
@@ -146,9 +149,9 @@ impl Double {
         self.state.lock().log.clone()
     }
 
-    /// How often somebody connected.
-    pub fn dialled(&self) -> u64 {
-        self.state.lock().dialled
+    /// How many connections were given up.
+    pub fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::SeqCst)
     }
 
     fn befalls(&self, permille: u32) -> bool {
@@ -321,6 +324,12 @@ impl Dial for Arc<Double> {
                 host: None,
             },
         }))
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.double.given_up.fetch_add(1, Ordering::SeqCst);
     }
 }
 
