@@ -109,8 +109,8 @@ impl Aggregate {
     }
 
     /// Leaves nodes that cannot be read out of the trees of filesets, with all below them: each is named under the key at
-    /// which its parent has it. No record says so: the trees of the next root do. They count when this returns, and the
-    /// root before has them too, so that nothing which follows from it is ever replayed over the trees from before.
+    /// which its parent has it. No record says so: the trees of the next root do, and count when this returns. Should that
+    /// root rot, the trees are as before, and whoever repairs them cuts again.
     ///
     /// # Errors
     /// `NotFound`; `NoSpace`; damage elsewhere; `Io`.
@@ -122,7 +122,6 @@ impl Aggregate {
             state.cuts = cuts;
             self.engine.note_change(&cell, &mut state);
         }
-        self.checkpoint()?;
         self.checkpoint()
     }
 

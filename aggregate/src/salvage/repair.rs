@@ -103,8 +103,7 @@ pub fn repair(
         failed: BTreeSet::new(),
     };
     repair.rounds()?;
-    // Whichever of the newest two roots rots, the other one knows nothing of the damage.
-    repair.aggregate.checkpoint()?;
+    // Detaching makes one more: whichever of the newest two roots rots, the other one knows nothing of the damage.
     repair.aggregate.checkpoint()?;
     repair.aggregate.detach(time)?;
     Ok(Repaired {
