@@ -194,3 +194,6 @@ impl Drop for Watching {
         self.published.step(Event::Gone(self.id));
     }
 }
+
+#[cfg(test)]
+mod tests;
