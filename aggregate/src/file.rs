@@ -23,7 +23,6 @@ mod fallocate;
 mod read;
 mod resize;
 mod seek;
-mod stream;
 mod write;
 
 use baton_types::{Error, Fid, Kind, Result};
@@ -36,7 +35,6 @@ pub use fallocate::fallocate;
 pub use read::{READ_BYTES_MAX, read, read_as};
 pub use resize::{truncate, truncate_as};
 pub use seek::{Sought, seek};
-pub use stream::{Readers, Stream};
 pub use write::{WRITE_BYTES_MAX, write, write_as};
 
 use crate::aggregate::Fileset;

@@ -20,14 +20,14 @@ use crate::tree::Stop;
 pub const READ_BYTES_MAX: usize = limits::FRAME_PAYLOAD_BYTES_MAX as usize;
 
 /// A read up to this length is likely to be asked for again, and is kept; longer ones are of streams.
-pub(super) const KEPT_BYTES_MAX: usize = 64 << 10;
+const KEPT_BYTES_MAX: usize = 64 << 10;
 
 /// Reads up to `len` bytes from `offset` of a file: fewer at its end, or at [`READ_BYTES_MAX`].
 ///
 /// # Errors
 /// `Stale`, `IsDirectory`, `Invalid`; `Damaged`, if the bytes are not those that were written; what the device says.
 pub fn read(fileset: &Fileset, fid: Fid, offset: u64, len: usize) -> Result<Bytes> {
-    Ok(read_version(fileset, fid, offset, len)?.1)
+    read_as(fileset, fid, (offset, len), &|_| Ok(()))
 }
 
 /// The same, if `judge` allows it, which sees the file's attributes.
@@ -49,15 +49,6 @@ pub fn read_as(
     })
 }
 
-/// The same, and the data version that they are of.
-pub(super) fn read_version(fileset: &Fileset, fid: Fid, offset: u64, len: usize) -> Result<(u64, Bytes)> {
-    let nodes = &fileset.engine().nodes;
-    believing(fileset, fid, || {
-        let plan = fileset.read(|view| Plan::of(view, fid, offset, len))?;
-        Ok((plan.data_version, plan.read(nodes, fileset.patience())?))
-    })
-}
-
 /// Units of an extent, and where their blocks go.
 struct Part {
     units: Units,
@@ -75,12 +66,11 @@ impl Part {
 }
 
 /// Where the bytes of a range of a file are.
-pub(super) struct Plan {
+struct Plan {
     /// In the file, cut at its end.
     range: Range<u64>,
     inline: Option<Bytes>,
     parts: Vec<Part>,
-    data_version: u64,
 }
 
 impl Plan {
@@ -95,7 +85,6 @@ impl Plan {
             range: range.clone(),
             inline: None,
             parts: Vec::new(),
-            data_version: attributes.data_version,
         };
         if range.is_empty() {
             return Ok(plan);
