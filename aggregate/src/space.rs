@@ -325,8 +325,20 @@ impl Space {
         open + maturing.map(|(_, bitmap)| u64::from(bitmap.room())).sum::<u64>()
     }
 
+    /// The record after whose look there are `blocks` blocks more of `class`, if it is under way.
+    pub fn coming(&self, class: SegmentClass, blocks: u32) -> Option<Lsn> {
+        let mut room = 0;
+        let mut maturing = self.maturing.iter().filter(|maturing| maturing.class == class);
+        maturing.find_map(|maturing| {
+            let own = maturing.segments.iter().map(|(_, bitmap)| bitmap.room());
+            room += own.sum::<u32>();
+            (room >= blocks).then_some(maturing.lsn)
+        })
+    }
+
     /// How many segments to reserve now: none while half of the last reserve is left, else twice as many as then. So an
-    /// epoch that ends soon shuts little away, and one that writes much asks seldom.
+    /// epoch that ends soon shuts little away, and one that writes much asks seldom. Where little is left it is one: what
+    /// is in the reserve nobody is let in for.
     pub fn wanted(&self, class: SegmentClass) -> u32 {
         let last = match class {
             SegmentClass::Log => return 0,
@@ -336,7 +348,11 @@ impl Space {
         let half = u64::from(last) * u64::from(self.geometry.segment_blocks()) / 2;
         match self.free_in_reserve(class) {
             left if left >= half => 0,
-            _ => (last * 2).min((self.geometry.segment_count() / 64).clamp(1, RESERVE_MAX)),
+            _ => {
+                let whole = u32::try_from(self.whole_segments(Purpose::Growth)).unwrap_or(u32::MAX);
+                let most = (self.geometry.segment_count() / 64).min(whole / 16);
+                (last * 2).min(most.clamp(1, RESERVE_MAX))
+            }
         }
     }
 

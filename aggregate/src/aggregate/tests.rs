@@ -142,7 +142,21 @@ fn full_aggregate_refuses_what_fills_it_and_lets_delete() {
     for _ in 0..4 {
         rig.checkpoint();
     }
-    assert!(rig.fill(&fileset, 8) >= written - 1);
+    let again = rig.fill(&fileset, 8);
+    assert!(again >= written - 1, "{again} of {written}");
+}
+
+#[test]
+fn who_writes_much_seldom_waits_for_a_reserve() {
+    let rig = Rig::with_segments(4_000, 7);
+    let fileset = rig.make_fileset(7);
+    let before = rig.port.counts().flushes;
+    // Half a segment each: nobody commits but who has to wait for more.
+    for number in 0..200 {
+        rig.try_write_data(&fileset, number, 8, 1).unwrap();
+    }
+    let flushes = rig.port.counts().flushes - before;
+    assert!(flushes <= 20, "{flushes} for 100 segments");
 }
 
 #[test]

@@ -47,9 +47,21 @@ impl Engine {
     /// # Errors
     /// `NoSpace`.
     pub fn provide_data(&self, blocks: u32) -> Result<()> {
-        let segments = blocks.div_ceil(self.geometry.segment_blocks());
-        // Whoever asks was let in: perhaps because the room was promised.
-        let lsn = self.reserve(SegmentClass::Data, Purpose::Promised, segments)?;
+        let needed = blocks.div_ceil(self.geometry.segment_blocks());
+        let space = self.space.lock();
+        let (coming, wanted) = (
+            space.coming(SegmentClass::Data, blocks),
+            space.wanted(SegmentClass::Data),
+        );
+        drop(space);
+        if let Some(lsn) = coming {
+            return self.wait(lsn);
+        }
+        let lsn = match self.reserve(SegmentClass::Data, Purpose::Growth, wanted.max(needed)) {
+            // Whoever asks was let in: perhaps because the room was promised.
+            Err(error) if error.kind == Kind::NoSpace => self.reserve(SegmentClass::Data, Purpose::Promised, needed)?,
+            reserved => reserved?,
+        };
         self.wait(lsn)
     }
 
