@@ -154,16 +154,14 @@ impl Nodes {
         let len = units.iter().map(Pointer::len).sum();
         let mut bytes = Buffer::scratch(len);
         let is_read = self.device.read(first.block.offset(), &mut bytes).is_ok();
-        let (mut rest, mut harmed) = (&bytes[..], Vec::new());
-        for (index, pointer) in units.iter().enumerate() {
-            let (unit, after) = rest.split_at(pointer.len());
-            rest = after;
-            if is_read && check(unit, pointer).is_ok() {
+        let (checksums, mut harmed) = (checksums(&bytes, units), Vec::new());
+        for (index, (pointer, checksum)) in units.iter().zip(checksums).enumerate() {
+            if is_read && checksum == pointer.checksum {
                 continue;
             }
             let mut again = Buffer::scratch(pointer.len());
             let read = self.device.read(pointer.block.offset(), &mut again);
-            if let Err(error) = read.and_then(|()| check(&again, pointer)) {
+            if let Err(error) = read.and_then(|()| compare(Checksum::of(&again), pointer)) {
                 harmed.push((index, error));
             }
         }
@@ -279,10 +277,10 @@ impl Nodes {
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.device.read(first.block.offset(), into)?;
         let mut rest = &*into;
-        for pointer in run {
+        for (pointer, checksum) in run.iter().zip(checksums(into, run)) {
             let (unit, after) = rest.split_at(pointer.len());
             rest = after;
-            check(unit, pointer)?;
+            compare(checksum, pointer)?;
             if reuse == Reuse::Likely {
                 self.cache.insert_data(self.member, pointer, unit);
             }
@@ -291,9 +289,23 @@ impl Nodes {
     }
 }
 
-/// Whether these are the bytes that the pointer is to.
-fn check(bytes: &[u8], pointer: &Pointer) -> Result<()> {
-    if Checksum::of(bytes) == pointer.checksum {
+/// The checksums of units that lie side by side.
+fn checksums(bytes: &[u8], units: &[Pointer]) -> Vec<Checksum> {
+    if units.iter().all(|unit| unit.blocks == 1) {
+        return Checksum::of_blocks(bytes);
+    }
+    let mut rest = bytes;
+    let mut next = |unit: &Pointer| {
+        let (unit, after) = rest.split_at(unit.len());
+        rest = after;
+        Checksum::of(unit)
+    };
+    units.iter().map(&mut next).collect()
+}
+
+/// Whether the pointer is to bytes that have this checksum.
+fn compare(checksum: Checksum, pointer: &Pointer) -> Result<()> {
+    if checksum == pointer.checksum {
         return Ok(());
     }
     let reason = "its checksum does not match the pointer to it";

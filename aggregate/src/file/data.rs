@@ -10,6 +10,9 @@ use crate::format::{BLOCK_BYTES, Checksum};
 use crate::transaction::{Run, Transaction};
 use crate::tree::Stop;
 
+/// What is copied before it is hashed.
+const AT_HAND_BYTES: usize = 16 * BLOCK_BYTES;
+
 /// Bytes to be written to a file, in whole blocks of aligned memory, and their checksums.
 pub(super) struct Data {
     /// Where in the file, in bytes.
@@ -24,19 +27,18 @@ pub(super) struct Data {
 impl Data {
     /// A copy of `bytes`, which go to `offset`. There is at least one.
     pub fn new(offset: u64, bytes: &[u8]) -> Data {
-        let mut before = (offset % BLOCK) as usize;
+        let before = (offset % BLOCK) as usize;
         let mut blocks = Buffer::scratch((before + bytes.len()).next_multiple_of(BLOCK_BYTES));
-        let (mut left, mut checksums) = (bytes, Vec::with_capacity(blocks.len() / BLOCK_BYTES));
-        // Each is hashed while the processor still has it at hand.
-        for block in blocks.chunks_mut(BLOCK_BYTES) {
-            let (own, after) = left.split_at(left.len().min(BLOCK_BYTES - before));
-            let (head, rest) = block.split_at_mut(before);
-            let (middle, tail) = rest.split_at_mut(own.len());
-            head.fill(0);
-            middle.copy_from_slice(own);
-            tail.fill(0);
-            checksums.push(Checksum::of(block));
-            (left, before) = (after, 0);
+        let end = before + bytes.len();
+        blocks[..before].fill(0);
+        blocks[end..].fill(0);
+        let (mut filled, mut checksums) = (0, Vec::with_capacity(blocks.len() / BLOCK_BYTES));
+        // Some are hashed while the processor still has them at hand.
+        for some in blocks.chunks_mut(AT_HAND_BYTES) {
+            let own = before.max(filled)..end.min(filled + some.len());
+            some[own.start - filled..own.end - filled].copy_from_slice(&bytes[own.start - before..own.end - before]);
+            filled += some.len();
+            checksums.extend(Checksum::of_blocks(some));
         }
         Data {
             offset,

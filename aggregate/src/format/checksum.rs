@@ -1,6 +1,11 @@
 //! The one checksum: the first 16 bytes of blake3 (I11).
 
+mod lanes;
+
 use std::fmt;
+
+use super::BLOCK_BYTES;
+use lanes::Lanes;
 
 /// The checksum of some bytes. Sixteen bytes are enough: nothing is deduplicated by it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -9,7 +14,19 @@ pub struct Checksum(pub [u8; 16]);
 impl Checksum {
     /// The checksum of `bytes`.
     pub fn of(bytes: &[u8]) -> Checksum {
-        Checksum::cut(blake3::hash(bytes))
+        Checksum::cut(blake3::hash(bytes).as_bytes())
+    }
+
+    /// The checksums of whole blocks, one for each: faster than one after the other.
+    ///
+    /// # Panics
+    /// If there is a part of a block.
+    pub fn of_blocks(bytes: &[u8]) -> Vec<Checksum> {
+        let (blocks, part) = bytes.as_chunks::<BLOCK_BYTES>();
+        assert!(part.is_empty(), "{} bytes are no whole blocks", bytes.len());
+        let mut checksums = Vec::with_capacity(blocks.len());
+        Lanes::new().hash(blocks, &mut checksums);
+        checksums
     }
 
     /// The checksum of `bytes`, in which the 16 bytes at `at`, where it will itself stand, count as zero.
@@ -21,11 +38,11 @@ impl Checksum {
         hasher.update(&bytes[..at]);
         hasher.update(&[0; 16]);
         hasher.update(&bytes[at + 16..]);
-        Checksum::cut(hasher.finalize())
+        Checksum::cut(hasher.finalize().as_bytes())
     }
 
-    fn cut(hash: blake3::Hash) -> Checksum {
-        let [first, _] = zerocopy::transmute!(*hash.as_bytes());
+    fn cut(hash: &[u8; blake3::OUT_LEN]) -> Checksum {
+        let [first, _] = zerocopy::transmute!(*hash);
         Checksum(first)
     }
 }
@@ -39,5 +56,20 @@ impl fmt::Display for Checksum {
 impl fmt::Debug for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_blocks_have_the_checksums_that_each_has() {
+        let byte = |index: usize| (index.wrapping_mul(0x9e37_79b9) >> 13) as u8;
+        for count in (0..40).chain([255, 256, 257]) {
+            let bytes: Vec<u8> = (0..count * BLOCK_BYTES).map(byte).collect();
+            let each: Vec<Checksum> = bytes.chunks(BLOCK_BYTES).map(Checksum::of).collect();
+            assert_eq!(Checksum::of_blocks(&bytes), each, "{count} blocks");
+        }
     }
 }
