@@ -1,8 +1,10 @@
 //! Memory that a device can be read into and written from: aligned as direct I/O wants it, and used again.
 //!
-//! A buffer of 1 MiB from the allocator costs 256 page faults each time it is touched anew, as much as reading it
-//! from a fast disk; one of a single page costs a search for an aligned place. So they go back to a small pool when
-//! they are dropped.
+//! A buffer of a page from the allocator costs a search for an aligned place, a long one a page fault for each of its
+//! pages, as much as reading it from a fast disk. So memory is used again: short buffers go back to a small pool when they
+//! are dropped, long ones to [slabs](slab) of huge pages.
+
+mod slab;
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -11,69 +13,78 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
+use slab::{GRANULE_BYTES, SLAB_BYTES, Slot};
+
 /// Memory given to a device begins at a multiple of this: the page, which is enough for every disk there is.
 pub const ALIGNMENT: usize = 4096;
-/// Pages of a small buffer: nodes, and data that goes beside a record.
-const SMALL_PAGES_MAX: usize = 16;
-/// What the pool keeps at most of small ones: a thousand blocks that wait for a group commit.
-const SMALL_BYTES_MAX: usize = 4 << 20;
-/// And of large ones: a group commit and four reads of 1 MiB under way in each of two aggregates.
-const LARGE_BYTES_MAX: usize = 16 << 20;
+/// Pages of a short buffer: nodes, and data that goes beside a record.
+const SHORT_PAGES_MAX: usize = GRANULE_BYTES / ALIGNMENT;
+/// What the pool keeps at most: a thousand blocks that wait for a group commit.
+const POOL_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(4096))]
 struct Page([u8; ALIGNMENT]);
 
-/// Memory that waits to be used again.
+/// Short memory that waits to be used again.
 struct Pool {
-    /// By how many pages they have; the large ones in the first list.
-    free: [Vec<Vec<Page>>; SMALL_PAGES_MAX + 1],
-    small_bytes: usize,
-    large_bytes: usize,
+    /// By how many pages they have.
+    free: [Vec<Vec<Page>>; SHORT_PAGES_MAX + 1],
+    bytes: usize,
 }
 
 static POOL: Mutex<Pool> = Mutex::new(Pool {
-    free: [const { Vec::new() }; SMALL_PAGES_MAX + 1],
-    small_bytes: 0,
-    large_bytes: 0,
+    free: [const { Vec::new() }; SHORT_PAGES_MAX + 1],
+    bytes: 0,
 });
 
 impl Pool {
-    /// The list for `count` pages, what the lists of its kind keep, and at most.
-    fn list(&mut self, count: usize) -> (&mut Vec<Vec<Page>>, &mut usize, usize) {
-        match count {
-            1..=SMALL_PAGES_MAX => (&mut self.free[count], &mut self.small_bytes, SMALL_BYTES_MAX),
-            _ => (&mut self.free[0], &mut self.large_bytes, LARGE_BYTES_MAX),
-        }
-    }
-
-    /// Pages that are at least `count`, and not more than twice as many.
     fn take(&mut self, count: usize) -> Option<Vec<Page>> {
-        let (list, bytes, _) = self.list(count);
-        let index = list
-            .iter()
-            .position(|pages| (count..=2 * count).contains(&pages.len()))?;
-        let pages = list.swap_remove(index);
-        *bytes -= pages.len() * ALIGNMENT;
+        let pages = self.free.get_mut(count)?.pop()?;
+        self.bytes -= count * ALIGNMENT;
         Some(pages)
     }
 
-    /// Keeps pages, or gives them back if it has enough.
+    /// Keeps pages, or gives them back if it has enough or they are none of its own.
     fn keep(&mut self, pages: Vec<Page>) -> Option<Vec<Page>> {
         let own = pages.len() * ALIGNMENT;
-        let (list, bytes, bytes_max) = self.list(pages.len());
-        if *bytes + own > bytes_max {
-            return Some(pages);
+        match self.free.get_mut(pages.len()) {
+            Some(free) if own > 0 && self.bytes + own <= POOL_BYTES_MAX => {
+                self.bytes += own;
+                free.push(pages);
+                None
+            }
+            _ => Some(pages),
         }
-        *bytes += own;
-        list.push(pages);
-        None
+    }
+}
+
+/// Where a buffer's bytes are.
+enum Memory {
+    Pages(Vec<Page>),
+    Slot(Slot),
+}
+
+impl Memory {
+    /// At least `len` bytes.
+    fn take(len: usize) -> Memory {
+        if (GRANULE_BYTES + 1..=SLAB_BYTES).contains(&len)
+            && let Some(slot) = Slot::take(len)
+        {
+            return Memory::Slot(slot);
+        }
+        let count = len.div_ceil(ALIGNMENT);
+        let pooled = POOL.lock().take(count);
+        Memory::Pages(pooled.unwrap_or_else(|| {
+            // Refused only past isize::MAX or with no memory left, where the allocator itself would end the process.
+            Page::new_vec_zeroed(count).unwrap_or_else(|_| vec![Page([0; ALIGNMENT]); count])
+        }))
     }
 }
 
 /// Owned bytes that begin at a multiple of [`ALIGNMENT`].
 pub struct Buffer {
-    pages: Vec<Page>,
+    memory: Memory,
     len: usize,
 }
 
@@ -87,13 +98,8 @@ impl Buffer {
 
     /// `len` bytes of anything, for one who is about to fill them all.
     pub fn scratch(len: usize) -> Buffer {
-        let count = len.div_ceil(ALIGNMENT);
-        let pooled = POOL.lock().take(count);
-        let pages = pooled.unwrap_or_else(|| {
-            // Refused only past isize::MAX or with no memory left, where the allocator itself would end the process.
-            Page::new_vec_zeroed(count).unwrap_or_else(|_| vec![Page([0; ALIGNMENT]); count])
-        });
-        Buffer { pages, len }
+        let memory = Memory::take(len);
+        Buffer { memory, len }
     }
 
     /// A copy of `bytes`, and zeroes up to the next multiple of [`ALIGNMENT`].
@@ -111,10 +117,10 @@ impl Buffer {
     }
 }
 
-impl Drop for Buffer {
+impl Drop for Memory {
     fn drop(&mut self) {
-        if !self.pages.is_empty() {
-            let surplus = POOL.lock().keep(std::mem::take(&mut self.pages));
+        if let Memory::Pages(pages) = self {
+            let surplus = POOL.lock().keep(std::mem::take(pages));
             drop(surplus);
         }
     }
@@ -124,13 +130,21 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.pages.as_bytes()[..self.len]
+        let memory = match &self.memory {
+            Memory::Pages(pages) => pages.as_bytes(),
+            Memory::Slot(slot) => slot.bytes(),
+        };
+        &memory[..self.len]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.pages.as_mut_bytes()[..self.len]
+        let memory = match &mut self.memory {
+            Memory::Pages(pages) => pages.as_mut_bytes(),
+            Memory::Slot(slot) => slot.bytes_mut(),
+        };
+        &mut memory[..self.len]
     }
 }
 
@@ -160,7 +174,18 @@ mod tests {
 
     #[test]
     fn memory_is_aligned_and_survives_as_bytes() {
-        for len in [0, 1, 512, 4096, 5000, 1 << 20] {
+        for len in [
+            0,
+            1,
+            512,
+            4096,
+            5000,
+            64 << 10,
+            (64 << 10) + 1,
+            1 << 20,
+            4 << 20,
+            (4 << 20) + 1,
+        ] {
             let mut buffer = Buffer::zeroed(len);
             assert!(buffer.iter().all(|&byte| byte == 0));
             assert_eq!((buffer.len(), buffer.as_ptr().addr() % ALIGNMENT), (len, 0));
