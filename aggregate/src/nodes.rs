@@ -292,7 +292,9 @@ impl Nodes {
 /// The checksums of units that lie side by side.
 fn checksums(bytes: &[u8], units: &[Pointer]) -> Vec<Checksum> {
     if units.iter().all(|unit| unit.blocks == 1) {
-        return Checksum::of_blocks(bytes);
+        let mut checksums = Vec::with_capacity(units.len());
+        Checksum::of_blocks(bytes, &mut checksums);
+        return checksums;
     }
     let mut rest = bytes;
     let mut next = |unit: &Pointer| {

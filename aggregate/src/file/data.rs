@@ -38,7 +38,7 @@ impl Data {
             let own = before.max(filled)..end.min(filled + some.len());
             some[own.start - filled..own.end - filled].copy_from_slice(&bytes[own.start - before..own.end - before]);
             filled += some.len();
-            checksums.extend(Checksum::of_blocks(some));
+            Checksum::of_blocks(some, &mut checksums);
         }
         Data {
             offset,

@@ -102,7 +102,8 @@ impl Space {
         }
     }
 
-    /// Log segments that are being reserved: for the same reason the root names them.
+    /// Log segments that are being reserved. As [`rooted`](Space::rooted) those for data, the root names them: if their
+    /// record is lost nobody else would know of them.
     pub(crate) fn maturing_log(&self) -> Vec<Segment> {
         let maturing = self
             .maturing
