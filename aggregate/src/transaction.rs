@@ -99,6 +99,14 @@ pub trait Room {
     fn give_back(&self, run: Run);
 }
 
+/// A snapshot of the fileset, seen by a change that takes something of it back.
+#[derive(Clone, Copy)]
+pub(crate) struct Past<'a> {
+    pub view: View<'a>,
+    /// The fileset comes from it; else it went back from it.
+    pub is_behind: bool,
+}
+
 /// How many owners a block may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owners {
@@ -115,7 +123,7 @@ pub struct Transaction<'a> {
     room: &'a dyn Room,
     began: Lsn,
     /// A snapshot of the fileset that it copies from.
-    past: Option<View<'a>>,
+    past: Option<Past<'a>>,
     /// Nobody else may take a block any more: the snapshots of the fileset say which of those that it frees are free.
     only_promised: Option<(Line, Owners)>,
     change: Change,
@@ -163,14 +171,14 @@ impl<'a> Transaction<'a> {
 
     /// The same, by one who looks at a snapshot too.
     #[must_use]
-    pub(crate) fn seeing(self, past: Option<View<'a>>) -> Transaction<'a> {
+    pub(crate) fn seeing(self, past: Option<Past<'a>>) -> Transaction<'a> {
         let mut transaction = self;
         transaction.past = past;
         transaction
     }
 
     /// The snapshot that it looks at.
-    pub(crate) fn past(&self) -> Option<View<'a>> {
+    pub(crate) fn past(&self) -> Option<Past<'a>> {
         self.past
     }
 

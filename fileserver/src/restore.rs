@@ -7,7 +7,7 @@
 //! What is cut short is given again: the walk does what is left. A dry run walks and changes nothing.
 
 mod bytes;
-mod walk;
+pub(crate) mod walk;
 
 use std::sync::Arc;
 

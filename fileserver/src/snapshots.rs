@@ -11,12 +11,13 @@ use baton_aggregate::format::BLOCK_BYTES;
 use baton_aggregate::transaction::Operation;
 use baton_types::control::{BACKUP, SnapshotReport};
 use baton_types::record::VersionState;
-use baton_types::{Error, FileName, FilesetId, FilesetName, Kind, Result};
+use baton_types::{Clock, Error, FileName, FilesetId, FilesetName, Kind, Result};
 
 use crate::claims::{Claims, blocking};
 use crate::exports::Export;
 use crate::filesets::{booked, report};
 use crate::inside::Inside;
+use crate::service::Service;
 
 /// Snapshots that an error names.
 const NAMED_AT_ONCE: usize = 3;
@@ -71,7 +72,7 @@ pub fn take_now(
     (name, namesake): (&FileName, Namesake),
 ) -> Result<SnapshotInfo> {
     let _everybody = match namesake {
-        Namesake::Replace => after_grace(claims, export, id)?,
+        Namesake::Replace => after_grace((&claims.service, &*claims.clock), export, id)?,
         Namesake::Refuse => None,
     };
     let _turn = claims.works.begin("take snapshot", &export.name)?;
@@ -112,7 +113,7 @@ pub async fn delete(claims: &Arc<Claims>, id: FilesetId, name: FileName) -> Resu
     let (fileset, export) = booked(claims, id).await?;
     let claims = claims.clone();
     blocking(move || {
-        let _everybody = after_grace(&claims, &export, fileset.id)?;
+        let _everybody = after_grace((&claims.service, &*claims.clock), &export, fileset.id)?;
         let _turn = claims.works.begin("delete snapshot", &export.name)?;
         let files = export.aggregate().fileset(fileset.id)?;
         let snapshot = named(&files, &fileset.name, &name)?;
@@ -125,9 +126,13 @@ pub async fn delete(claims: &Arc<Claims>, id: FilesetId, name: FileName) -> Resu
 
 /// Waits until all clients of the last owner have said again what was accepted: they may have copied from a snapshot, and
 /// would find it gone.
-fn after_grace<'a>(claims: &'a Claims, export: &Export, id: FilesetId) -> Result<Option<Inside<'a>>> {
-    match claims.service.awaits(export, id)? {
-        true => Ok(Some(Inside::join(&claims.service, &*claims.clock, export, id)?.0)),
+pub(crate) fn after_grace<'a>(
+    (service, clock): (&'a Service, &'a dyn Clock),
+    export: &Export,
+    id: FilesetId,
+) -> Result<Option<Inside<'a>>> {
+    match service.awaits(export, id)? {
+        true => Ok(Some(Inside::join(service, clock, export, id)?.0)),
         false => Ok(None),
     }
 }

@@ -199,8 +199,7 @@ impl Fileset {
     /// The same by one who looks at a snapshot of the fileset too, which somebody has [opened](Fileset::at).
     ///
     /// # Errors
-    /// As [`Fileset::change`]. The operation itself may be refused as `Stale` if the snapshot was deleted, and as
-    /// `Unsupported` if the fileset went back from it to an older one.
+    /// As [`Fileset::change`]. The operation itself may be refused as `Stale` if the snapshot was deleted.
     pub(crate) fn change_seeing(
         &self,
         past: Option<Lsn>,
@@ -324,7 +323,7 @@ impl Fileset {
         state.check(self.cell.id)?;
         let view = state.tree.view(&self.engine.nodes, pinned);
         let began = state.snapshots.line.began(Lsn(u64::MAX));
-        let past = past.map(|at| state.view_behind(self.cell.id, at, &self.engine.nodes, pinned));
+        let past = past.map(|at| state.past(self.cell.id, at, &self.engine.nodes, pinned));
         let transaction = Transaction::new(view, operation, state.usage, &room).since(began);
         let mut transaction = transaction.seeing(past.transpose()?);
         if purpose == Purpose::Promised {

@@ -5,6 +5,7 @@ use baton_types::{Error, FilesetId, Kind, Result};
 use super::fileset::State;
 use crate::format::Lsn;
 use crate::nodes::Nodes;
+use crate::transaction::Past;
 use crate::tree::{Layer, Pinned, View};
 
 impl State {
@@ -35,23 +36,14 @@ impl State {
         })
     }
 
-    /// What a change sees that takes something of a snapshot back: only of one that the fileset comes from. Whatever that
-    /// has, the fileset had; so it has it still where it was then, or knows it as shared, or has it no more.
+    /// What a change sees that takes something of a snapshot back.
     ///
     /// # Errors
-    /// `Stale` if it was deleted; `Unsupported` of another one.
-    pub(super) fn view_behind<'a>(
-        &'a self,
-        id: FilesetId,
-        at: Lsn,
-        nodes: &'a Nodes,
-        pinned: &'a Pinned,
-    ) -> Result<View<'a>> {
-        let view = self.view_at(id, at, nodes, pinned)?;
-        match self.snapshots.line.is_behind(id, at) {
-            true => Ok(view),
-            false => Err(Error::new(Kind::Unsupported, format!("snapshot {at} of fileset {id}"))
-                .because("the fileset went back to an older one since")),
-        }
+    /// `Stale` if it was deleted.
+    pub(super) fn past<'a>(&'a self, id: FilesetId, at: Lsn, nodes: &'a Nodes, pinned: &'a Pinned) -> Result<Past<'a>> {
+        Ok(Past {
+            view: self.view_at(id, at, nodes, pinned)?,
+            is_behind: self.snapshots.line.is_behind(id, at),
+        })
     }
 }

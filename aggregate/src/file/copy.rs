@@ -15,8 +15,8 @@ use super::{BLOCK, SIZE_END, extents, load};
 use crate::aggregate::{Done, Fileset, Need};
 use crate::fileset::{Object, promises, save, shared};
 use crate::format::{Attributes, Extent, Key, Lsn};
-use crate::transaction::{Operation, Transaction};
-use crate::tree::{Stop, View};
+use crate::transaction::{Operation, Past, Transaction};
+use crate::tree::Stop;
 
 /// Node blocks for the extents of one copy, beyond what any operation may cost.
 const NODE_BLOCKS: u64 = 32;
@@ -44,7 +44,7 @@ pub type SettleCopy<'a> = dyn FnMut((&Attributes, &Attributes), &mut Attributes)
 /// # Errors
 /// As [`Fileset::operate`]. The operation itself may be refused: `Unsupported` for what has to be copied byte by byte
 /// (bytes that do not lie alike in their blocks, part of a block, bytes that lie inline, an aggregate made before files
-/// could share, a snapshot that the fileset went back from), `Stale` if the snapshot was deleted, `Limit` past [`limits::COPY_BYTES_MAX`], `Invalid` for bytes that the source has not got or that are copied onto
+/// could share, bytes that files shared in a snapshot that the fileset went back from), `Stale` if the snapshot was deleted, `Limit` past [`limits::COPY_BYTES_MAX`], `Invalid` for bytes that the source has not got or that are copied onto
 /// themselves; `Stale`, `IsDirectory`, `TooBig`, `NoSpace`, or as `settle` says.
 pub fn copy_as(
     fileset: &Fileset,
@@ -70,7 +70,7 @@ pub fn copy_as(
             return Err(copy.refused(Kind::Unsupported, "its target is in another fileset"));
         }
         let source = match transaction.past() {
-            Some(past) => load(&past, copy.source.0)?,
+            Some(past) => load(&past.view, copy.source.0)?,
             None => load(transaction, copy.source.0)?,
         };
         let old = load(transaction, copy.target.0)?;
@@ -144,7 +144,7 @@ fn put(
 ) -> Result<(), Stop> {
     let [from, to] = [copy.source.0, copy.target.0].map(|fid| fid.vnode);
     let past = transaction.past();
-    let source_get = |key| past.map_or_else(|| transaction.get(key), |past| past.get(key));
+    let source_get = |key| past.map_or_else(|| transaction.get(key), |past| past.view.get(key));
     if source.blocks == 0 && source_get(Key::inline(from))?.is_some() {
         return Err(copy.refused(Kind::Unsupported, "its bytes lie inline"));
     }
@@ -203,17 +203,18 @@ fn share(transaction: &mut Transaction<'_>, from: Vnode, placed: &Placed, both: 
     Ok(part)
 }
 
-/// The target's blocks become those that the source had in a snapshot that the fileset comes from, as
-/// [`Transaction::past`] shows it: how many it got, and how many it gave up. What it has already it keeps.
+/// The target's blocks become those that the source had in a snapshot of the fileset, as [`Transaction::past`] shows it:
+/// how many it got, and how many it gave up. What it has already it keeps.
 ///
-/// A block that is an extent's own does not move: if the tree has it still so, then where the snapshot has it.
+/// A block that is an extent's own does not move: if the tree has it still so, then where the snapshot has it. Of a snapshot
+/// that the fileset went back from that is not so of what was shared *there*: here it may be an extent's own, anywhere.
 pub(crate) fn take_back(
     transaction: &mut Transaction<'_>,
-    past: &View<'_>,
+    past: &Past<'_>,
     (from, source): (Vnode, &Range<u64>),
     (to, target): (Vnode, &Range<u64>),
 ) -> Result<(u64, u64), Stop> {
-    let placed = extents::overlapping(past, from, source)?;
+    let placed = extents::overlapping(&past.view, from, source)?;
     let mut wanted: Vec<(&Placed, Range<u64>)> = Vec::new();
     let (mut at, mut given) = (target.start, 0);
     for placed in &placed {
@@ -236,7 +237,7 @@ pub(crate) fn take_back(
     given += extents::cut(transaction, to, &(at..target.end))?;
     let mut taken = 0;
     for (placed, range) in wanted {
-        for (first, part) in parts_of(transaction, from, placed, &range)? {
+        for (first, part) in parts_of(transaction, past, (from, placed), &range)? {
             taken += u64::from(part.count);
             let at = first - source.start + target.start;
             transaction.put(Key::extent(to, at), part.encode());
@@ -249,10 +250,16 @@ pub(crate) fn take_back(
 /// first block in that file.
 fn parts_of(
     transaction: &mut Transaction<'_>,
-    from: Vnode,
-    placed: &Placed,
+    past: &Past<'_>,
+    (from, placed): (Vnode, &Placed),
     range: &Range<u64>,
 ) -> Result<Vec<(u64, Extent)>, Stop> {
+    if placed.extent.is_shared() && !past.is_behind && !shared::knows(transaction, placed.run(range))? {
+        let error = Error::new(Kind::Unsupported, format!("blocks of vnode {}", from.number())).because(
+            "files shared them in a snapshot that the fileset went back from, and where it has them is not known",
+        );
+        return Err(error.into());
+    }
     let (mut parts, mut at) = (Vec::new(), range.start);
     let others = |transaction: &mut Transaction<'_>, range: Range<u64>| -> Result<_, Stop> {
         let mut parts = Vec::new();

@@ -76,6 +76,18 @@ pub(crate) fn take_back(transaction: &mut Transaction<'_>, run: Run) -> Result<V
     Ok(parts)
 }
 
+/// True if items say of all blocks of `run` in how many places they are.
+pub(crate) fn knows(transaction: &Transaction<'_>, run: Run) -> Result<bool, Stop> {
+    let (mut at, end) = (run.block.0, run.block.0 + u64::from(run.count));
+    while at < end {
+        let Some((known, _)) = shared_at(transaction, at)? else {
+            return Ok(false);
+        };
+        at = known.end;
+    }
+    Ok(true)
+}
+
 /// The shared blocks among which `block` is.
 pub(super) fn shared_at(items: &impl Items, block: u64) -> Result<Option<(Range<u64>, Shared)>, Stop> {
     let Some((key, value)) = items.last_at_or_before(Key::shared(Block(block)))? else {

@@ -8,7 +8,7 @@ use baton_types::{Fid, FileName, FilesetId, Kind, Timestamp, Vnode};
 
 use super::rig::{HOME, Mount, Server, cred, kind, root};
 
-fn take(server: &Server, name: &str, namesake: Namesake) -> FilesetId {
+pub fn take(server: &Server, name: &str, namesake: Namesake) -> FilesetId {
     let fileset = server.export.aggregate().fileset(HOME).unwrap();
     let operation = Operation {
         time: Timestamp(77),
@@ -21,7 +21,7 @@ fn take(server: &Server, name: &str, namesake: Namesake) -> FilesetId {
     HOME.snapshot(fileset.snapshot_named(name.as_bytes()).unwrap().number)
 }
 
-fn delete(server: &Server, name: &str) {
+pub fn delete(server: &Server, name: &str) {
     let fileset = server.export.aggregate().fileset(HOME).unwrap();
     let id = fileset.snapshot_named(name.as_bytes()).unwrap().id;
     let done = fileset.delete_snapshot(&Operation::default(), id).unwrap();
