@@ -15,6 +15,7 @@
 mod actions;
 mod branches;
 mod clients;
+mod differences;
 mod faults;
 pub mod fence;
 mod files;

@@ -17,7 +17,7 @@ use crate::sim::Seed;
 /// The secret of all filesets.
 pub const SECRET: HashKey = HashKey([7; 16]);
 /// Items that no file operation touches lie from here on.
-const BARE: u64 = 1 << 40;
+const BARE: u64 = 1 << 39;
 /// Objects of bare items, and items of each.
 const OBJECTS: u64 = 6;
 const ITEMS: u64 = 12;
@@ -124,11 +124,11 @@ impl Action {
         }
     }
 
-    /// One of them, where there may be files of bytes.
-    pub fn draw_with(seed: &mut Seed, has_files: bool) -> Action {
-        match has_files && seed.chance(450) {
-            true => Action::Bytes(Act::draw(seed)),
-            false => Action::draw(seed),
+    /// One of them; in a fileset with files of bytes and these snapshots, if that is said.
+    pub fn draw_with(seed: &mut Seed, files: Option<&[Lsn]>) -> Action {
+        match files {
+            Some(snapshots) if seed.chance(450) => Action::Bytes(Act::draw(seed, snapshots)),
+            _ => Action::draw(seed),
         }
     }
 

@@ -50,10 +50,8 @@ impl World {
         if clones.is_empty() {
             return Ok(());
         }
-        let (id, action) = (
-            *self.seed.pick(&clones),
-            Action::draw_with(&mut self.seed, self.has_files),
-        );
+        let id = *self.seed.pick(&clones);
+        let action = self.draw(id);
         self.born += 1;
         let operation = Operation {
             vnode: Vnode::new(BORN_FROM + self.born).ok(),

@@ -46,11 +46,9 @@ impl Session {
         }
     }
 
-    /// The next operation: the one that was not answered, or a new one.
-    pub fn next(&mut self, seed: &mut Seed, filesets: &[FilesetId], durable: Lsn, has_files: bool) -> Sent {
+    /// The next operation: the one that was not answered, or this one.
+    pub fn next(&mut self, seed: &mut Seed, durable: Lsn, (fileset, action): (FilesetId, Action)) -> Sent {
         let number = seed.below(STREAMS) as u16;
-        let fileset = *seed.pick(filesets);
-        let action = Action::draw_with(seed, has_files);
         let stream = self.streams.entry(number).or_default();
         if let Some(open) = stream.iter().find(|sent| sent.lsn.is_none()) {
             return open.clone();

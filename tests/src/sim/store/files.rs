@@ -35,9 +35,10 @@ const BLOCK: u64 = BLOCK_BYTES as u64;
 pub enum Act {
     /// Writes blocks.
     Write { file: u8, first: u64, count: u64, byte: u8 },
-    /// Copies blocks, from and to a block of a file.
+    /// Copies blocks, from and to a block of a file; perhaps as the first one was in a snapshot.
     Share {
         source: (u8, u64),
+        past: Option<Lsn>,
         target: (u8, u64),
         count: u64,
     },
@@ -108,8 +109,8 @@ fn block(file: u8, number: u64, byte: u8) -> Vec<u8> {
 }
 
 impl Act {
-    /// One of them.
-    pub fn draw(seed: &mut Seed) -> Act {
+    /// One of them, in a fileset with these snapshots.
+    pub fn draw(seed: &mut Seed, snapshots: &[Lsn]) -> Act {
         let (file, first) = (seed.below(FILES.into()) as u8, seed.below(LENGTH));
         let few = 1 + seed.below(12);
         match seed.below(20) {
@@ -121,6 +122,7 @@ impl Act {
             },
             7..13 => Act::Share {
                 source: (file, seed.below(LENGTH / 2)),
+                past: (!snapshots.is_empty() && seed.chance(600)).then(|| *seed.pick(snapshots)),
                 target: (seed.below(FILES.into()) as u8, first),
                 count: few * 2,
             },
@@ -158,12 +160,17 @@ impl Act {
                 let at = (fid(id, file), At::Offset(first * BLOCK));
                 file::write_as(fileset, operation, at, &bytes, as_it_is)
             }
-            Act::Share { source, target, count } => {
+            Act::Share {
+                source,
+                past,
+                target,
+                count,
+            } => {
                 let copy = Copy {
                     source: (fid(id, source.0), source.1 * BLOCK),
                     target: (fid(id, target.0), target.1 * BLOCK),
                     len: count * BLOCK,
-                    past: None,
+                    past,
                 };
                 file::copy_as(fileset, operation, copy, &mut |_, _| Ok(()))
             }
@@ -190,8 +197,16 @@ impl Act {
         })
     }
 
-    /// Does it to what there must be.
-    fn apply(&self, files: &mut Files, lsn: Lsn) -> Result<u8, Kind> {
+    /// The snapshot that it copies from.
+    pub fn past(&self) -> Option<Lsn> {
+        match *self {
+            Act::Share { past, .. } => past,
+            _ => None,
+        }
+    }
+
+    /// Does it to what there must be; the snapshot that it copies from had `kept`, or is gone.
+    fn apply(&self, files: &mut Files, kept: Option<&Files>, lsn: Lsn) -> Result<u8, Kind> {
         match *self {
             Act::Write {
                 file,
@@ -213,10 +228,20 @@ impl Act {
                 own.promised = own.promised.saturating_sub(more);
                 Ok(file)
             }
-            Act::Share { source, target, count } => {
+            Act::Share {
+                source,
+                past,
+                target,
+                count,
+            } => {
                 let (from, to) = (source.1..source.1 + count, target.1..target.1 + count);
-                let is_onto_itself = source.0 == target.0 && from.start < to.end && to.start < from.end;
-                let whole = &files[usize::from(source.0)];
+                let overlap = source.0 == target.0 && from.start < to.end && to.start < from.end;
+                let is_onto_itself = past.is_none() && overlap;
+                let of = match past {
+                    Some(_) => kept.ok_or(Kind::Stale)?,
+                    None => &*files,
+                };
+                let whole = &of[usize::from(source.0)];
                 if from.end > whole.size || is_onto_itself {
                     return Err(Kind::Invalid);
                 }
@@ -324,12 +349,13 @@ pub fn blocks(files: &Files) -> usize {
     contents.map(|content| content.origin).collect::<BTreeSet<_>>().len()
 }
 
-/// An operation found its place: what it was answered must be what comes of it.
+/// An operation found its place: what it was answered must be what comes of it. The snapshot that it copies from had
+/// `kept`, or is gone.
 ///
 /// # Errors
 /// What differs.
-pub fn apply(files: &mut Files, act: Act, lsn: Lsn, answer: &Answer) -> Result<(), String> {
-    match (act.apply(files, lsn), answer) {
+pub fn apply(files: &mut Files, kept: Option<&Files>, (act, lsn): (Act, Lsn), answer: &Answer) -> Result<(), String> {
+    match (act.apply(files, kept, lsn), answer) {
         (Ok(file), Ok(bytes)) => {
             let attributes = Object::decode(bytes).map_err(|error| error.to_string())?.attributes;
             same(&files[usize::from(file)], file, &attributes)

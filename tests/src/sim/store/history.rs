@@ -215,8 +215,16 @@ impl World {
             return self.open_session();
         }
         let index = self.seed.index(self.sessions.len());
-        let sent = self.sessions[index].next(&mut self.seed, &FILESETS, self.told, self.has_files);
+        let id = *self.seed.pick(&FILESETS);
+        let action = self.draw(id);
+        let sent = self.sessions[index].next(&mut self.seed, self.told, (id, action));
         self.send(index, &sent)
+    }
+
+    /// Something to do in a fileset.
+    pub fn draw(&mut self, id: FilesetId) -> Action {
+        let snapshots: Vec<Lsn> = self.model.snapshots(id).into_keys().collect();
+        Action::draw_with(&mut self.seed, self.has_files.then_some(&snapshots))
     }
 
     fn open_session(&mut self) -> Step {

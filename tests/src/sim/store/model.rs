@@ -178,9 +178,16 @@ impl Model {
             return Ok(());
         }
         if let Action::Bytes(act) = past.action {
+            // Shared where the fileset went back from: it may not be known here whose it is.
+            if past.answer == Err(Kind::Unsupported) && self.has_gone_back_from(past.fileset, act.past(), past.lsn) {
+                return Ok(());
+            }
+            let kept = act.past().and_then(|at| self.kept(past.fileset, at, past.lsn));
+            let kept = kept.map(|kept| kept.files.clone());
             let files = self.files.get_mut(&past.fileset);
             let files = files.expect("nobody asks for a fileset that is not there");
-            return files::apply(files, act, past.lsn, &past.answer).map_err(|what| format!("{past:?}: {what}"));
+            let applied = files::apply(files, kept.as_ref(), (act, past.lsn), &past.answer);
+            return applied.map_err(|what| format!("{past:?}: {what}"));
         }
         let scratch = self
             .filesets
@@ -207,7 +214,7 @@ impl Model {
         self.history.retain(|past| past.lsn <= last);
         self.moments.retain(|moment| moment.lsn <= last);
         self.turns.retain(|turn| turn.lsn <= last);
-        let (history, turns) = (std::mem::take(&mut self.history), std::mem::take(&mut self.turns));
+        let (history, turns) = (std::mem::take(&mut self.history), self.turns.clone());
         let mut next = turns.iter().peekable();
         let applied = history.iter().try_for_each(|past| {
             while let Some(turn) = next.next_if(|turn| turn.lsn < past.lsn) {
@@ -216,7 +223,7 @@ impl Model {
             self.apply(past)
         });
         next.for_each(|turn| self.take_turn(turn));
-        (self.history, self.turns) = (history, turns);
+        self.history = history;
         applied
     }
 
@@ -270,6 +277,18 @@ impl Model {
             };
         }
         snapshots
+    }
+
+    /// What a snapshot of a fileset had, if it was there when the record `now` was made.
+    fn kept(&self, fileset: FilesetId, snapshot: Lsn, now: Lsn) -> Option<&Kept> {
+        let of_it = |moment: &&Moment| (moment.fileset, moment.id) == (fileset, snapshot) && moment.lsn < now;
+        self.moments.iter().rev().find(of_it)?.kept.as_ref()
+    }
+
+    /// Whether a fileset went back to something older than this snapshot before `now`, or to another one.
+    fn has_gone_back_from(&self, fileset: FilesetId, snapshot: Option<Lsn>, now: Lsn) -> bool {
+        let is_later = |turn: &Turn| turn.fileset == fileset && snapshot.is_some_and(|at| at < turn.lsn) && turn.lsn < now;
+        self.turns.iter().any(is_later)
     }
 
     /// Blocks of data that filesets and their snapshots have, if each takes its own: what is not shared.

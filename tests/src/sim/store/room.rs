@@ -69,6 +69,7 @@ impl World {
         for to in 0..CROWD_COPIES {
             let act = Act::Share {
                 source: (crowd, LENGTH),
+                past: None,
                 target: (promised, 10 * LENGTH + to),
                 count: 1,
             };

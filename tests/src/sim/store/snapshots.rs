@@ -16,7 +16,7 @@ pub const KEPT_MAX: usize = 6;
 const STEPS_MAX: usize = 2_000;
 
 impl World {
-    /// Takes one, deletes one, or gives some space back.
+    /// Takes one, deletes one, compares them, or gives some space back.
     pub fn snapshot_step(&mut self) -> Step {
         let id = *self.seed.pick(&self.model.filesets());
         let kept: Vec<Lsn> = self.model.snapshots(id).into_keys().collect();
@@ -26,6 +26,7 @@ impl World {
                 let snapshot = *self.seed.pick(&kept);
                 self.delete_snapshot(id, snapshot)
             }
+            8 => self.compare_moments(),
             9 => self.rot_behind_steps(),
             _ => self.reclaim().map(drop),
         }
