@@ -11,7 +11,7 @@ use baton_aggregate::tree::Stop;
 use baton_types::{Error, Fid, FileName, FilesetId, Kind, Result, Vnode};
 use bytes::Bytes;
 
-use super::files::Act;
+use super::files::{Act, Old};
 use crate::sim::Seed;
 
 /// The secret of all filesets.
@@ -124,10 +124,10 @@ impl Action {
         }
     }
 
-    /// One of them; in a fileset with files of bytes and these snapshots, if that is said.
-    pub fn draw_with(seed: &mut Seed, files: Option<&[Lsn]>) -> Action {
-        match files {
-            Some(snapshots) if seed.chance(450) => Action::Bytes(Act::draw(seed, snapshots)),
+    /// One of them; in a fileset with files of bytes, and these in snapshots, if that is said.
+    pub fn draw_with(seed: &mut Seed, olds: Option<&[Old]>) -> Action {
+        match olds {
+            Some(olds) if seed.chance(450) => Action::Bytes(Act::draw(seed, olds)),
             _ => Action::draw(seed),
         }
     }

@@ -69,7 +69,13 @@ impl World {
         self.check_room(id, &action, &done)?;
         match done {
             // Nobody asks for what was refused, so that has no place.
-            Ok(done) if done.answer.is_err() => Ok(()),
+            Ok(done) if done.answer.is_err() => {
+                self.note(
+                    "owner",
+                    &format!("{action} in {id}: {:.20?}", done.answer.map_err(|error| error.kind)),
+                );
+                Ok(())
+            }
             Ok(done) => {
                 self.note("owner", &format!("{action} in {id} at {}", done.lsn));
                 self.model.push(Past {
@@ -130,6 +136,10 @@ impl World {
                 self.told = self.told.max(self.owner.aggregate.durable());
                 let from = Some(kept);
                 self.model.turn(Turn { lsn, fileset: id, from });
+                // Who went back wants some of it after all.
+                for _ in 0..if self.has_files { self.seed.below(4) } else { 0 } {
+                    self.copy_from_snapshot(id, Some(present))?;
+                }
                 Ok(())
             }
             // The snapshot has the very name that the present was to have.

@@ -317,12 +317,11 @@ fn act(server: &Server, has_files: bool, seed: &mut Seed, deeds: &Mutex<Deeds>) 
     let told = match seed.below(8) {
         0..3 => {
             let fileset = *seed.pick(&FILESETS);
-            let served = aggregate.fileset(fileset);
-            let kept = served.as_ref().map(|served| served.snapshots()).unwrap_or_default();
-            let snapshots: Vec<_> = kept.iter().map(|snapshot| snapshot.id).collect();
-            let action = Action::draw_with(seed, has_files.then_some(&snapshots));
+            let action = Action::draw_with(seed, has_files.then_some(&[]));
             let operation = Operation::default();
-            let done = served.and_then(|served| action.perform(&served, &operation));
+            let done = aggregate
+                .fileset(fileset)
+                .and_then(|served| action.perform(&served, &operation));
             // Nobody asks for what was refused, so that has no place.
             if let Ok(done) = done
                 && let Ok(answer) = done.answer

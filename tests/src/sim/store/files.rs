@@ -74,6 +74,25 @@ pub struct File {
     pub promised: u64,
 }
 
+/// A file with bytes in it, in a snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct Old {
+    /// Which.
+    pub snapshot: Lsn,
+    file: u8,
+    size: u64,
+}
+
+/// Those of `files`, in a snapshot.
+pub fn olds(snapshot: Lsn, files: &Files) -> impl Iterator<Item = Old> {
+    let old = move |(file, was): (u8, &File)| Old {
+        snapshot,
+        file,
+        size: was.size,
+    };
+    (0..).zip(files).map(old).filter(|old| old.size > 0)
+}
+
 /// The files of a fileset.
 pub type Files = Vec<File>;
 
@@ -109,8 +128,8 @@ fn block(file: u8, number: u64, byte: u8) -> Vec<u8> {
 }
 
 impl Act {
-    /// One of them, in a fileset with these snapshots.
-    pub fn draw(seed: &mut Seed, snapshots: &[Lsn]) -> Act {
+    /// One of them, in a fileset with these files in snapshots.
+    pub fn draw(seed: &mut Seed, olds: &[Old]) -> Act {
         let (file, first) = (seed.below(FILES.into()) as u8, seed.below(LENGTH));
         let few = 1 + seed.below(12);
         match seed.below(20) {
@@ -120,9 +139,10 @@ impl Act {
                 count: if seed.chance(150) { few * 16 } else { few },
                 byte: seed.draw() as u8,
             },
+            7..10 if !olds.is_empty() => Act::from_snapshot(seed, olds),
             7..13 => Act::Share {
                 source: (file, seed.below(LENGTH / 2)),
-                past: (!snapshots.is_empty() && seed.chance(600)).then(|| *seed.pick(snapshots)),
+                past: None,
                 target: (seed.below(FILES.into()) as u8, first),
                 count: few * 2,
             },
@@ -138,6 +158,20 @@ impl Act {
                 count: few * 2,
             },
             _ => Act::Truncate { file, blocks: first },
+        }
+    }
+
+    /// A copy of what one of these files had.
+    pub fn from_snapshot(seed: &mut Seed, olds: &[Old]) -> Act {
+        let old = *seed.pick(olds);
+        let first = seed.below(old.size.min(LENGTH));
+        let back = seed.chance(300).then_some((old.file, first));
+        let elsewhere = (seed.below(FILES.into()) as u8, seed.below(LENGTH));
+        Act::Share {
+            source: (old.file, first),
+            past: Some(old.snapshot),
+            target: back.unwrap_or(elsewhere),
+            count: 1 + seed.below(16.min(old.size - first)),
         }
     }
 
@@ -234,27 +268,11 @@ impl Act {
                 target,
                 count,
             } => {
-                let (from, to) = (source.1..source.1 + count, target.1..target.1 + count);
-                let overlap = source.0 == target.0 && from.start < to.end && to.start < from.end;
-                let is_onto_itself = past.is_none() && overlap;
                 let of = match past {
-                    Some(_) => kept.ok_or(Kind::Stale)?,
-                    None => &*files,
+                    Some(_) => Some(kept.ok_or(Kind::Stale)?),
+                    None => None,
                 };
-                let whole = &of[usize::from(source.0)];
-                if from.end > whole.size || is_onto_itself {
-                    return Err(Kind::Invalid);
-                }
-                let found = whole.blocks.range(from.clone());
-                let copied: Vec<_> = found
-                    .map(|(at, content)| (to.start + (at - from.start), content.clone()))
-                    .collect();
-                let own = &mut files[usize::from(target.0)];
-                own.cut(to.clone());
-                own.blocks.extend(copied);
-                own.size = own.size.max(to.end);
-                own.promised = own.promised.min(own.holes(own.size));
-                Ok(target.0)
+                copy(files, of, (source, target, count))
             }
             Act::Promise {
                 file,
@@ -298,6 +316,26 @@ impl Act {
     }
 }
 
+/// Copies so many blocks from what a file is, or was in `of`, to a file: which one.
+fn copy(files: &mut Files, of: Option<&Files>, (source, target, count): Copied) -> Result<u8, Kind> {
+    let (from, to) = (source.1..source.1 + count, target.1..target.1 + count);
+    let overlap = source.0 == target.0 && from.start < to.end && to.start < from.end;
+    let whole = &of.unwrap_or(files)[usize::from(source.0)];
+    if from.end > whole.size || of.is_none() && overlap {
+        return Err(Kind::Invalid);
+    }
+    let found = whole.blocks.range(from.clone());
+    let copied: Vec<_> = found
+        .map(|(at, content)| (to.start + (at - from.start), content.clone()))
+        .collect();
+    let own = &mut files[usize::from(target.0)];
+    own.cut(to.clone());
+    own.blocks.extend(copied);
+    own.size = own.size.max(to.end);
+    own.promised = own.promised.min(own.holes(own.size));
+    Ok(target.0)
+}
+
 impl File {
     fn holes(&self, size: u64) -> u64 {
         size.saturating_sub(self.blocks.len() as u64)
@@ -324,6 +362,9 @@ impl File {
             .collect()
     }
 }
+
+/// From and to which block of which file, and how many.
+type Copied = ((u8, u64), (u8, u64), u64);
 
 /// Files with nothing in them.
 pub fn none() -> Files {

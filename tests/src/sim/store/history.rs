@@ -223,8 +223,8 @@ impl World {
 
     /// Something to do in a fileset.
     pub fn draw(&mut self, id: FilesetId) -> Action {
-        let snapshots: Vec<Lsn> = self.model.snapshots(id).into_keys().collect();
-        Action::draw_with(&mut self.seed, self.has_files.then_some(&snapshots))
+        let olds = self.model.olds(id);
+        Action::draw_with(&mut self.seed, self.has_files.then_some(&olds))
     }
 
     fn open_session(&mut self) -> Step {

@@ -15,7 +15,7 @@ use baton_types::{FilesetId, Kind, Result};
 use bytes::Bytes;
 
 use super::actions::Action;
-use super::files::{self, Files};
+use super::files::{self, Files, Old};
 
 /// What an operation was answered: its bytes, or what it was refused with.
 pub type Answer = Result<Bytes, Kind>;
@@ -279,6 +279,12 @@ impl Model {
         snapshots
     }
 
+    /// The files with bytes in them in its snapshots.
+    pub fn olds(&self, fileset: FilesetId) -> Vec<Old> {
+        let snapshots = self.snapshots(fileset).into_iter();
+        snapshots.flat_map(|(at, kept)| files::olds(at, &kept.files)).collect()
+    }
+
     /// What a snapshot of a fileset had, if it was there when the record `now` was made.
     fn kept(&self, fileset: FilesetId, snapshot: Lsn, now: Lsn) -> Option<&Kept> {
         let of_it = |moment: &&Moment| (moment.fileset, moment.id) == (fileset, snapshot) && moment.lsn < now;
@@ -287,7 +293,8 @@ impl Model {
 
     /// Whether a fileset went back to something older than this snapshot before `now`, or to another one.
     fn has_gone_back_from(&self, fileset: FilesetId, snapshot: Option<Lsn>, now: Lsn) -> bool {
-        let is_later = |turn: &Turn| turn.fileset == fileset && snapshot.is_some_and(|at| at < turn.lsn) && turn.lsn < now;
+        let is_later =
+            |turn: &Turn| turn.fileset == fileset && snapshot.is_some_and(|at| at < turn.lsn) && turn.lsn < now;
         self.turns.iter().any(is_later)
     }
 

@@ -6,7 +6,8 @@ use baton_aggregate::format::Lsn;
 use baton_aggregate::transaction::Operation;
 use baton_types::{FileName, FilesetId, Result};
 
-use super::files;
+use super::actions::Action;
+use super::files::{self, Act};
 use super::history::{FILESETS, Step, World};
 use super::model::{compared, difference, read};
 
@@ -16,7 +17,7 @@ pub const KEPT_MAX: usize = 6;
 const STEPS_MAX: usize = 2_000;
 
 impl World {
-    /// Takes one, deletes one, compares them, or gives some space back.
+    /// Takes one, deletes one, copies from one, compares them, or gives some space back.
     pub fn snapshot_step(&mut self) -> Step {
         let id = *self.seed.pick(&self.model.filesets());
         let kept: Vec<Lsn> = self.model.snapshots(id).into_keys().collect();
@@ -26,6 +27,7 @@ impl World {
                 let snapshot = *self.seed.pick(&kept);
                 self.delete_snapshot(id, snapshot)
             }
+            6..8 if self.has_files => self.copy_from_snapshot(id, None),
             8 => self.compare_moments(),
             9 => self.rot_behind_steps(),
             _ => self.reclaim().map(drop),
@@ -57,6 +59,17 @@ impl World {
             }
             Err(error) => self.failed("snapshot", &error),
         }
+    }
+
+    /// Copies from a snapshot of a fileset, from this one perhaps.
+    pub fn copy_from_snapshot(&mut self, id: FilesetId, only: Option<Lsn>) -> Step {
+        let mut olds = self.model.olds(id);
+        olds.retain(|old| only.is_none_or(|only| old.snapshot == only));
+        if olds.is_empty() {
+            return Ok(());
+        }
+        let act = Act::from_snapshot(&mut self.seed, &olds);
+        self.work_alone(id, Operation::default(), Action::Bytes(act))
     }
 
     pub fn delete_snapshot(&mut self, id: FilesetId, snapshot: Lsn) -> Step {
