@@ -189,8 +189,8 @@ impl Sessions {
     /// Whether `operation` is to be done now.
     ///
     /// # Errors
-    /// `SessionLost` if there is no such session; `Busy` while it is being done; `Invalid` for a reply
-    /// that the client said it had; `Limit` if too many were not seen; `Wait`.
+    /// `SessionLost` if there is no such session; `Invalid` for a reply that the client said it had; `Limit` while its
+    /// stream is at work, and if too many replies were not seen: it is asked again; `Wait`.
     pub fn begin<'a>(&self, engine: &Engine, operation: &'a Operation, patience: Patience) -> Result<Turn<'a>> {
         if operation.session == SessionId::default() {
             let session = None;
@@ -230,7 +230,7 @@ impl Sessions {
         if stream.is_running {
             return Err(refused(
                 operation,
-                Kind::Busy,
+                Kind::Limit,
                 format!("stream {} is at work", operation.stream),
             ));
         }

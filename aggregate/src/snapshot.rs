@@ -76,6 +76,8 @@ pub(crate) struct Snapshots {
     pub dead: Dead,
     /// What died before, and is in no checkpoint yet.
     pub frozen: Vec<Arc<Dead>>,
+    /// The last record with which one was taken or deleted by this owner.
+    pub changed: Lsn,
 }
 
 impl Line {
@@ -193,7 +195,8 @@ impl Line {
                 return at <= end;
             }
             match self.bases.get(&began) {
-                Some(base) if base.origin == own => end = base.snapshot,
+                // One that is no older than what goes on from it would lead round and round: no store writes that.
+                Some(base) if base.origin == own && base.snapshot < began => end = base.snapshot,
                 _ => return false,
             }
         }
@@ -426,6 +429,24 @@ mod tests {
         // The branch before is as it was.
         let (last, first) = (Lsn(10), 1);
         assert_eq!(line.fate(Lsn(5), Lsn(20)), Fate::Kept(Span { last, first }));
+    }
+
+    #[test]
+    fn what_a_fileset_came_through_is_behind_it_however_its_bases_lead() {
+        let mut line = line(&[10, 20, 40]);
+        let base = |origin, snapshot| Base {
+            origin: FilesetId(origin),
+            snapshot: Lsn(snapshot),
+            next_vnode: 2,
+        };
+        line.go_on(Lsn(30), base(7, 10));
+        let is_behind = |line: &Line, at| line.is_behind(FilesetId(7), Lsn(at));
+        assert_eq!([10, 20, 40].map(|at| is_behind(&line, at)), [true, false, true]);
+        // A disk that says so: to itself, and to what came later.
+        for snapshot in [30, 40] {
+            line.go_on(Lsn(30), base(7, snapshot));
+            assert_eq!([10, 20, 40].map(|at| is_behind(&line, at)), [false, false, true]);
+        }
     }
 
     #[test]

@@ -71,10 +71,7 @@ pub fn take_now(
     id: FilesetId,
     (name, namesake): (&FileName, Namesake),
 ) -> Result<SnapshotInfo> {
-    let _everybody = match namesake {
-        Namesake::Replace => after_grace((&claims.service, &*claims.clock), export, id)?,
-        Namesake::Refuse => None,
-    };
+    let _everybody = after_grace((&claims.service, &*claims.clock), export, id)?;
     let _turn = claims.works.begin("take snapshot", &export.name)?;
     let fileset = export.aggregate().fileset(id)?;
     let operation = Operation {
@@ -124,8 +121,8 @@ pub async fn delete(claims: &Arc<Claims>, id: FilesetId, name: FileName) -> Resu
     .await
 }
 
-/// Waits until all clients of the last owner have said again what was accepted: they may have copied from a snapshot, and
-/// would find it gone.
+/// Waits until all clients of the last owner have said again what was accepted: a new snapshot is to have that, and they may
+/// have copied from one that is about to go.
 pub(crate) fn after_grace<'a>(
     (service, clock): (&'a Service, &'a dyn Clock),
     export: &Export,

@@ -20,7 +20,11 @@ impl State {
         nodes: &'a Nodes,
         pinned: &'a Pinned,
     ) -> Result<View<'a>> {
-        let gone = || Error::new(Kind::Stale, format!("snapshot {at} of fileset {id}")).because("it was deleted");
+        let on = match at {
+            Lsn(0) => format!("a snapshot of fileset {id}"),
+            at => format!("snapshot {at} of fileset {id}"),
+        };
+        let gone = || Error::new(Kind::Stale, on.clone()).because("it was deleted");
         self.snapshots.line.get(at).ok_or_else(gone)?;
         if let Some(view) = self.tree.view_at(at, nodes, pinned) {
             return Ok(view);

@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 use super::fileset::{Done, Fileset, Placed, Reserve, State};
 use super::need::Need;
-use crate::engine::Engine;
+use crate::engine::{Engine, Patience, would_wait};
 use crate::fileset::catalog;
 use crate::format::{DeadChunk, FilesetHeader, Key, KeyKind, Lsn, Pointer, Record, RecordKind, Snapshot, number_of};
 use crate::session::Running;
@@ -125,6 +125,22 @@ impl Fileset {
         self.find_snapshot(|snapshot| snapshot.name.as_bytes() == name)
     }
 
+    /// Waits until the snapshots are as durable as they are seen: who is shown one may rely on it, and on its number,
+    /// whatever becomes of this owner.
+    ///
+    /// # Errors
+    /// What keeps that from ever being so; `Wait` for one who may not.
+    pub fn until_snapshots_last(&self) -> Result<()> {
+        let changed = self.cell.state.lock().snapshots.changed;
+        if changed <= self.engine.log.durable() {
+            return Ok(());
+        }
+        match self.patience() {
+            Patience::None => Err(would_wait("snapshot")),
+            Patience::Wait => self.engine.wait(changed),
+        }
+    }
+
     fn find_snapshot(&self, is_it: impl Fn(&Snapshot) -> bool) -> Option<SnapshotInfo> {
         let state = self.cell.state.lock();
         let found = state.snapshots.line.shown().find(|(_, snapshot)| is_it(snapshot));
@@ -161,13 +177,13 @@ impl Fileset {
     /// # Errors
     /// `NotFound`; damage.
     pub fn unique_blocks(&self, id: Lsn) -> Result<u64> {
-        let (blocks, walk) = self.engine.attempt(self.patience(), |pinned| {
+        let (mut runs, walk) = self.engine.attempt(self.patience(), |pinned| {
             let system = self.engine.system.lock();
             let state = self.cell.state.lock();
             let line = &state.snapshots.line;
             line.get(id).ok_or_else(|| self.missing(id))?;
             if line.is_held(id) {
-                return Ok((0, None));
+                return Ok((Vec::new(), None));
             }
             let view = system.view(&self.engine.nodes, pinned);
             let all = snapshot::of(&view, self.cell.id).collect::<Result<Vec<_>, Stop>>()?;
@@ -178,34 +194,29 @@ impl Fileset {
                 Some(floor) => {
                     let root = view.get(Key::snapshot_tree(self.cell.id, id))?;
                     let root = root.map(|bytes| Pointer::decode(&bytes)).transpose()?;
-                    Ok((0, Some((root, floor))))
+                    Ok((Vec::new(), Some((root, floor))))
                 }
-                None => {
-                    let sole = |run| self.engine.solely_owned(run, pinned);
-                    Ok((self.listed_of(id, (line, &state), &view, sole)?, None))
-                }
+                None => Ok((self.listed_of(id, (line, &state), &view)?, None)),
             }
         })?;
-        let Some((root, floor)) = walk else { return Ok(blocks) };
-        let apart = take_apart(&self.engine.nodes, root, (floor, Key::FIRST), usize::MAX)?.whole()?;
-        self.engine.attempt(self.patience(), |pinned| {
-            let runs = apart.runs.iter();
-            runs.map(|run| self.engine.solely_owned(*run, pinned)).sum()
-        })
+        if let Some((root, floor)) = walk {
+            let apart = take_apart(&self.engine.nodes, root, (floor, Key::FIRST), usize::MAX)?.whole()?;
+            runs = apart.runs;
+        }
+        // Others may have some of them. Each is looked up by itself: nobody waits for all of it, and no miss begins anew.
+        let sole = |run: &Run| {
+            let attempt = |pinned: &Pinned| self.engine.solely_owned(*run, pinned);
+            self.engine.attempt(self.patience(), attempt)
+        };
+        runs.iter().map(sole).sum()
     }
 
     /// Blocks that the lists say only the snapshot `id` has.
-    fn listed_of(
-        &self,
-        id: Lsn,
-        (line, state): (&Line, &State),
-        view: &View<'_>,
-        sole: impl Fn(Run) -> Result<u64, Stop>,
-    ) -> Result<u64, Stop> {
+    fn listed_of(&self, id: Lsn, (line, state): (&Line, &State), view: &View<'_>) -> Result<Vec<Run>, Stop> {
         let own = line.get(id).ok_or_else(|| self.missing(id))?.serial;
         let firsts = line.serial_before(id) + 1..=own;
         let until = line.after(id).unwrap_or(Lsn(u64::MAX));
-        let mut blocks = 0;
+        let mut found = Vec::new();
         for item in snapshot::of(view, self.cell.id) {
             let (last, _) = item?;
             if last < id || last >= until {
@@ -215,20 +226,17 @@ impl Fileset {
             let end = Key::new(last.0, KeyKind::DeadChunk, u64::from(own) << 32 | u64::from(u32::MAX));
             for item in view.scan(first, end) {
                 let chunk = DeadChunk::decode(&item?.1)?;
-                for (block, count) in chunk.runs {
-                    blocks += sole(Run { block, count })?;
-                }
+                let runs = chunk.runs.into_iter();
+                found.extend(runs.map(|(block, count)| Run { block, count }));
             }
         }
         let unwritten = state.snapshots.frozen.iter().map(|dead| &**dead);
         for (span, runs) in unwritten.chain([&state.snapshots.dead]).flat_map(|dead| dead.iter()) {
             if firsts.contains(&span.first) && (id..until).contains(&span.last) {
-                for run in runs.iter() {
-                    blocks += sole(run)?;
-                }
+                found.extend(runs.iter());
             }
         }
-        Ok(blocks)
+        Ok(found)
     }
 
     /// One try at a change that `plan` decides on, seeing the header and where history is.
@@ -261,6 +269,7 @@ impl Fileset {
         };
         let lsn = engine.append(head, transaction.finish(), &mut system, None)?;
         state.header = header;
+        state.snapshots.changed = lsn;
         if let Some(deleted) = planned.deleted {
             state.snapshots.forget(deleted, at);
             state.tree.forget_moment(deleted);

@@ -11,7 +11,7 @@ use baton_types::{Error, Fid, Kind, Result, Vnode, limits};
 
 use super::extents::Placed;
 use super::write::{changed, count_blocks, set_inline};
-use super::{BLOCK, SIZE_END, extents, load};
+use super::{BLOCK, SIZE_END, believing, extents, load};
 use crate::aggregate::{Done, Fileset, Need};
 use crate::fileset::{Object, promises, save, shared};
 use crate::format::{Attributes, Extent, Key, Lsn};
@@ -44,14 +44,20 @@ pub type SettleCopy<'a> = dyn FnMut((&Attributes, &Attributes), &mut Attributes)
 /// # Errors
 /// As [`Fileset::operate`]. The operation itself may be refused: `Unsupported` for what has to be copied byte by byte
 /// (bytes that do not lie alike in their blocks, part of a block, bytes that lie inline, an aggregate made before files
-/// could share, bytes that files shared in a snapshot that the fileset went back from), `Stale` if the snapshot was deleted, `Limit` past [`limits::COPY_BYTES_MAX`], `Invalid` for bytes that the source has not got or that are copied onto
-/// themselves; `Stale`, `IsDirectory`, `TooBig`, `NoSpace`, or as `settle` says.
+/// could share, bytes that files shared in a snapshot that the fileset went back from), `Stale` if the snapshot was
+/// deleted, `Limit` past [`limits::COPY_BYTES_MAX`], `Invalid` for bytes that the source has not got or that are copied
+/// onto themselves; `Stale`, `IsDirectory`, `TooBig`, `NoSpace`, or as `settle` says.
 pub fn copy_as(
     fileset: &Fileset,
     operation: &Operation,
     copy: Copy,
     settle: &mut SettleCopy<'_>,
 ) -> Result<Done<Object>> {
+    believing(fileset, copy.target.0, || try_copy(fileset, operation, copy, settle))
+}
+
+/// One try. A snapshot that goes meanwhile may look like damage: its nodes are used again.
+fn try_copy(fileset: &Fileset, operation: &Operation, copy: Copy, settle: &mut SettleCopy<'_>) -> Result<Done<Object>> {
     if let Some(past) = copy.past {
         match fileset.at(past) {
             // The operation is refused, and will be.

@@ -75,6 +75,7 @@ impl Driver {
 
     fn past(&self, past: Past, patience: Patience) -> Result<Fileset> {
         let fileset = self.fileset(past.of, patience)?;
+        fileset.until_snapshots_last()?;
         let snapshot = match past.which {
             Which::Number(number) => fileset.snapshot_numbered(number),
             Which::Backup => fileset.snapshot_named(BACKUP.as_bytes()),

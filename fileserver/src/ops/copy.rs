@@ -11,7 +11,7 @@ use crate::right;
 
 /// Who copies must be one who may read the source and write to the target.
 pub(super) fn copy(cx: &Cx<'_>, copy: Copy) -> Result<Done<Object>> {
-    let copy = of_snapshot(cx, copy);
+    let copy = of_snapshot(cx, copy)?;
     file::copy_as(cx.fileset, &cx.operation, copy, &mut |(source, old), new| {
         right::read(cx.who, copy.source.0, source)?;
         right::write(cx.who, copy.target.0, old)?;
@@ -23,14 +23,16 @@ pub(super) fn copy(cx: &Cx<'_>, copy: Copy) -> Result<Done<Object>> {
 }
 
 /// The same, if the source is in a snapshot of the target's fileset, as the store names that. One that is no more has no
-/// place in history, and whoever says the copy again is to hear the same.
-fn of_snapshot(cx: &Cx<'_>, copy: Copy) -> Copy {
+/// place in history, and whoever says the copy again is to hear the same; one that the next owner may not have is waited
+/// for, or the copy could not be said again to him.
+fn of_snapshot(cx: &Cx<'_>, copy: Copy) -> Result<Copy> {
     let (source, offset) = copy.source;
     let live = copy.target.0.fileset;
     match source.fileset.snapshot_number() {
         Some(number) if source.fileset.live() == live => {
+            cx.fileset.until_snapshots_last()?;
             let snapshot = cx.fileset.snapshot_numbered(number);
-            Copy {
+            Ok(Copy {
                 source: (
                     Fid {
                         fileset: live,
@@ -40,8 +42,8 @@ fn of_snapshot(cx: &Cx<'_>, copy: Copy) -> Copy {
                 ),
                 past: Some(snapshot.map_or(Lsn(0), |snapshot| snapshot.id)),
                 ..copy
-            }
+            })
         }
-        _ => copy,
+        _ => Ok(copy),
     }
 }

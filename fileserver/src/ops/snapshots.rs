@@ -75,6 +75,9 @@ fn show(cx: &Cx<'_>, fid: Fid, request: &Request) -> Result<(Answer, Bytes)> {
     if root.fid.unique != fid.unique || cx.fileset.snapshot().is_some() {
         return Err(on(Kind::Stale));
     }
+    if matches!(request, Request::Lookup { .. } | Request::Readdir { .. }) {
+        cx.fileset.until_snapshots_last()?;
+    }
     let answer = match request {
         Request::Getattr { .. } => Answer::Object(directory(&root)?),
         Request::LookupParent { .. } => Answer::Object(shape::object(&root)?),

@@ -278,10 +278,11 @@ fn bases(check: &mut Check<'_>, id: FilesetId, system: &System) {
         let held = origin.and_then(|origin| origin.held.get(record));
         let is_known = held.is_some_and(|held| held.fileset == id && held.snapshot == base.snapshot);
         // What is being taken apart may need it no more.
-        if !fileset.is_hidden() && (snapshot.is_none() || !is_known) {
+        let is_older = base.snapshot < *record;
+        if !is_older || !fileset.is_hidden() && (snapshot.is_none() || !is_known) {
             let (snapshot, origin) = (base.snapshot, base.origin);
             wrong.push(format!(
-                "it goes on from snapshot {snapshot} of fileset {origin}, which does not exist or does not say so"
+                "it goes on from snapshot {snapshot} of fileset {origin}, which does not exist, does not say so or came later"
             ));
         }
     }

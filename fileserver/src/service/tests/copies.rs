@@ -8,7 +8,7 @@ use baton_types::call::{Coming, Request};
 use baton_types::control::{Carry, Fate};
 use baton_types::{BootClock, Fid, FilesetId, Kind};
 
-use super::past::{delete, take};
+use super::past::{delete, take, take_at_once};
 use super::rig::{HOME, Mount, Server, cred, kind, root};
 use crate::inside::Inside;
 use crate::restore::walk::Walk;
@@ -89,6 +89,28 @@ fn snapshot_gives_what_it_has_to_who_could_read_it_then() {
     assert!(is_all(&mount, other, 1) && is_all(&mount, file, 2));
     delete(&server, "monday");
     assert_eq!(kind(mount.change(&root(), from_monday())), Kind::Stale);
+    assert!(is_all(&mount, other, 1));
+    server.close();
+}
+
+#[test]
+fn what_was_copied_from_a_snapshot_can_be_said_again_to_the_next_owner() {
+    let server = Server::new(76);
+    let mount = server.mount();
+    let [file, other] = ["file", "other"].map(|name| mount.create(&root(), name, 0o600).unwrap().fid);
+    mount.write(&root(), file, 0, &[1; LEN]).unwrap();
+    let (monday, taken) = take_at_once(&server, "monday", Namesake::Refuse);
+    let copy = copied(&mount, then(file, monday), other);
+    mount.change(&root(), copy.clone()).unwrap();
+    assert!(server.durable() >= taken.0, "the copy was not told before");
+    let (session, client) = (mount.session.get(), mount.client);
+    let server = server.restart();
+    let mount = client.at(&server);
+    mount.bind(session);
+    mount.join(Coming::Back);
+    mount.change(&root(), copy).unwrap();
+    let fileset = HOME;
+    mount.ask(&root(), Request::Reclaimed { fileset }).unwrap();
     assert!(is_all(&mount, other, 1));
     server.close();
 }

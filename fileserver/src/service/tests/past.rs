@@ -1,6 +1,7 @@
 //! Snapshots and backups by the service: what they show, to whom, and that nothing changes them.
 
 use baton_aggregate::aggregate::Namesake;
+use baton_aggregate::format::Lsn;
 use baton_aggregate::transaction::Operation;
 use baton_types::call::{Answer, Coming, Hold, Keep, Request};
 use baton_types::file::{Object, SetAttributes};
@@ -9,6 +10,13 @@ use baton_types::{Fid, FileName, FilesetId, Kind, Timestamp, Vnode};
 use super::rig::{HOME, Mount, Server, cred, kind, root};
 
 pub fn take(server: &Server, name: &str, namesake: Namesake) -> FilesetId {
+    let (id, lsn) = take_at_once(server, name, namesake);
+    server.export.aggregate().wait(lsn).unwrap();
+    id
+}
+
+/// The same, and when that is durable nobody has waited for.
+pub fn take_at_once(server: &Server, name: &str, namesake: Namesake) -> (FilesetId, Lsn) {
     let fileset = server.export.aggregate().fileset(HOME).unwrap();
     let operation = Operation {
         time: Timestamp(77),
@@ -17,8 +25,8 @@ pub fn take(server: &Server, name: &str, namesake: Namesake) -> FilesetId {
     let name = FileName::parse(name.as_bytes()).unwrap();
     let done = fileset.take_snapshot(&operation, &name, namesake).unwrap();
     done.answer.unwrap();
-    server.export.aggregate().wait(done.lsn).unwrap();
-    HOME.snapshot(fileset.snapshot_named(name.as_bytes()).unwrap().number)
+    let taken = fileset.snapshot_named(name.as_bytes()).unwrap();
+    (HOME.snapshot(taken.number), done.lsn)
 }
 
 pub fn delete(server: &Server, name: &str) {
@@ -102,6 +110,29 @@ fn snapshot_is_found_by_its_name_and_shows_what_was() {
     assert_eq!(&mount.read(&root(), file).unwrap()[..], b"now!");
     delete(&server, "monday");
     assert_eq!(lookup(&mount, monday.fid, "f"), Err(Kind::Stale));
+    server.close();
+}
+
+/// Looks at a snapshot of this name, at this file in it.
+type Look<'a> = &'a dyn Fn(&str, Fid);
+
+#[test]
+fn snapshot_is_shown_when_no_owner_can_be_without_it() {
+    let server = Server::new(75);
+    let mount = server.mount();
+    let file = mount.create(&root(), "f", 0o600).unwrap().fid;
+    let directory = lookup(&mount, server.root, ".snapshots").unwrap();
+    let looks: [Look<'_>; 4] = [
+        &|name, _| assert!(lookup(&mount, directory.fid, name).is_ok()),
+        &|name, _| assert!(listed(&mount, directory.fid).iter().any(|(listed, _)| listed == name)),
+        &|_, then| assert!(mount.read(&root(), then).is_ok()),
+        &|_, then| assert_eq!(join(&mount, then.fileset, Coming::Fresh).0, Hold::Alone),
+    ];
+    for (name, look) in ["a", "b", "c", "d"].into_iter().zip(looks) {
+        let (fileset, taken) = take_at_once(&server, name, Namesake::Refuse);
+        look(name, Fid { fileset, ..file });
+        assert!(server.durable() >= taken.0, "{name}");
+    }
     server.close();
 }
 

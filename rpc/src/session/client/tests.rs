@@ -648,6 +648,23 @@ fn what_others_under_way_may_wait_for_does_not_gather() {
 }
 
 #[test]
+fn who_joins_before_the_server_has_heard_of_it_again_asks_once_more() {
+    let mut rig = rig();
+    let (fileset, coming) = (FILESET, baton_types::call::Coming::Fresh);
+    rig.ask(1, Request::Join { fileset, coming }, Order::Free);
+    rig.start();
+    let join = rig.sent();
+    rig.answer(&join, refused(Kind::NotJoined));
+    assert!(!rig.actions.iter().any(|action| matches!(action, Action::Done { .. })));
+    rig.now += AGAIN_MICROS;
+    rig.step(Event::Tick);
+    let again = rig.sent();
+    assert_eq!(again.request, join.request);
+    rig.answer(&again, joined());
+    assert!(rig.told().1.is_ok());
+}
+
+#[test]
 fn a_queued_change_that_never_came_to_the_server_holds_nobody_up() {
     let mut rig = rig();
     (1..=3).for_each(|call| rig.ask(call, write(call), Order::Queued));

@@ -1,5 +1,6 @@
 //! Refusals: which of them the mount sees, and which are only a reason to ask again.
 
+use baton_types::call::Request;
 use baton_types::{Error, Kind, Time};
 
 use super::Purpose;
@@ -39,6 +40,10 @@ impl Client {
                 if error.kind == Kind::Moved {
                     actions.push(Action::Locate(ongoing.request.fileset()));
                 }
+                self.later(now, id, connection, actions);
+            }
+            // It came before the renewal that makes the server hear of us again.
+            Kind::NotJoined if matches!(ongoing.request, Request::Join { .. }) => {
                 self.later(now, id, connection, actions);
             }
             _ => match purpose {
