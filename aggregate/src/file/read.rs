@@ -42,8 +42,9 @@ pub fn read_as(
 ) -> Result<Bytes> {
     believing(fileset, fid, || {
         let plan = fileset.read(|view| {
-            judge(&load(view, fid)?)?;
-            Plan::of(view, fid, offset, len)
+            let attributes = load(view, fid)?;
+            judge(&attributes)?;
+            Plan::of(view, (fid, &attributes), offset, len)
         })?;
         plan.read(&fileset.engine().nodes, fileset.patience())
     })
@@ -74,9 +75,8 @@ struct Plan {
 }
 
 impl Plan {
-    /// What a range of a file consists of.
-    pub fn of(items: &impl Items, fid: Fid, offset: u64, len: usize) -> Result<Plan, Stop> {
-        let attributes = load(items, fid)?;
+    /// What a range of a file with these attributes consists of.
+    fn of(items: &impl Items, (fid, attributes): (Fid, &Attributes), offset: u64, len: usize) -> Result<Plan, Stop> {
         let end = offset
             .saturating_add(len.min(READ_BYTES_MAX) as u64)
             .min(attributes.size);
@@ -128,7 +128,7 @@ impl Plan {
     }
 
     /// The bytes; for one who may not wait, only if all of them are in memory.
-    pub fn read(&self, nodes: &Nodes, patience: Patience) -> Result<Bytes> {
+    fn read(&self, nodes: &Nodes, patience: Patience) -> Result<Bytes> {
         let is_at_hand = |part: &Part| part.units.pointers().all(|pointer| nodes.has_data(&pointer));
         if patience == Patience::None && !self.parts.iter().all(is_at_hand) {
             return Err(would_wait("data"));
