@@ -9,6 +9,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 
 use baton_types::{Error, Kind, Result};
 use io_uring::{IoUring, opcode, types};
@@ -25,6 +26,10 @@ const RING_ENTRIES: u32 = 32;
 const NEIGHBOURS_MAX: usize = 256;
 /// Rings kept: the log writes, and a checkpoint; a third makes its own.
 const RINGS_MAX: usize = 2;
+
+/// Reads from here on are done by halves: most of such a read is to be given memory, which two processors do in half the
+/// time, and a takeover waits for segments of the log.
+const HALVED_BYTES: usize = 2 << 20;
 
 /// What a device is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +161,7 @@ impl Device for FileDevice {
         check_range(self, self.len(), offset, into.len() as u64)?;
         check_memory(self, into)?;
         let len = into.len() as u64;
-        read_whole(&self.file, offset, into).map_err(|error| self.failed("read", len, offset, error))
+        read_long(&self.file, offset, into).map_err(|error| self.failed("read", len, offset, error))
     }
 
     fn submit(&self, writes: &[Write<'_>]) -> Result<()> {
@@ -245,6 +250,28 @@ fn usable_len(file: &File, on: &str) -> Result<u64> {
         Ok(0) => Err(Error::new(Kind::Invalid, on).op("open").because("it is empty")),
         Ok(len) => Ok(len),
         Err(errno) => Err(Error::io(on, errno.into()).op("open")),
+    }
+}
+
+/// Fills `into`; a long one by halves, side by side.
+fn read_long(file: &File, offset: u64, into: &mut [u8]) -> io::Result<()> {
+    if into.len() < HALVED_BYTES {
+        return read_whole(file, offset, into);
+    }
+    let half = (into.len() / 2).next_multiple_of(ALIGNMENT);
+    let (front, back) = into.split_at_mut(half);
+    let middle = offset + half as u64;
+    let (beside, behind) = thread::scope(|scope| {
+        let beside = thread::Builder::new().spawn_scoped(scope, || read_whole(file, offset, front));
+        let behind = read_whole(file, middle, back);
+        (beside.ok().map(ScopedJoinHandle::join), behind)
+    });
+    behind?;
+    match beside {
+        Some(Ok(read)) => read,
+        Some(Err(panic)) => std::panic::resume_unwind(panic),
+        // There are no more threads.
+        None => read_whole(file, offset, front),
     }
 }
 

@@ -44,6 +44,26 @@ fn writes_are_read_back(device: &FileDevice, at: impl Fn(usize) -> u64) {
 }
 
 #[test]
+fn long_read_is_whole_and_fails_whole() {
+    let (file, device) = device();
+    let len = HALVED_BYTES + 3 * 4096;
+    let mut written = Buffer::zeroed(len);
+    for (block, number) in written.chunks_mut(4096).zip(1u64..) {
+        block[..8].copy_from_slice(&number.to_le_bytes());
+    }
+    let bytes = &written[..];
+    device.submit(&[Write { offset: 4096, bytes }]).unwrap();
+    let mut read = Buffer::zeroed(len);
+    device.read(4096, &mut read).unwrap();
+    assert!(read[..] == written[..]);
+    // It became shorter: only the first half is there.
+    file.as_file()
+        .set_len(4096 + HALVED_BYTES as u64 / 2 + 3 * 4096)
+        .unwrap();
+    assert_eq!(device.read(4096, &mut read).unwrap_err().kind, Kind::Io);
+}
+
+#[test]
 fn neighbours_that_came_back_short_are_finished() {
     let (_file, device) = device();
     let bytes = [1, 2, 3].map(|content| Buffer::padded(&[content; 8192]));
