@@ -76,7 +76,16 @@ fn load(items: &impl Items, fid: Fid) -> Result<Attributes, Stop> {
 
 /// Tries again once what found damage, for an extent may have been freed and its blocks used again since it was looked
 /// up; then looks at the slots, for a newer owner may have; and only then believes it.
-fn believing<T>(fileset: &Fileset, fid: Fid, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+fn believing<T>(fileset: &Fileset, fid: Fid, attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    believing_of(fileset, &|| place(fid), attempt)
+}
+
+fn place(fid: Fid) -> String {
+    format!("fileset {}, vnode {}", fid.fileset, fid.vnode.number())
+}
+
+/// The same of several files, of which `on` says what they are to each other.
+fn believing_of<T>(fileset: &Fileset, on: &dyn Fn() -> String, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let is_damage = |result: &Result<T>| matches!(result, Err(error) if error.kind == Kind::Damaged);
     let first = attempt();
     if !is_damage(&first) {
@@ -91,8 +100,8 @@ fn believing<T>(fileset: &Fileset, fid: Fid, mut attempt: impl FnMut() -> Result
         return Err(error);
     }
     fileset.engine().fence.look()?;
-    tracing::error!(%error, fileset = %fid.fileset, vnode = fid.vnode.number(), "a file is damaged");
-    let on = format!("fileset {}, vnode {}", fid.fileset, fid.vnode.number());
+    let on = on();
+    tracing::error!(%error, on, "a file is damaged");
     Err(Error::new(Kind::Damaged, on)
         .because(error.to_string())
         .remedy("take the file from a backup; salvage -check lists what else is damaged")

@@ -78,6 +78,8 @@ pub(crate) struct Snapshots {
     pub frozen: Vec<Arc<Dead>>,
     /// The last record with which one was taken or deleted by this owner.
     pub changed: Lsn,
+    /// The records that took those of this owner which were not durable when the next one was taken.
+    pub fresh: BTreeMap<Lsn, Lsn>,
 }
 
 impl Line {

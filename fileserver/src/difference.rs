@@ -60,6 +60,7 @@ fn run(
     let snapshot = |name: &FileName| named(&live, &fileset.name, name);
     let from = snapshot(&wish.from)?;
     let to = wish.to.as_ref().map(snapshot).transpose()?;
+    live.until_snapshots_last(None)?;
     let present = match to {
         Some(_) => None,
         None => Some(Inside::join(&claims.service, &*claims.clock, export, fileset.id)?),

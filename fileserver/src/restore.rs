@@ -96,7 +96,9 @@ fn run(claims: &Claims, export: &Export, wish: &Wish) -> Result<RestoreReport> {
 
 /// The snapshot that is wished for.
 fn source(export: &Export, wish: &Wish) -> Result<SnapshotInfo> {
-    let all = export.aggregate().fileset(wish.fileset)?.snapshots();
+    let fileset = export.aggregate().fileset(wish.fileset)?;
+    let all = fileset.snapshots();
+    fileset.until_snapshots_last(None)?;
     let none = |why: String, remedy: &str| {
         let error = Error::new(Kind::NotFound, format!("fileset {}", wish.fileset));
         error.because(why).remedy(remedy)

@@ -94,6 +94,7 @@ pub async fn list(claims: &Claims, id: FilesetId) -> Result<Vec<SnapshotReport>>
     blocking(move || {
         let fileset = export.aggregate().fileset(fileset.id)?;
         let all = fileset.snapshots().into_iter();
+        fileset.until_snapshots_last(None)?;
         // One that goes meanwhile is none any more.
         let still = |report: &Result<SnapshotReport>| !matches!(report, Err(error) if error.kind == Kind::NotFound);
         all.map(|snapshot| told(&fileset, snapshot)).filter(still).collect()

@@ -185,7 +185,7 @@ impl Fileset {
     /// all if the operation was done before.
     ///
     /// # Errors
-    /// What keeps it from being decided: `Io`, `Damaged`, `SessionLost`, `Busy` while the same is being done, `Wait`.
+    /// What keeps it from being decided: `Io`, `Damaged`, `SessionLost`, `Limit` while its stream is at work, `Wait`.
     /// What the operation itself is refused with is an answer, and kept as one.
     pub fn change(
         &self,

@@ -125,19 +125,25 @@ impl Fileset {
         self.find_snapshot(|snapshot| snapshot.name.as_bytes() == name)
     }
 
-    /// Waits until the snapshots are as durable as they are seen: who is shown one may rely on it, and on its number,
-    /// whatever becomes of this owner.
+    /// Waits until what was seen of the snapshots before this call is durable, of `one` of them or of all: who is shown a
+    /// snapshot may rely on it, and on its number, whatever becomes of this owner.
     ///
     /// # Errors
     /// What keeps that from ever being so; `Wait` for one who may not.
-    pub fn until_snapshots_last(&self) -> Result<()> {
-        let changed = self.cell.state.lock().snapshots.changed;
-        if changed <= self.engine.log.durable() {
+    pub fn until_snapshots_last(&self, one: Option<Lsn>) -> Result<()> {
+        let record = {
+            let snapshots = &self.cell.state.lock().snapshots;
+            match one {
+                Some(id) => snapshots.fresh.get(&id).copied().unwrap_or_default(),
+                None => snapshots.changed,
+            }
+        };
+        if record <= self.engine.log.durable() {
             return Ok(());
         }
         match self.patience() {
             Patience::None => Err(would_wait("snapshot")),
-            Patience::Wait => self.engine.wait(changed),
+            Patience::Wait => self.engine.wait(record),
         }
     }
 
@@ -278,6 +284,9 @@ impl Fileset {
         if let Some((at, snapshot)) = planned.taken {
             state.tree.take_moment(at);
             state.snapshots.line.insert(at, snapshot);
+            let durable = engine.log.durable();
+            state.snapshots.fresh.retain(|_, record| *record > durable);
+            state.snapshots.fresh.insert(at, lsn);
         }
         engine.note_change(&self.cell, &mut state);
         let after = turn.ran(lsn, result, engine.log.durable());

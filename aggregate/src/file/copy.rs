@@ -11,7 +11,7 @@ use baton_types::{Error, Fid, Kind, Result, Vnode, limits};
 
 use super::extents::Placed;
 use super::write::{changed, count_blocks, set_inline};
-use super::{BLOCK, SIZE_END, believing, extents, load};
+use super::{BLOCK, SIZE_END, believing_of, extents, load, place};
 use crate::aggregate::{Done, Fileset, Need};
 use crate::fileset::{Object, promises, save, shared};
 use crate::format::{Attributes, Extent, Key, Lsn};
@@ -53,7 +53,12 @@ pub fn copy_as(
     copy: Copy,
     settle: &mut SettleCopy<'_>,
 ) -> Result<Done<Object>> {
-    believing(fileset, copy.target.0, || try_copy(fileset, operation, copy, settle))
+    let on = || {
+        let then = copy.past.map_or_else(String::new, |at| format!(" in snapshot {at}"));
+        let (source, target) = (place(copy.source.0), copy.target.0.vnode.number());
+        format!("copy of {source}{then}, to vnode {target}")
+    };
+    believing_of(fileset, &on, || try_copy(fileset, operation, copy, settle))
 }
 
 /// One try. A snapshot that goes meanwhile may look like damage: its nodes are used again.

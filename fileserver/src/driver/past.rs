@@ -75,13 +75,18 @@ impl Driver {
 
     fn past(&self, past: Past, patience: Patience) -> Result<Fileset> {
         let fileset = self.fileset(past.of, patience)?;
-        fileset.until_snapshots_last()?;
         let snapshot = match past.which {
             Which::Number(number) => fileset.snapshot_numbered(number),
             Which::Backup => fileset.snapshot_named(BACKUP.as_bytes()),
         };
         let gone = || Error::new(Kind::Stale, format!("fileset {}", past.of)).because("this snapshot of it is no more");
-        fileset.at(snapshot.ok_or_else(gone)?.id)
+        let id = snapshot.map(|snapshot| snapshot.id);
+        fileset.until_snapshots_last(id)?;
+        fileset.at(id.ok_or_else(gone)?).map_err(|error| match error.kind {
+            // It was deleted meanwhile.
+            Kind::NotFound => gone(),
+            _ => error,
+        })
     }
 
     fn shown(&self, past: Past, fileset: &Fileset, call: &Call) -> Result<(Answer, Bytes)> {

@@ -30,8 +30,9 @@ fn of_snapshot(cx: &Cx<'_>, copy: Copy) -> Result<Copy> {
     let live = copy.target.0.fileset;
     match source.fileset.snapshot_number() {
         Some(number) if source.fileset.live() == live => {
-            cx.fileset.until_snapshots_last()?;
             let snapshot = cx.fileset.snapshot_numbered(number);
+            cx.fileset
+                .until_snapshots_last(snapshot.as_ref().map(|snapshot| snapshot.id))?;
             Ok(Copy {
                 source: (
                     Fid {

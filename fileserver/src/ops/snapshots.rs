@@ -75,14 +75,11 @@ fn show(cx: &Cx<'_>, fid: Fid, request: &Request) -> Result<(Answer, Bytes)> {
     if root.fid.unique != fid.unique || cx.fileset.snapshot().is_some() {
         return Err(on(Kind::Stale));
     }
-    if matches!(request, Request::Lookup { .. } | Request::Readdir { .. }) {
-        cx.fileset.until_snapshots_last()?;
-    }
     let answer = match request {
         Request::Getattr { .. } => Answer::Object(directory(&root)?),
         Request::LookupParent { .. } => Answer::Object(shape::object(&root)?),
         Request::Lookup { place } => Answer::Object(lookup(cx, place)?),
-        Request::Readdir { cookie, .. } => listing(cx, root.fid, *cookie),
+        Request::Readdir { cookie, .. } => listing(cx, root.fid, *cookie)?,
         Request::ListXattrs { .. } => Answer::Bytes,
         Request::GetXattr { .. } => return Err(on(Kind::NoAttribute)),
         _ => return Err(on(Kind::IsDirectory)),
@@ -92,6 +89,8 @@ fn show(cx: &Cx<'_>, fid: Fid, request: &Request) -> Result<(Answer, Bytes)> {
 
 fn lookup(cx: &Cx<'_>, place: &Place) -> Result<Object> {
     let snapshot = cx.fileset.snapshot_named(place.name.as_bytes());
+    cx.fileset
+        .until_snapshots_last(snapshot.as_ref().map(|snapshot| snapshot.id))?;
     let snapshot = snapshot.ok_or_else(|| right::refused(place, Kind::NotFound))?;
     let id = place.directory.fileset.snapshot(snapshot.number);
     let root = cx.fileset.at(snapshot.id)?.read(|view| store::root(view, id))?;
@@ -101,8 +100,9 @@ fn lookup(cx: &Cx<'_>, place: &Place) -> Result<Object> {
     Ok(object)
 }
 
-fn listing(cx: &Cx<'_>, root: Fid, cookie: u64) -> Answer {
+fn listing(cx: &Cx<'_>, root: Fid, cookie: u64) -> Result<Answer> {
     let all = cx.fileset.snapshots();
+    cx.fileset.until_snapshots_last(None)?;
     let cookie_of = |snapshot: &SnapshotInfo| snapshot.id.0.saturating_add(COOKIES_FROM);
     let from = all.partition_point(|snapshot| cookie_of(snapshot) <= cookie);
     let names: Vec<Listed> = all[from..]
@@ -120,5 +120,5 @@ fn listing(cx: &Cx<'_>, root: Fid, cookie: u64) -> Answer {
         })
         .collect();
     let is_end = from + names.len() == all.len();
-    Answer::Listing { names, is_end }
+    Ok(Answer::Listing { names, is_end })
 }

@@ -7,6 +7,7 @@
 //! | `store/faults.rs` | what goes wrong: power cuts, failing writes, servers that stop or are outrun, rot |
 //! | `store/actions.rs`, `clients.rs` | what is asked for, and asked for again |
 //! | `store/snapshots.rs` | moments kept, read, deleted, and their space given back, in every third history |
+//! | `store/differences.rs` | what the store says differs between them, against a comparison of all that they hold |
 //! | `store/branches.rs` | filesets that go back and are cloned, in every sixth; their origins go before them and after them |
 //! | `store/files.rs`, `room.rs` | files of bytes that are copied and promised room, in two of seven |
 //! | `store/model.rs` | the same in memory, which the store must be equal to |

@@ -648,6 +648,20 @@ fn what_others_under_way_may_wait_for_does_not_gather() {
 }
 
 #[test]
+fn a_limit_met_by_the_operation_itself_is_its_answer() {
+    let mut rig = rig();
+    rig.ask(1, unlink("a"), Order::Free);
+    rig.start();
+    let change = rig.sent();
+    let error = Error::new(Kind::Limit, "open files");
+    rig.answer(&change, Err(Box::new(Refusal { error, lsn: 10 })));
+    assert_eq!(rig.told().1.unwrap_err().kind, Kind::Io);
+    rig.now += AGAIN_MICROS;
+    rig.step(Event::Tick);
+    assert!(rig.all_sent().iter().all(|sent| !sent.request.is_change()));
+}
+
+#[test]
 fn who_joins_before_the_server_has_heard_of_it_again_asks_once_more() {
     let mut rig = rig();
     let (fileset, coming) = (FILESET, baton_types::call::Coming::Fresh);

@@ -4,7 +4,7 @@
 //! went on from whatever: each fileset and each snapshot holds what the model kept, under every owner, and in the end
 //! all of them go, in any order, and all space comes back.
 
-use baton_aggregate::aggregate::Fileset;
+use baton_aggregate::aggregate::{Done, Fileset};
 use baton_aggregate::fileset::catalog;
 use baton_aggregate::format::Lsn;
 use baton_aggregate::transaction::Operation;
@@ -69,12 +69,12 @@ impl World {
         self.check_room(id, &action, &done)?;
         match done {
             // Nobody asks for what was refused, so that has no place.
-            Ok(done) if done.answer.is_err() => {
-                self.note(
-                    "owner",
-                    &format!("{action} in {id}: {:.20?}", done.answer.map_err(|error| error.kind)),
-                );
-                Ok(())
+            Ok(Done { answer: Err(error), .. }) => {
+                self.note("owner", &format!("{action} in {id}: {:?}", error.kind));
+                match action {
+                    Action::Bytes(act) => self.model.refused(id, act, error.kind),
+                    _ => Ok(()),
+                }
             }
             Ok(done) => {
                 self.note("owner", &format!("{action} in {id} at {}", done.lsn));
@@ -135,7 +135,13 @@ impl World {
                 self.note("owner", &format!("{id} is back at {to} with {lsn}, and was {present}"));
                 self.told = self.told.max(self.owner.aggregate.durable());
                 let from = Some(kept);
-                self.model.turn(Turn { lsn, fileset: id, from });
+                let (fileset, back_to) = (id, Some(to));
+                self.model.turn(Turn {
+                    lsn,
+                    fileset,
+                    from,
+                    back_to,
+                });
                 // Who went back wants some of it after all.
                 for _ in 0..if self.has_files { self.seed.below(4) } else { 0 } {
                     self.copy_from_snapshot(id, Some(present))?;
@@ -179,8 +185,13 @@ impl World {
             Ok(lsn) => {
                 self.note("owner", &format!("{clone} is made of {id} at {at}, with {lsn}"));
                 self.told = self.told.max(self.owner.aggregate.durable());
-                let (fileset, from) = (clone, Some(kept));
-                self.model.turn(Turn { lsn, fileset, from });
+                let (fileset, from, back_to) = (clone, Some(kept), None);
+                self.model.turn(Turn {
+                    lsn,
+                    fileset,
+                    from,
+                    back_to,
+                });
                 Ok(())
             }
             Err(error) => self.failed("clone", &error),
@@ -206,8 +217,13 @@ impl World {
         match hidden {
             Ok(lsn) => {
                 self.note("owner", &format!("{id} is deleted with {lsn}"));
-                let (fileset, from) = (id, None);
-                self.model.turn(Turn { lsn, fileset, from });
+                let (fileset, from, back_to) = (id, None, None);
+                self.model.turn(Turn {
+                    lsn,
+                    fileset,
+                    from,
+                    back_to,
+                });
                 Ok(())
             }
             Err(error) => self.failed("deletion of a fileset", &error),

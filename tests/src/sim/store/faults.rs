@@ -10,6 +10,7 @@ use baton_types::{Epoch, Error, Kind, Result, Timestamp};
 use parking_lot::Mutex;
 
 use super::actions::Action;
+use super::files;
 use super::history::{FILESETS, Step, World};
 use super::model::{Past, read};
 use super::server::{Event, Server, Tapped, device, serve};
@@ -317,11 +318,14 @@ fn act(server: &Server, has_files: bool, seed: &mut Seed, deeds: &Mutex<Deeds>) 
     let told = match seed.below(8) {
         0..3 => {
             let fileset = *seed.pick(&FILESETS);
-            let action = Action::draw_with(seed, has_files.then_some(&[]));
+            let served = aggregate.fileset(fileset);
+            let olds = match &served {
+                Ok(served) if has_files => files::olds_in(served).unwrap_or_default(),
+                _ => Vec::new(),
+            };
+            let action = Action::draw_with(seed, has_files.then_some(&olds));
             let operation = Operation::default();
-            let done = aggregate
-                .fileset(fileset)
-                .and_then(|served| action.perform(&served, &operation));
+            let done = served.and_then(|served| action.perform(&served, &operation));
             // Nobody asks for what was refused, so that has no place.
             if let Ok(done) = done
                 && let Ok(answer) = done.answer

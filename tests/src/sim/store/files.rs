@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use baton_aggregate::aggregate::{Done, Fileset};
 use baton_aggregate::file::{self, Copy, truncate};
-use baton_aggregate::fileset::Object;
+use baton_aggregate::fileset::{Object, getattr};
 use baton_aggregate::format::{Attributes, BLOCK_BYTES, Checksum, Extent, Key, KeyKind, Lsn};
 use baton_aggregate::transaction::{Operation, Reply};
 use baton_aggregate::tree::Stop;
@@ -91,6 +91,23 @@ pub fn olds(snapshot: Lsn, files: &Files) -> impl Iterator<Item = Old> {
         size: was.size,
     };
     (0..).zip(files).map(old).filter(|old| old.size > 0)
+}
+
+/// The same, by what the store says.
+///
+/// # Errors
+/// The store's own.
+pub fn olds_in(fileset: &Fileset) -> Result<Vec<Old>> {
+    let mut olds = Vec::new();
+    for snapshot in fileset.snapshots() {
+        let then = fileset.at(snapshot.id)?;
+        for file in 0..FILES {
+            let object = then.read(|view| getattr(view, fid(fileset.id(), file)))?;
+            let (snapshot, size) = (snapshot.id, object.attributes.size / BLOCK);
+            olds.extend((size > 0).then_some(Old { snapshot, file, size }));
+        }
+    }
+    Ok(olds)
 }
 
 /// The files of a fileset.

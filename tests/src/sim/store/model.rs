@@ -1,6 +1,6 @@
 //! What the store must be equal to: every operation of the history, applied to a map in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use baton_aggregate::aggregate::Fileset;
@@ -15,7 +15,7 @@ use baton_types::{FilesetId, Kind, Result};
 use bytes::Bytes;
 
 use super::actions::Action;
-use super::files::{self, Files, Old};
+use super::files::{self, Act, Files, Old};
 
 /// What an operation was answered: its bytes, or what it was refused with.
 pub type Answer = Result<Bytes, Kind>;
@@ -77,6 +77,8 @@ pub struct Turn {
     pub fileset: FilesetId,
     /// What it goes on from; `None`: it was deleted.
     pub from: Option<Kept>,
+    /// Its own snapshot that this was.
+    pub back_to: Option<Lsn>,
 }
 
 /// The history, and what it comes to.
@@ -144,7 +146,7 @@ impl Model {
     }
 
     fn take_turn(&mut self, turn: &Turn) {
-        let Turn { lsn, fileset, from } = turn;
+        let Turn { lsn, fileset, from, .. } = turn;
         match from {
             Some(kept) => {
                 let mut scratch = self.empty();
@@ -178,8 +180,9 @@ impl Model {
             return Ok(());
         }
         if let Action::Bytes(act) = past.action {
-            // Shared where the fileset went back from: it may not be known here whose it is.
-            if past.answer == Err(Kind::Unsupported) && self.has_gone_back_from(past.fileset, act.past(), past.lsn) {
+            if let Err(kind) = past.answer
+                && self.may_not_know(past.fileset, act, kind, past.lsn)
+            {
                 return Ok(());
             }
             let kept = act.past().and_then(|at| self.kept(past.fileset, at, past.lsn));
@@ -291,11 +294,46 @@ impl Model {
         self.moments.iter().rev().find(of_it)?.kept.as_ref()
     }
 
-    /// Whether a fileset went back to something older than this snapshot before `now`, or to another one.
-    fn has_gone_back_from(&self, fileset: FilesetId, snapshot: Option<Lsn>, now: Lsn) -> bool {
-        let is_later =
-            |turn: &Turn| turn.fileset == fileset && snapshot.is_some_and(|at| at < turn.lsn) && turn.lsn < now;
-        self.turns.iter().any(is_later)
+    /// Whether a fileset, as it was when the record `now` was made, came by another way than through this snapshot of it.
+    fn has_left(&self, fileset: FilesetId, snapshot: Lsn, now: Lsn) -> bool {
+        // Through which it came, at the moment and when each was taken.
+        let (mut behind, mut when) = (BTreeSet::new(), BTreeMap::new());
+        let taken = self.moments.iter().filter(|moment| moment.kept.is_some());
+        let mut taken = taken.filter(|moment| moment.fileset == fileset).peekable();
+        let turns = self.turns.iter().filter(|turn| turn.fileset == fileset);
+        for turn in turns.map(Some).chain([None]) {
+            let until = turn.map_or(now, |turn| turn.lsn.min(now));
+            while let Some(moment) = taken.next_if(|moment| moment.lsn < until) {
+                behind.insert(moment.id);
+                when.insert(moment.id, behind.clone());
+            }
+            if turn.is_some_and(|turn| turn.lsn < now) {
+                let back_to = turn.and_then(|turn| turn.back_to);
+                behind = back_to.and_then(|at| when.get(&at).cloned()).unwrap_or_default();
+            }
+        }
+        !behind.contains(&snapshot)
+    }
+
+    /// What the store refused to do for nobody is refused by right.
+    ///
+    /// # Errors
+    /// It had to be done.
+    pub fn refused(&self, fileset: FilesetId, act: Act, kind: Kind) -> Result<(), String> {
+        let now = Lsn(u64::MAX);
+        let is_by_right = kind == Kind::NoSpace || self.may_not_know(fileset, act, kind, now);
+        if is_by_right {
+            return Ok(());
+        }
+        let mut files = self.files[&fileset].clone();
+        let kept = act.past().and_then(|at| self.kept(fileset, at, now));
+        let kept = kept.map(|kept| &kept.files);
+        files::apply(&mut files, kept, (act, now), &Err(kind)).map_err(|what| format!("in {fileset}: {what}"))
+    }
+
+    /// Shared where the fileset went back from: it may not be known here whose it is.
+    fn may_not_know(&self, fileset: FilesetId, act: Act, kind: Kind, now: Lsn) -> bool {
+        kind == Kind::Unsupported && act.past().is_some_and(|at| self.has_left(fileset, at, now))
     }
 
     /// Blocks of data that filesets and their snapshots have, if each takes its own: what is not shared.

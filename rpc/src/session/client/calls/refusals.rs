@@ -36,7 +36,10 @@ impl Client {
                 actions.push(Action::Forget { connection, caller });
                 self.put(now, id, connection, actions);
             }
-            Kind::Moved | Kind::Recovering | Kind::Grace | Kind::Wait | Kind::Limit => {
+            // A limit that the operation itself met is its answer, the same however often it is asked again.
+            Kind::Moved | Kind::Recovering | Kind::Grace | Kind::Wait | Kind::Limit
+                if error.kind != Kind::Limit || lsn == 0 =>
+            {
                 if error.kind == Kind::Moved {
                     actions.push(Action::Locate(ongoing.request.fileset()));
                 }
