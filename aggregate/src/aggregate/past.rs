@@ -20,11 +20,13 @@ impl State {
         nodes: &'a Nodes,
         pinned: &'a Pinned,
     ) -> Result<View<'a>> {
-        let on = match at {
-            Lsn(0) => format!("a snapshot of fileset {id}"),
-            at => format!("snapshot {at} of fileset {id}"),
+        let gone = || {
+            let on = match at {
+                Lsn(0) => format!("a snapshot of fileset {id}"),
+                at => format!("snapshot {at} of fileset {id}"),
+            };
+            Error::new(Kind::Stale, on).because("it was deleted")
         };
-        let gone = || Error::new(Kind::Stale, on.clone()).because("it was deleted");
         self.snapshots.line.get(at).ok_or_else(gone)?;
         if let Some(view) = self.tree.view_at(at, nodes, pinned) {
             return Ok(view);

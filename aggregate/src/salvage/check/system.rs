@@ -277,9 +277,10 @@ fn bases(check: &mut Check<'_>, id: FilesetId, system: &System) {
         let snapshot = origin.and_then(|origin| origin.snapshots.get(&base.snapshot));
         let held = origin.and_then(|origin| origin.held.get(record));
         let is_known = held.is_some_and(|held| held.fileset == id && held.snapshot == base.snapshot);
-        // What is being taken apart may need it no more.
         let is_older = base.snapshot < *record;
-        if !is_older || !fileset.is_hidden() && (snapshot.is_none() || !is_known) {
+        // What is being taken apart may need it no more.
+        let is_missed = !fileset.is_hidden() && (snapshot.is_none() || !is_known);
+        if is_missed || !is_older {
             let (snapshot, origin) = (base.snapshot, base.origin);
             wrong.push(format!(
                 "it goes on from snapshot {snapshot} of fileset {origin}, which does not exist, does not say so or came later"

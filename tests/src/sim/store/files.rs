@@ -285,10 +285,7 @@ impl Act {
                 target,
                 count,
             } => {
-                let of = match past {
-                    Some(_) => Some(kept.ok_or(Kind::Stale)?),
-                    None => None,
-                };
+                let of = past.map(|_| kept.ok_or(Kind::Stale)).transpose()?;
                 copy(files, of, (source, target, count))
             }
             Act::Promise {
