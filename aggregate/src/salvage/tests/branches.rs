@@ -6,7 +6,7 @@ use super::snapshots::{delete, fill, sound, take};
 use super::world::{FILESET, World, faults, name};
 use crate::aggregate::Reclaimed;
 use crate::fileset::catalog;
-use crate::format::{FilesetHeader, Held, Key, Lsn, RecordKind};
+use crate::format::{Base, FilesetHeader, Held, Key, Lsn, RecordKind};
 use crate::salvage::Fault;
 use crate::transaction::Operation;
 
@@ -97,4 +97,32 @@ fn snapshot_that_nobody_goes_on_from_is_found() {
     });
     let found = faults(&world.check());
     assert!(found.contains(&Fault::Snapshot), "{found:?}");
+}
+
+#[test]
+fn fileset_that_goes_on_from_what_came_later_is_found() {
+    let mut world = World::served();
+    fill(&mut world, 0);
+    let first = take(&world, "first");
+    fill(&mut world, 1);
+    let second = take(&world, "second");
+    // Both sides say so, and the snapshot is there.
+    world.system(RecordKind::Fileset, |transaction| {
+        let (base, held) = (
+            Base {
+                origin: FILESET,
+                snapshot: second,
+                next_vnode: 2,
+            },
+            Held {
+                fileset: FILESET,
+                snapshot: second,
+            },
+        );
+        transaction.put(Key::base(FILESET, first.next()), base.encode());
+        transaction.put(Key::held(FILESET, first.next()), held.encode());
+        Ok(())
+    });
+    let findings = format!("{:?}", world.check().findings);
+    assert!(findings.contains("came later"), "{findings}");
 }
